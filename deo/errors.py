@@ -1,0 +1,65 @@
+"""What `deo` raises when the input, not the program, is wrong.
+
+Each message says what was got, what was wanted and what to do. The command line prints the
+message alone and exits with status 1; library users catch `DeoError` or a child of it.
+"""
+
+import importlib
+from types import ModuleType
+
+
+class DeoError(Exception):
+    """Base of every error that a user can mend."""
+
+
+class BandError(DeoError, ValueError):
+    """Bands are unknown, missing, repeated or unnamed."""
+
+
+class RadiometryError(DeoError, ValueError):
+    """The scale or offset of the pixels is contradictory or unusable."""
+
+
+class SceneError(DeoError, ValueError):
+    """A raster cannot be opened or read as a scene."""
+
+
+class OutputError(DeoError, OSError):
+    """A result cannot be written where it was asked for."""
+
+
+class WeightsError(DeoError, RuntimeError):
+    """Weights cannot be found, verified or matched to the model."""
+
+
+class ModelError(DeoError, ValueError):
+    """A model cannot be built as asked."""
+
+
+class ConfigError(DeoError, ValueError):
+    """A setting has a value that cannot work."""
+
+
+class DataError(DeoError, ValueError):
+    """A training or evaluation data set is missing, incomplete or corrupt."""
+
+
+class MissingExtraError(DeoError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional dependency, or say which extra of `deo` installs it.
+
+    Raises:
+        MissingExtraError: `module` is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"{module} is not installed; this feature needs it. "
+            f'Install it with: pip install "deo[{extra}]"'
+        ) from error

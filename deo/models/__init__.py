@@ -1,0 +1,1 @@
+"""The DEO backbones as timm models."""

@@ -1,0 +1,1 @@
+"""Scenes in, features out, with bounded memory."""

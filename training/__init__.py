@@ -1,0 +1,1 @@
+"""Dual-teacher pretraining and everything downstream of it; imported as `deo.training`."""
