@@ -1,0 +1,79 @@
+"""Commands of the pretraining: prepare, pretrain, export, plot."""
+
+from pathlib import Path
+
+import click
+
+from deo.bands import BandSet
+from deo.errors import BandError
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_ANY = click.Path(path_type=Path)
+
+
+def _bands(ctx: click.Context, param: click.Parameter, value: str | None) -> BandSet | None:
+    try:
+        return BandSet.parse(value) if value else None
+    except BandError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command()
+@click.argument("source", type=_ANY)
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the shards.")
+@click.option("--rgb", type=_FOLDER, help="fMoW-RGB's root: aerial images for red, green, blue.")
+@click.option(
+    "--unpaired",
+    type=click.Choice(["keep", "skip"]),
+    default="keep",
+    show_default=True,
+    help="Records without an aerial image: keep Sentinel-2's colours, or skip them.",
+)
+@click.option("--split", "splits", multiple=True, help="fMoW split to take; may be repeated.")
+@click.option("--size", default=96, show_default=True, help="Edge of a sample in pixels.")
+@click.option("--stride", type=int, help="Scenes: step between samples. [default: the size]")
+@click.option(
+    "--valid", default=0.9, show_default=True, help="Scenes: part of a sample that must hold data."
+)
+@click.option("--pattern", default="*", show_default=True, help="Scenes: file names to take.")
+@click.option(
+    "--bands", callback=_bands, help="Scenes that name no bands: what they hold, e.g. B02,B03."
+)
+@click.option("-j", "--workers", default=1, show_default=True, help="Processes.")
+def prepare(
+    source: Path,
+    output: Path,
+    rgb: Path | None,
+    unpaired: str,
+    splits: tuple[str, ...],
+    size: int,
+    stride: int | None,
+    valid: float,
+    pattern: str,
+    bands: BandSet | None,
+    workers: int,
+) -> None:
+    """Make shards for `deo pretrain` from SOURCE.
+
+    SOURCE is fMoW-Sentinel's root, a folder of scenes, an HDF5 file with a dataset `images`, or
+    WebDataset tars. The same command again goes on where it was stopped. Beside the shards stand
+    report.md (counts, statistics of each band), samples.csv and skipped.csv.
+    """
+    from deo.training import prepare as preparation
+
+    plan = preparation.Preparation(
+        source=source,
+        kind=preparation.recognise(source),
+        aerial=rgb,
+        unpaired="skip" if unpaired == "skip" else "keep",
+        splits=splits,
+        size=size,
+        stride=stride,
+        valid=valid,
+        pattern=pattern,
+        bands=bands,
+    )
+    report = preparation.prepare(plan, output, workers=workers, progress=True)
+    click.echo(report.table())
+    if report.skipped:
+        click.echo(f"\nSkipped records and reasons: {output / 'skipped.csv'}")

@@ -1,0 +1,305 @@
+"""From data sets as they lie on disk to a folder of shards: parallel, resumable, with a report.
+
+The work is planned first, as a list of parts that depends on the source and the settings alone.
+Each part writes one shard and, last, `parts/<number>.json`; a part that has both is not done
+again. `index.json` appears when every part is done.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from deo.raster.scene import open_scene
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from deo.bands import MODEL_BANDS, BandSet
+from deo.errors import ConfigError, DataError, DeoError, OutputError
+from deo.training import fmow
+from deo.training.bandstats import BandStatistics
+from deo.training.parts import (
+    Part,
+    Report,
+    claim,
+    finish,
+    is_done,
+    load_part,
+    part_path,
+    write_text,
+)
+from deo.training.shards import ShardWriter, make_folder
+from deo.training.store import cut_rows, cut_scene, find_scenes, open_samples
+
+Kind = Literal["fmow", "scenes", "samples"]
+_SHARD_BYTES = 256 * 2**20
+_PARTS_WANTED = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Everything that decides what the shards will hold.
+
+    Args:
+        source: fMoW-Sentinel's root, a folder of scenes, an HDF5 file, or tars.
+        kind: what the source is; see `recognise`.
+        aerial: fMoW-RGB's root; its images take the red, green and blue slots.
+        unpaired: what happens to records without an aerial image: `keep` Sentinel-2's own
+            colours, or `skip`.
+        splits: fMoW splits to take; all when empty.
+        size: edge of a sample in pixels. fMoW images are resampled to it, scenes are cut.
+        stride: step between cuts of a scene; the size when None.
+        valid: part of a cut that must hold data.
+        pattern: which file names of a folder of scenes are taken.
+        bands: bands a scene's file holds, when it does not name them.
+    """
+
+    source: Path
+    kind: Kind
+    aerial: Path | None = None
+    unpaired: Literal["keep", "skip"] = "keep"
+    splits: tuple[str, ...] = ()
+    size: int = 96
+    stride: int | None = None
+    valid: float = 0.9
+    pattern: str = "*"
+    bands: BandSet | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or (self.stride is not None and self.stride < 1):
+            raise ConfigError(f"size {self.size} and stride {self.stride} must be at least 1")
+        if not 0 <= self.valid <= 1:
+            raise ConfigError(f"the valid part is {self.valid}; wanted 0 to 1")
+        if self.aerial is not None and self.kind != "fmow":
+            raise ConfigError("aerial images can be paired with fMoW-Sentinel only")
+
+    @property
+    def step(self) -> int:
+        return self.stride or self.size
+
+
+class Strip(NamedTuple):
+    """One row of cuts of a scene, from pixel row `row` down."""
+
+    scene: str
+    row: int
+
+
+class Rows(NamedTuple):
+    """Samples `start` to `stop` of a file that already holds samples."""
+
+    source: str
+    start: int
+    stop: int
+
+
+class Record(NamedTuple):
+    """One fMoW pair, as text so that a plan can be hashed and sent to a worker."""
+
+    key: fmow.Key
+    sentinel: str
+    aerial: str | None
+
+
+Job = Strip | Rows | Record
+
+
+def recognise(source: Path) -> Kind:
+    """What a source is, by what stands in it.
+
+    Raises:
+        DataError: it does not exist.
+    """
+    if not source.exists():
+        raise DataError(f"{source} does not exist")
+    if source.is_file() and not find_scenes(source):
+        return "samples"
+    if source.is_dir() and any(source.glob("*.tar")):
+        return "samples"
+    if source.is_dir() and fmow.looks_like_fmow(source):
+        return "fmow"
+    return "scenes"
+
+
+def prepare(
+    plan: Preparation, output: str | Path, *, workers: int = 1, progress: bool = False
+) -> Report:
+    """Make a folder of shards, or finish one that was begun with the same settings.
+
+    Raises:
+        DataError: the source holds nothing usable.
+        OutputError: the folder cannot be written or was begun with other settings.
+    """
+    folder = make_folder(output)
+    parts = group(list_jobs(plan), budget=_SHARD_BYTES // (20 * plan.size**2))
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+    claim(folder, {name: _plain(value) for name, value in asdict(plan).items()} | {"jobs": digest})
+    (folder / "parts").mkdir(exist_ok=True)
+    todo = [number for number in range(len(parts)) if not is_done(folder, number)]
+    done = len(parts) - len(todo)
+    with tqdm(total=len(parts), initial=done, unit="shard", disable=not progress) as bar:
+        for _ in _run([(folder, plan, number, parts[number]) for number in todo], workers):
+            bar.update()
+    made = [load_part(folder, number) for number in range(len(parts))]
+    return finish(folder, made, source=str(plan.source))
+
+
+def list_jobs(plan: Preparation) -> list[tuple[Job, int]]:
+    """Every job of the plan, in order, with the number of samples it can give at most."""
+    if plan.kind == "fmow":
+        aerial = fmow.find_aerial(plan.aerial, plan.splits) if plan.aerial else {}
+        pairs = fmow.pair(fmow.find_sentinel(plan.source, plan.splits), aerial)
+        return [
+            (Record(key, str(sentinel), str(image) if image else None), 1)
+            for key, sentinel, image in pairs
+        ]
+    if plan.kind == "samples":
+        count = len(open_samples(plan.source))
+        return [
+            (Rows(str(plan.source), start, min(start + 16, count)), min(16, count - start))
+            for start in range(0, count, 16)
+        ]
+    return list(_strips(plan))
+
+
+def _strips(plan: Preparation) -> Iterator[tuple[Strip, int]]:
+    scenes = find_scenes(plan.source, plan.pattern)
+    if not scenes:
+        raise DataError(f"{plan.source} holds no scene whose name matches {plan.pattern!r}")
+    for path in scenes:
+        try:
+            with open_scene(path, bands=plan.bands) as scene:
+                rows = cut_rows(scene, size=plan.size, stride=plan.step)
+                across = max(0, (scene.width - plan.size) // plan.step + 1)
+        except DeoError:
+            rows, across = range(1), 0  # the worker meets the same error and lists it
+        for row in rows or range(1):  # one too small gets one job too, which says so
+            yield Strip(str(path), row), max(1, across)
+
+
+def group(jobs: Sequence[tuple[Job, int]], *, budget: int) -> list[list[Job]]:
+    """Neighbouring jobs together, so that about 32 parts come out, of at most `budget` samples."""
+    total = sum(size for _, size in jobs)
+    wanted = max(1, min(budget, -(-total // _PARTS_WANTED)))
+    parts: list[list[Job]] = []
+    filled = wanted
+    for job, size in jobs:
+        if filled >= wanted:
+            parts.append([])
+            filled = 0
+        parts[-1].append(job)
+        filled += size
+    return parts
+
+
+def read_job(plan: Preparation, job: Job) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Samples of one job with the name of their origin.
+
+    Raises:
+        DeoError: the job's file cannot be used.
+    """
+    if isinstance(job, Record):
+        pair = fmow.Pair(job.key, Path(job.sentinel), Path(job.aerial) if job.aerial else None)
+        if pair.aerial is None and plan.aerial is not None and plan.unpaired == "skip":
+            raise fmow.UnusableImageError("no aerial image of this record")
+        yield f"{job.key}{'+aerial' if pair.aerial else ''}", fmow.read_pair(pair, plan.size)
+    elif isinstance(job, Rows):
+        samples = open_samples(job.source)
+        for number in range(job.start, job.stop):
+            yield f"{Path(job.source).name}:{number}", _storable(samples[number])
+    else:
+        with open_scene(job.scene, bands=plan.bands) as scene:
+            if min(scene.height, scene.width) < plan.size:
+                raise DataError(
+                    f"{scene.height} x {scene.width} pixels; wanted at least {plan.size} each way"
+                )
+            cuts = cut_scene(
+                scene,
+                bands=MODEL_BANDS,
+                size=plan.size,
+                stride=plan.step,
+                valid=plan.valid,
+                rows=range(job.row, job.row + 1),
+            )
+            for cut in cuts:
+                yield f"{Path(job.scene).name}:{cut.row}:{cut.col}", cut.values
+
+
+def _storable(sample: NDArray[Any]) -> NDArray[Any]:
+    if sample.dtype in (np.uint8, np.uint16):
+        return sample
+    return np.rint(np.clip(np.nan_to_num(sample), 0, 65535)).astype(np.uint16)
+
+
+def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:
+    """Write one shard and, last, its part file."""
+    folder, plan, number, jobs = arguments
+    origins: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    statistics = BandStatistics.empty(len(MODEL_BANDS))
+    writer: ShardWriter | None = None
+    with ExitStack() as stack:
+        for job in jobs:
+            try:
+                for origin, sample in read_job(plan, job):
+                    writer = writer or stack.enter_context(_writer(folder, number, sample))
+                    writer.append(sample)
+                    origins.append(origin)
+                    statistics = statistics.plus(sample)
+            except OutputError:
+                raise
+            except DeoError as error:
+                skipped.append((_name(job), str(error)))
+    part = Part(
+        shard=writer.shard if writer else None,
+        shape=writer.shape if writer else None,
+        dtype=writer.dtype.name if writer else None,
+        origins=origins,
+        skipped=skipped,
+        statistics=statistics.record(),
+    )
+    write_text(part_path(folder, number), json.dumps(asdict(part)))
+
+
+def _writer(folder: Path, number: int, first: NDArray[Any]) -> ShardWriter:
+    channels, height, width = first.shape
+    path = folder / f"shard-{number:05d}.bin"
+    return ShardWriter(path, shape=(channels, height, width), dtype=first.dtype.name)
+
+
+def _run(arguments: list[tuple[Path, Preparation, int, list[Job]]], workers: int) -> Iterator[None]:
+    if workers <= 1 or len(arguments) <= 1:
+        yield from map(make_part, arguments)
+        return
+    # spawned, not forked: GDAL's handles and threads do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [pool.submit(make_part, argument) for argument in arguments]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _name(job: Job) -> str:
+    if isinstance(job, Record):
+        return str(job.key)
+    if isinstance(job, Rows):
+        return f"{job.source}:{job.start}-{job.stop}"
+    return f"{job.scene}:{job.row}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BandSet):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

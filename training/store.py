@@ -1,0 +1,199 @@
+"""Where samples come from, behind one protocol of two methods.
+
+A sample is an array (C, H, W) of uint8, uint16 or float32, in the order of `MODEL_BANDS` unless
+other bands are asked for: red, green, blue (aerial 0..255 or Sentinel-2 digital numbers), then
+the other Sentinel-2 bands in digital numbers.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from deo.raster.scene import Scene, open_scene
+from numpy.typing import NDArray
+
+from deo.bands import MODEL_BANDS, BandSet
+from deo.errors import DataError, DeoError
+from deo.raster.windows import Window
+from deo.training.archives import HDF5_SUFFIXES, Hdf5Samples, TarStream
+from deo.training.shards import INDEX_NAME, Shards
+
+log = logging.getLogger(__name__)
+
+SCENE_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+_OPEN_SCENES = 8
+
+
+class Samples(Protocol):
+    """What training reads: a number of samples, each by its number.
+
+    Implement these two methods for data of your own; a `run_length` attribute (see `Order`)
+    is optional.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> NDArray[Any]: ...
+
+
+def open_samples(
+    source: str | Path, *, bands: BandSet = MODEL_BANDS, size: int = 96, valid: float = 0.9
+) -> Samples:
+    """Open a folder of shards, an HDF5 file, WebDataset tars or a folder of scenes.
+
+    Args:
+        source: a folder with `index.json`; a `.h5`/`.hdf5` file with one dataset `images`; a
+            `.tar` or a folder of them; or a folder of GeoTIFFs, which are cut on the fly.
+        bands: bands and order wanted.
+        size, valid: for scenes only: edge of a cut in pixels, and the part of it that must hold
+            data.
+
+    Raises:
+        DataError: nothing readable stands there; the message says what was found.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give shards, an HDF5 file, tars or scenes")
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        return Hdf5Samples(path, bands=bands)
+    if path.is_file() and path.suffix == ".tar":
+        return TarStream([path], bands=bands)
+    if (path / INDEX_NAME).exists() or any(path.glob("shard-*.bin")):
+        return Shards(path, bands=bands)
+    if tars := sorted(path.glob("*.tar")):
+        return TarStream(tars, bands=bands)
+    if find_scenes(path):
+        return SceneFolder(path, bands=bands, size=size, valid=valid)
+    if path.is_file():
+        raise DataError(f"{path} is not data this reader knows: .h5, .hdf5, .tar or a folder")
+    raise DataError(
+        f"{path} holds no samples: no {INDEX_NAME}, no .tar and no scene "
+        f"({', '.join(SCENE_SUFFIXES)}, .SAFE) was found in it"
+    )
+
+
+def find_scenes(folder: Path, pattern: str = "*") -> list[Path]:
+    """Rasters and .SAFE products under `folder` whose file name matches `pattern`, sorted.
+
+    Files inside a .SAFE product are its own business and are not listed.
+    """
+    if folder.is_file() or folder.suffix == ".SAFE":
+        return [folder] if folder.suffix.lower() in (*SCENE_SUFFIXES, ".safe", ".zip") else []
+    found = []
+    for path in folder.rglob(pattern):
+        inside_product = any(parent.suffix == ".SAFE" for parent in path.parents)
+        wanted = path.suffix == ".SAFE" or path.suffix.lower() in SCENE_SUFFIXES
+        if wanted and not inside_product:
+            found.append(path)
+    return sorted(found)
+
+
+class Cut(NamedTuple):
+    """A square of a scene: upper-left pixel, values (C, S, S) in digital numbers, invalid = 0."""
+
+    row: int
+    col: int
+    values: NDArray[np.uint16]
+
+
+def cut_scene(
+    scene: Scene, *, bands: BandSet, size: int, stride: int, valid: float, rows: range
+) -> Iterator[Cut]:
+    """Squares of `size` at every `stride` whose valid part is at least `valid`.
+
+    Args:
+        rows: first pixel rows to cut at, see `cut_rows`. Each is read once, over the full width.
+    """
+    for row in rows:
+        strip = scene.read(Window(row=row, col=0, height=size, width=scene.width), bands)
+        for col in range(0, scene.width - size + 1, stride):
+            here = strip.valid[:, col : col + size]
+            if here.mean() >= valid and here.any():
+                yield Cut(row, col, digital_numbers(strip.values[:, :, col : col + size], here))
+
+
+def cut_rows(scene: Scene, *, size: int, stride: int) -> range:
+    """First pixel rows of the cuts of a scene; empty where the scene is smaller than a cut."""
+    return range(0, scene.height - size + 1, stride) if scene.width >= size else range(0)
+
+
+def digital_numbers(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Round to uint16 (0..65535); invalid pixels, shape (H, W), become 0 in every band."""
+    rounded = np.rint(np.clip(np.nan_to_num(values), 0, 65535)).astype(np.uint16)
+    rounded[:, ~valid] = 0
+    return rounded
+
+
+class SceneFolder:
+    """Scenes cut on the fly. The cuts are listed once, from the validity of one band.
+
+    Args:
+        folder: searched through; see `find_scenes`.
+        size, stride: edge and step in pixels (step = edge when not given).
+        valid: the part of a cut that must hold data.
+
+    Raises:
+        DataError: no scene, or no cut with enough data.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        bands: BandSet = MODEL_BANDS,
+        size: int = 96,
+        stride: int | None = None,
+        valid: float = 0.9,
+        pattern: str = "*",
+    ) -> None:
+        self.bands, self.size = bands, size
+        self._open: dict[Path, Scene] = {}
+        self._process = os.getpid()
+        self._cuts: list[tuple[Path, int, int]] = []
+        scenes = find_scenes(Path(folder), pattern)
+        for path in scenes:
+            with open_scene(path) as scene:
+                rows = cut_rows(scene, size=size, stride=stride or size)
+                cuts = cut_scene(
+                    scene,
+                    bands=BandSet([bands[0]]),
+                    size=size,
+                    stride=stride or size,
+                    valid=valid,
+                    rows=rows,
+                )
+                self._cuts += [(path, cut.row, cut.col) for cut in cuts]
+        if not self._cuts:
+            raise DataError(
+                f"{folder}: {len(scenes)} scenes and not one cut of {size} x {size} pixels with "
+                f"{valid:.0%} of data; take a smaller size or a lower valid part"
+            )
+        log.info("%s: %d cuts from %d scenes", folder, len(self._cuts), len(scenes))
+
+    def __len__(self) -> int:
+        return len(self._cuts)
+
+    def __getitem__(self, number: int) -> NDArray[np.uint16]:
+        """Cut `number`: (C, S, S) uint16."""
+        path, row, col = self._cuts[number]
+        window = Window(row=row, col=col, height=self.size, width=self.size)
+        try:
+            pixels = self._scene(path).read(window, self.bands)
+        except DeoError as error:
+            raise DataError(f"{path} at row {row}, column {col}: {error}") from error
+        return digital_numbers(pixels.values, pixels.valid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}, "_process": -1}
+
+    def _scene(self, path: Path) -> Scene:
+        if self._process != os.getpid():  # GDAL handles do not survive a fork
+            self._open, self._process = {}, os.getpid()
+        if path not in self._open:
+            if len(self._open) >= _OPEN_SCENES:
+                self._open.pop(next(iter(self._open))).__exit__(None, None, None)
+            self._open[path] = open_scene(path).__enter__()
+        return self._open[path]
