@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from deo.errors import WeightsError
 
@@ -116,6 +117,24 @@ def is_published(names: Iterable[str]) -> bool:
     return any(our_name(name) != name or _DROPPED.fullmatch(name) for name in bare) or (
         "student" in bare or "teacher" in bare
     )
+
+
+def refuse_published(
+    module: nn.Module, state_dict: Mapping[str, Any], prefix: str, *_: object
+) -> None:
+    """A `load_state_dict` pre-hook for our models: say what a published checkpoint needs.
+
+    Raises:
+        WeightsError: the names are published ones, which `load_state_dict` alone cannot match.
+    """
+    names = [name.removeprefix(prefix) for name in state_dict if name.startswith(prefix)]
+    if is_published(names or state_dict):
+        raise WeightsError(
+            f"this is a published or training checkpoint, whose names {type(module).__name__} "
+            "does not have. Give it as pretrained=True with "
+            "pretrained_cfg_overlay=dict(file=...), not as checkpoint_path; or write it with "
+            "our names first: deo convert CHECKPOINT OUT.safetensors --model NAME"
+        )
 
 
 def refuse_misfits(

@@ -18,6 +18,9 @@ from deo.models import cache, convert, files
 if TYPE_CHECKING:
     from deo.models.registry import Published
 
+SAVED_NAMES = ("model.safetensors", "pytorch_model.bin")
+"""Names that timm's `save_for_hf` gives weights, the preferred one first."""
+
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
@@ -87,6 +90,31 @@ def fetch(
     )
 
 
+def fetch_saved(
+    hub_id: str, file: str | None = None, *, cache_dir: str | Path | None = None
+) -> Fetched:
+    """Weights that timm's `push_to_hf_hub` stored, downloaded and verified, as they are.
+
+    Args:
+        hub_id: `owner/name` or `owner/name@revision`.
+        file: default: the first of `SAVED_NAMES` that the repository holds.
+        cache_dir: instead of the Hub's own cache folder.
+
+    Raises:
+        WeightsError: not found, not reachable or not what the Hub says it is.
+    """
+    repo, _, revision = hub_id.partition("@")
+    names = (file,) if file else SAVED_NAMES
+    for name in names:
+        try:
+            download = _obtain(repo, revision or "main", name, cache_dir)
+            break
+        except WeightsError as error:
+            if name == names[-1] or not isinstance(error.__cause__, EntryNotFoundError):
+                raise
+    return Fetched(path=download.path, sha256=_verify(download, None), source=str(download))
+
+
 def _download(
     published: "Published", note: cache.Note | None, cache_dir: str | Path | None
 ) -> _Download:
@@ -97,16 +125,20 @@ def _download(
         file, revision = published.filename, published.revision or "main"
     else:
         file, revision = _find_file(published)
+    return _obtain(published.repo, revision, file, cache_dir)
+
+
+def _obtain(repo: str, revision: str, file: str, cache_dir: str | Path | None) -> _Download:
     try:
         path = Path(
             huggingface_hub.hf_hub_download(
-                published.repo, file, revision=revision, cache_dir=cache_dir, library_name="deo"
+                repo, file, revision=revision, cache_dir=cache_dir, library_name="deo"
             )
         )
     except Exception as error:  # the HTTP library behind it differs between versions
-        raise _explained(error, published.repo, revision, file) from error
+        raise _explained(error, repo, revision, file) from error
     commit = path.parts[-1 - len(Path(file).parts)]  # .../snapshots/<commit>/<file>
-    return _Download(path=path, repo=published.repo, commit=commit, file=file)
+    return _Download(path=path, repo=repo, commit=commit, file=file)
 
 
 def _find_file(published: "Published") -> tuple[str, str]:
