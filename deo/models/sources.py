@@ -1,0 +1,190 @@
+"""Where a backbone's weights come from: the Hub, this package, a file, a folder, a state dict."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from timm.models import PretrainedCfg
+
+from deo.bands import MODEL_BANDS, BandSet
+from deo.errors import WeightsError
+from deo.models import convert, files, hub
+from deo.models.registry import SPECS, Spec, shapes
+from deo.models.stems import MS
+
+MS_WEIGHT = f"patch_embed.{MS}.proj.weight"
+"""The tensor whose second axis is the multispectral stem's bands."""
+
+HEAD = "head."
+"""How the names of a classifier's tensors begin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsRecord:
+    """Where a model's weights came from, to be written into everything made with it.
+
+    Args:
+        model: the backbone's name.
+        source: `hub:repo@commit/file`, `file:name`, `embedded` or `untrained`.
+        sha256: of the released or given file; None for untrained.
+        contract: the record of the input contract stored with the weights, if there is one.
+    """
+
+    model: str
+    source: str
+    sha256: str | None = None
+    contract: dict[str, Any] | None = None
+
+
+class Backbone(NamedTuple):
+    """Every tensor of a backbone, of both stems or one, and what its multispectral stem takes.
+
+    `bands` is None when that stem takes channels without names.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    bands: BandSet | None
+    record: WeightsRecord
+
+
+def released(spec: Spec, *, cache_dir: str | Path | None = None) -> Backbone:
+    """The weights that belong to a backbone: inside this package, or on the Hub.
+
+    Raises:
+        WeightsError: there are none, or they cannot be had whole and verified.
+    """
+    if spec.asset is not None:
+        with resources.as_file(resources.files("deo.assets") / spec.asset) as path:
+            return from_file(path, spec, source="embedded")
+    if spec.published is None:
+        public = [other.name for other in SPECS.values() if other.published or other.asset]
+        raise WeightsError(
+            f"{spec.name} has no public weights (those exist for {', '.join(public)}). Pass a "
+            "file, weights=FILE (--weights FILE), or ask for random weights, untrained=True "
+            "(--untrained)"
+        )
+    found = hub.fetch(spec.name, spec.published, lambda: shapes(spec), cache_dir=cache_dir)
+    record = WeightsRecord(model=spec.name, source=found.source, sha256=found.sha256)
+    content = files.read(found.path).content
+    return from_state_dict(content, spec, record=record, bands=MODEL_BANDS)
+
+
+def from_cfg(
+    spec: Spec,
+    cfg: PretrainedCfg,
+    *,
+    bands: BandSet | None = None,
+    cache_dir: str | Path | None = None,
+) -> Backbone:
+    """The weights that a timm configuration means; by default the released ones.
+
+    Args:
+        spec: the backbone.
+        cfg: with overlays applied: a state dict, a file, a folder (`local-dir:`), a repository
+            (`hf-hub:`), or nothing of these.
+        bands: what the multispectral stem of those weights takes, where they do not say.
+        cache_dir: instead of the Hub's own cache folder.
+
+    Raises:
+        WeightsError: there are none, or they are not a whole backbone of this spec.
+    """
+    if cfg.source == "local-dir":
+        return from_file(_weights_in(Path(str(cfg.file))), spec, bands=bands)
+    if cfg.source == "hf-hub":
+        found = hub.fetch_saved(str(cfg.hf_hub_id), cfg.hf_hub_filename, cache_dir=cache_dir)
+        return from_file(found.path, spec, source=found.source, bands=bands)
+    if cfg.state_dict:
+        record = WeightsRecord(model=spec.name, source="state_dict")
+        return from_state_dict(cfg.state_dict, spec, record=record, bands=bands)
+    if cfg.file:
+        return from_file(Path(cfg.file), spec, bands=bands)
+    if cfg.url:
+        raise WeightsError(f"{spec.name}: bring {cfg.url} here and give it as file=..., not url=")
+    return released(spec, cache_dir=cache_dir)
+
+
+def from_file(
+    path: Path, spec: Spec, *, source: str | None = None, bands: BandSet | None = None
+) -> Backbone:
+    """The weights in a file of any of the layouts that `deo.models.convert` knows.
+
+    Args:
+        path: the file.
+        spec: the backbone that they must fit.
+        source: for the record; default `file:` and the file's name.
+        bands: what the file's multispectral stem takes, where the file does not say.
+
+    Raises:
+        WeightsError: unreadable, damaged, of another model, or not whole.
+    """
+    stored = files.read(path)
+    said = stored.metadata or {}
+    if said.get("model", spec.name) != spec.name:
+        raise WeightsError(
+            f"{path} holds weights of {said['model']}, not of {spec.name}; "
+            f"name that model, or give a file made for {spec.name}"
+        )
+    record = WeightsRecord(
+        model=spec.name,
+        source=source or f"file:{path.name}",
+        sha256=files.sha256(path),
+        contract=json.loads(said["contract"]) if "contract" in said else None,
+    )
+    if "bands" in said:
+        bands = BandSet.parse(said["bands"])
+    try:
+        return from_state_dict(stored.content, spec, record=record, bands=bands)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def from_state_dict(
+    content: Mapping[str, Any], spec: Spec, *, record: WeightsRecord, bands: BandSet | None = None
+) -> Backbone:
+    """Check and rename a state dict or training checkpoint.
+
+    Under our own names a file may also hold a classifier, lack the last norm (a `features_only`
+    model has none), and have a multispectral stem of another width.
+
+    Raises:
+        WeightsError: it is not a whole backbone of this spec.
+    """
+    expected = dict(shapes(spec))
+    if not convert.is_published(content):
+        expected = _with_liberties(expected, content)
+    tensors = convert.to_deo(content, expected, model=spec.name).tensors
+    width = ms_width(tensors)
+    if bands is None and width in (None, len(MODEL_BANDS)):
+        bands = MODEL_BANDS
+    if bands is not None and width not in (None, len(bands)):
+        raise WeightsError(f"the multispectral stem takes {width} channels, not {bands}")
+    return Backbone(tensors=tensors, bands=bands, record=record)
+
+
+def ms_width(tensors: Mapping[str, torch.Tensor]) -> int | None:
+    """Channels of the multispectral stem, or None where there is no such stem."""
+    return tensors[MS_WEIGHT].shape[1] if MS_WEIGHT in tensors else None
+
+
+def _with_liberties(
+    expected: dict[str, convert.Shape], content: Mapping[str, Any]
+) -> dict[str, convert.Shape]:
+    found = {n: tuple(t.shape) for n, t in content.items() if isinstance(t, torch.Tensor)}
+    expected = expected | {n: shape for n, shape in found.items() if n.startswith(HEAD)}
+    if not any(name.startswith("norm.") for name in found):
+        expected = {n: shape for n, shape in expected.items() if not n.startswith("norm.")}
+    if len(found.get(MS_WEIGHT, ())) == 4:
+        dim, _, *patch = expected[MS_WEIGHT]
+        expected[MS_WEIGHT] = (dim, found[MS_WEIGHT][1], *patch)
+    return expected
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in hub.SAVED_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise WeightsError(f"{folder} holds no weights; looked for {' and '.join(hub.SAVED_NAMES)}")
