@@ -1,0 +1,241 @@
+"""The named bands of a source with what is known about each, before a scene is made of them."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from rasterio.enums import ColorInterp
+
+from deo.bands import BandSet
+from deo.errors import BandError, SceneError
+from deo.radiometry import Evidence, gdal_evidence, path_evidence, tag_evidence
+from deo.raster.names import file_band, is_ancillary, raster_bands
+from deo.raster.sources import RasterSource, Source, is_remote
+
+RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
+_ESA_FILE = re.compile(r"_?T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d\w)(_\d0m)?\.(jp2|tiff?)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """One band of a source.
+
+    Args:
+        band: canonical name.
+        source, index: where its stored numbers are; indexes count from 1.
+        evidence: what is known of its scale and offset.
+        zero_is_nodata: it comes from ESA, where digital number 0 means no measurement.
+    """
+
+    band: str
+    source: Source
+    index: int
+    evidence: tuple[Evidence, ...]
+    zero_is_nodata: bool = False
+
+    @property
+    def dtype(self) -> str:
+        return self.source.dtypes[self.index - 1]
+
+    @property
+    def floating(self) -> bool:
+        return self.dtype.startswith("float")
+
+
+class Found(NamedTuple):
+    """Assets of a source, where their names came from, and what was left aside."""
+
+    name: str
+    assets: tuple[Asset, ...]
+    names_source: str
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def closed_on_error(opened: list[RasterSource]) -> Iterator[None]:
+    """Close what has been opened so far when something fails."""
+    try:
+        yield
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
+
+
+def shown_name(path: str) -> str:
+    """The last part of a path or URL that names it."""
+    return PurePosixPath(path.split("?")[0].rstrip("/")).name or path
+
+
+def raster_assets(
+    path: str,
+    *,
+    bands: BandSet | None = None,
+    overruled: bool = False,
+    product: Sequence[Mapping[str, Evidence]] = (),
+) -> Found:
+    """The bands of one raster file.
+
+    Args:
+        bands: names of its bands in file order, for a file that says none.
+        overruled: the caller gives scale and offset.
+        product: evidence by band from the product that the file belongs to.
+
+    Raises:
+        SceneError, BandError, RadiometryError
+    """
+    source = RasterSource.open(path)
+    with closed_on_error([source]):
+        return _assets_of(source, bands=bands, overruled=overruled, product=product)
+
+
+def _assets_of(
+    source: RasterSource,
+    *,
+    bands: BandSet | None,
+    overruled: bool,
+    product: Sequence[Mapping[str, Evidence]],
+) -> Found:
+    path = source.path
+    spectral = [i for i, colour in enumerate(source.colours) if colour != ColorInterp.alpha]
+    if any(source.colours[i] == ColorInterp.palette for i in spectral):
+        raise BandError(
+            f"{path} stores indices into a colour table, not measurements; "
+            f"give a raster of reflectance or digital numbers"
+        )
+    found = raster_bands(source.descriptions, source.band_tags, source.tags, path)
+    named = {i: found.names[i] for i in spectral if found.names[i] is not None}
+    origin = found.source
+    if not named:
+        named = dict(zip(spectral, _told(source, spectral, bands), strict=True))
+        origin = "the caller, in file order"
+    from_path = path_evidence(path if is_remote(path) else os.path.abspath(path))
+    esa = bool(from_path or product or _ESA_FILE.search(path))
+    assets = []
+    for i, band in named.items():
+        assert band is not None
+        evidence = (
+            *(own[band] for own in product if band in own),
+            *gdal_evidence(
+                source.gdal_scales[i],
+                source.gdal_offsets[i],
+                floating=source.dtypes[i].startswith("float"),
+                overruled=overruled,
+            ),
+            *tag_evidence({**source.tags, **source.band_tags[i]}),
+            *from_path,
+        )
+        assets.append(
+            Asset(band=band, source=source, index=i + 1, evidence=evidence, zero_is_nodata=esa)
+        )
+    ignored = tuple(_label(source, i) for i in range(len(source.dtypes)) if i not in named)
+    return Found(shown_name(path), tuple(assets), origin, ignored)
+
+
+def _label(source: RasterSource, i: int) -> str:
+    text = source.descriptions[i] or source.colours[i].name
+    return f"{shown_name(source.path)} band {i + 1} ({text})"
+
+
+def _told(source: RasterSource, spectral: Sequence[int], bands: BandSet | None) -> tuple[str, ...]:
+    """Names for a file that has none, from the caller."""
+    count = len(spectral)
+    if bands is None:
+        described = ", ".join(sorted({str(text) for text in source.descriptions if text})[:6])
+        picture = ColorInterp.red in source.colours and ColorInterp.blue in source.colours
+        example = (
+            "--bands red,green,blue for this RGB picture"
+            if picture
+            else "--bands B04,B03,B02 for red, green, blue"
+        )
+        raise BandError(
+            f"{source.path} does not name its {count} band{'s' if count > 1 else ''} as "
+            f"Sentinel-2 bands (descriptions: {described or 'none'}). Say what they are in file "
+            f"order, for instance {example} (bands=... in Python)"
+        )
+    if len(bands) != count:
+        raise BandError(
+            f"{source.path} has {count} band{'s' if count > 1 else ''} without names and --bands "
+            f"gives {len(bands)} ({bands}); name every band of the file, in file order"
+        )
+    return bands.names
+
+
+def file_assets(
+    paths: Iterable[str],
+    *,
+    bands: BandSet | None = None,
+    overruled: bool = False,
+    product: Sequence[Mapping[str, Evidence]] = (),
+) -> Found:
+    """The bands of several files. A band at several resolutions is there several times.
+
+    Args:
+        bands: names of the files' bands in the order of the files, when these name none.
+
+    Raises:
+        SceneError, BandError, RadiometryError
+    """
+    files = list(paths)
+    spectral = [path for path in files if not is_ancillary(path)]
+    if not spectral:
+        raise SceneError(f"no file of spectral bands among {', '.join(files) or 'no files'}")
+    by_order = bands is not None and not any(file_band(path) for path in spectral)
+    opened: list[RasterSource] = []
+    found: list[Found] = []
+    with closed_on_error(opened):
+        for position, path in enumerate(spectral):
+            source = RasterSource.open(path)
+            opened.append(source)
+            own = None
+            if by_order and bands is not None:
+                _check_order(path, source, spectral, bands)
+                own = BandSet([bands[position]])
+            found.append(_assets_of(source, bands=own, overruled=overruled, product=product))
+    return Found(
+        name=shown_name(os.path.commonpath(spectral) if len(spectral) > 1 else spectral[0]),
+        assets=tuple(asset for one in found for asset in one.assets),
+        names_source=" and ".join(dict.fromkeys(one.names_source for one in found)),
+        ignored=(
+            *(shown_name(path) for path in files if path not in spectral),
+            *(label for one in found for label in one.ignored),
+        ),
+    )
+
+
+def _check_order(path: str, source: RasterSource, files: Sequence[str], bands: BandSet) -> None:
+    if len(source.dtypes) == 1 and len(files) == len(bands):
+        return
+    raise BandError(
+        f"--bands names {len(bands)} bands ({bands}) for {len(files)} files, and {path} holds "
+        f"{len(source.dtypes)}; give one single-band file for each, in the same order"
+    )
+
+
+def folder_files(folder: Path) -> list[str]:
+    """Raster files of a folder and its R10m, R20m, R60m, that name a spectral band.
+
+    Raises:
+        SceneError: there is none.
+    """
+    places = [folder, *(folder / name for name in ("R10m", "R20m", "R60m"))]
+    files = [
+        str(file)
+        for place in places
+        if place.is_dir()
+        for file in sorted(place.iterdir())
+        if file.suffix.lower() in RASTER_SUFFIXES
+    ]
+    named = [file for file in files if file_band(file)]
+    if not named:
+        raise SceneError(
+            f"{folder} is no .SAFE product and none of its {len(files)} raster files names a band "
+            f"(as in T33TUL_20230823T095559_B02_10m.jp2 or B02.tif); give one file, or a list of "
+            f"files with --bands"
+        )
+    return named

@@ -1,0 +1,167 @@
+"""From what a user points at to chosen assets: which kind of source, which bands, which file."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from deo.bands import BandSet
+from deo.errors import BandError, SceneError
+from deo.radiometry import Radiometry, float_evidence, for_floats
+from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
+from deo.raster.grid import Grid
+from deo.raster.sources import ArraySource, Source, is_remote
+
+_FLOAT_SAMPLE = 256  # pixels a side
+_FLOAT_PERCENTILE = 99.9
+
+
+def array_assets(
+    array: NDArray[Any], bands: BandSet | None, *, nodata: float | None, crs: Any, transform: Any
+) -> Found:
+    """The bands of an array in memory."""
+    if bands is None:
+        raise BandError("an array names no bands; say them in order: bands=('B04', 'B03', ...)")
+    if array.ndim != 3 or len(array) != len(bands) or not array.size:
+        raise BandError(
+            f"an array of {len(bands)} bands ({bands}) has the shape ({len(bands)}, height, "
+            f"width), got {array.shape}"
+        )
+    if array.dtype.kind not in "uif":
+        raise SceneError(f"an array of real numbers is needed, got {array.dtype}")
+    valid: NDArray[np.bool_] | None = None
+    if isinstance(array, np.ma.MaskedArray):
+        valid = np.asarray(~np.ma.getmaskarray(array).any(axis=0))
+        array = array.data
+    grid = Grid(
+        height=array.shape[1],
+        width=array.shape[2],
+        crs=_parse_crs(crs),
+        transform=transform or Affine.identity(),
+        georeferenced=transform is not None,
+    )
+    source = ArraySource(path="array", array=array, valid=valid, grid=grid, nodata=nodata)
+    assets = (
+        Asset(band=band, source=source, index=index + 1, evidence=())
+        for index, band in enumerate(bands)
+    )
+    return Found("array", tuple(assets), "the caller")
+
+
+def _parse_crs(crs: Any) -> Any:
+    try:
+        return None if crs is None else CRS.from_user_input(crs)
+    except CRSError as error:
+        raise SceneError(f"crs {crs!r} cannot be understood: {error}") from error
+
+
+def find(source: Any, bands: BandSet | None, *, overruled: bool) -> Found:
+    """Whatever kind of source it is, its named bands."""
+    if not isinstance(source, str | os.PathLike):
+        if not isinstance(source, Iterable) or not source:
+            raise SceneError(f"cannot make a scene of {type(source).__name__} {source!r}")
+        return file_assets(map(os.fspath, source), bands=bands, overruled=overruled)
+    path = os.fspath(source)
+    if not is_remote(path) and Path(path).is_dir():
+        found = file_assets(folder_files(Path(path)), overruled=overruled)
+        return found._replace(name=Path(path).resolve().name)
+    return raster_assets(path, bands=bands, overruled=overruled)
+
+
+def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tuple[Asset, ...]:
+    """One asset for each band: the one at `resolution`, else the finest.
+
+    Args:
+        wanted: bands to use, in order; None: all, as they come.
+
+    Raises:
+        BandError: a wanted band is missing, or one is there twice at the same pixel size.
+    """
+    names = tuple(dict.fromkeys(asset.band for asset in found.assets))
+    if wanted is not None:
+        try:
+            wanted.positions_in(names)
+        except BandError as error:
+            raise BandError(f"{found.name}: {error} (names from {found.names_source})") from None
+    chosen = []
+    for band in wanted or names:
+        same = [asset for asset in found.assets if asset.band == band]
+        sizes = [asset.source.grid.pixel[0] for asset in same]
+        size = resolution if resolution in sizes else min(sizes)
+        best = [asset for asset, own in zip(same, sizes, strict=True) if own == size]
+        if len(best) > 1:
+            raise BandError(
+                f"{found.name}: band {band} is there {len(best)} times: "
+                f"{', '.join(asset.source.path for asset in best)}; give it once"
+            )
+        chosen.append(best[0])
+    return tuple(chosen)
+
+
+def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[Asset, ...]:
+    """Add to floating-point assets what the size of their numbers says.
+
+    GDAL's scale and offset, where a file has them, say it already.
+    """
+    plain = [
+        asset
+        for asset in assets
+        if asset.floating and not any(item.scale is not None for item in asset.evidence)
+    ]
+    if overruled or not plain:
+        return tuple(assets)
+    own = float_evidence(plain[0].dtype, _robust_maximum(plain))
+    return tuple(
+        replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
+        for asset in assets
+    )
+
+
+def _robust_maximum(assets: Sequence[Asset]) -> float | None:
+    """The largest of the assets' high percentiles, None without a valid number."""
+    sources: dict[int, tuple[Source, list[int]]] = {}
+    for asset in assets:
+        sources.setdefault(id(asset.source), (asset.source, []))[1].append(asset.index)
+    maxima = []
+    for source, indexes in sources.values():
+        height, width = (
+            min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
+        )
+        values, valid = source.sample(indexes, height, width)
+        if valid.any():
+            maxima.append(float(np.percentile(np.abs(values[:, valid]), _FLOAT_PERCENTILE)))
+    return max(maxima, default=None)
+
+
+def with_zero_convention(assets: Sequence[Asset], radiometry: Radiometry) -> tuple[Asset, ...]:
+    """Settle where a stored 0 means no measurement.
+
+    It does in ESA's products, and wherever an offset of -1000 is owed, since no measurement of
+    baseline 04.00 or later is stored as 0. It does not in floating-point numbers.
+    """
+    return tuple(
+        replace(
+            asset,
+            zero_is_nodata=not asset.floating and (asset.zero_is_nodata or offset < 0),
+        )
+        for asset, offset in zip(assets, radiometry.offset, strict=True)
+    )
+
+
+def mask_source(assets: Sequence[Asset]) -> str:
+    """What says which pixels are valid, for people."""
+    said: dict[str, None] = {}
+    for asset in assets:
+        text = asset.source.mask_source([asset.index])
+        if text:
+            said[text] = None
+        if asset.zero_is_nodata and text != "nodata 0":
+            said["digital number 0 (Sentinel-2 convention)"] = None
+    return ", ".join(said) or "none: every pixel counts as valid"

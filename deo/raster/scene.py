@@ -1,0 +1,317 @@
+"""A scene: bands by name on one grid, read window by window on the pretraining scale."""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from deo.bands import BandSet
+from deo.errors import SceneError
+from deo.radiometry import Pixels, Radiometry, decide
+from deo.raster.assets import Asset, Found
+from deo.raster.grid import Grid, Relation, relate, resample, taps
+from deo.raster.opening import (
+    array_assets,
+    choose,
+    find,
+    mask_source,
+    with_float_evidence,
+    with_zero_convention,
+)
+from deo.raster.sources import RasterSource, Source
+from deo.raster.windows import Window
+
+log = logging.getLogger(__name__)
+
+SAMPLE_SIZE = 1024
+"""Longest side of the sample that a scene is measured on, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Bands of one place and time. A context manager: leaving it closes the files.
+
+    Args:
+        name: for people, usually the file's name.
+        bands: what it holds, in its own order.
+        grid: the grid that every read is on.
+        radiometry: how stored numbers become digital numbers on the pretraining scale.
+        names_source: where the band names came from.
+        mask_source: what says which pixels are valid.
+        ignored: what the source holds besides, as text.
+        notes: what a user ought to know, as text.
+        assets, relations: where each band is stored, and how this grid lies on it.
+    """
+
+    name: str
+    bands: BandSet
+    grid: Grid
+    radiometry: Radiometry
+    names_source: str
+    mask_source: str
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+    assets: tuple[Asset, ...]
+    relations: tuple[Relation, ...]
+
+    @property
+    def height(self) -> int:
+        return self.grid.height
+
+    @property
+    def width(self) -> int:
+        return self.grid.width
+
+    @property
+    def crs(self) -> Any:
+        """`rasterio.crs.CRS`, or None."""
+        return self.grid.crs
+
+    @property
+    def transform(self) -> Affine:
+        """From (column, row) of pixel corners to coordinates."""
+        return self.grid.transform
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """How each band comes onto the grid: `copy`, `bilinear` or `average`."""
+        pairs = zip(self.bands, self.relations, strict=True)
+        return {band: relation.kernel for band, relation in pairs}
+
+    def read(self, window: Window, bands: BandSet | None = None) -> Pixels:
+        """The pixels of a window that lies inside the scene.
+
+        Args:
+            bands: channels of the result, in order; None: all of the scene's.
+
+        Raises:
+            BandError: the scene has no such band.
+            SceneError: the window reaches outside, or the file cannot be read there.
+        """
+        bands = bands or self.bands
+        if window.row + window.height > self.height or window.col + window.width > self.width:
+            raise SceneError(f"{window} reaches outside {self.name} ({self.height} x {self.width})")
+        positions = bands.positions_in(self.bands.names)
+        groups = self._by_source(positions)
+        if len(groups) == 1:
+            values, valid = self._read_group(positions, window)
+        else:
+            values = np.empty((len(bands), window.height, window.width), np.float32)
+            valid = np.ones(values.shape[1:], np.bool_)
+            for group in groups:
+                own = self._read_group(group, window)
+                for position, plane in zip(group, own.values, strict=True):
+                    values[positions.index(position)] = plane
+                valid &= own.valid
+        return Pixels(self.radiometry.apply(values, bands), valid)
+
+    def sample(self, bands: BandSet | None = None, *, size: int = SAMPLE_SIZE) -> Pixels:
+        """The whole scene thinned to at most `size` pixels a side, for statistics and previews.
+
+        Files with overviews are read from those. A file beyond 2**28 pixels without any gives
+        small windows spread evenly instead, side by side.
+        """
+        bands = bands or self.bands
+        positions = bands.positions_in(self.bands.names)
+        step = max(1.0, max(self.height, self.width) / size)
+        height, width = (max(1, round(side / step)) for side in (self.height, self.width))
+        values = np.empty((len(bands), height, width), np.float32)
+        valid = np.ones((height, width), np.bool_)
+        for group in self._by_source(positions):
+            source = self.assets[group[0]].source
+            own = source.sample([self.assets[p].index for p in group], height, width)
+            valid &= self._without_zeros(own, group).valid
+            for position, plane in zip(group, own.values, strict=True):
+                values[positions.index(position)] = plane
+        return Pixels(self.radiometry.apply(values, bands), valid)
+
+    def _by_source(self, positions: Sequence[int]) -> list[list[int]]:
+        groups: dict[int, list[int]] = {}
+        for position in positions:
+            groups.setdefault(id(self.assets[position].source), []).append(position)
+        return list(groups.values())
+
+    def _read_group(self, group: Sequence[int], window: Window) -> Pixels:
+        """Stored numbers of bands that share a source, on this scene's grid."""
+        source, relation = self.assets[group[0]].source, self.relations[group[0]]
+        indexes = [self.assets[position].index for position in group]
+        if (
+            relation.same
+            and window.row + window.height <= source.grid.height
+            and (window.col + window.width <= source.grid.width)
+        ):
+            return self._without_zeros(source.read(indexes, window), group)
+        rows = taps(relation.rows, window.row, window.height, source.grid.height)
+        cols = taps(relation.cols, window.col, window.width, source.grid.width)
+        needed = Window(
+            row=rows.start,
+            col=cols.start,
+            height=rows.stop - rows.start,
+            width=cols.stop - cols.start,
+        )
+        return resample(self._without_zeros(source.read(indexes, needed), group), rows, cols)
+
+    def _without_zeros(self, pixels: Pixels, group: Sequence[int]) -> Pixels:
+        """Take stored zeros for missing where that is the product's convention."""
+        for plane, position in zip(pixels.values, group, strict=True):
+            if self.assets[position].zero_is_nodata:
+                np.logical_and(pixels.valid, plane != 0, out=pixels.valid)
+        return pixels
+
+    def record(self) -> dict[str, Any]:
+        """What was understood, as JSON-able values."""
+        across, down = self.grid.pixel
+        return {
+            "name": self.name,
+            "bands": list(self.bands),
+            "names_source": self.names_source,
+            "height": self.height,
+            "width": self.width,
+            "crs": _crs_text(self.crs),
+            "transform": list(self.transform)[:6],
+            "pixel_size": [across, down],
+            "kernels": self.kernels,
+            "mask_source": self.mask_source,
+            "radiometry": self.radiometry.record(),
+            "ignored": list(self.ignored),
+            "notes": list(self.notes),
+        }
+
+    def close(self) -> None:
+        for asset in self.assets:
+            asset.source.close()
+
+    def __enter__(self) -> "Scene":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _crs_text(crs: Any) -> str | None:
+    if not crs:
+        return None
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt())
+
+
+def open_scene(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[Any],
+    *,
+    bands: BandSet | Iterable[str] | str | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    resolution: float | None = None,
+    nodata: float | None = None,
+    crs: Any = None,
+    transform: Affine | None = None,
+) -> Scene:
+    """Open something as a scene.
+
+    Args:
+        source: a raster file or URL (`https://`, `s3://`), a `.SAFE` folder or zip, a folder or
+            list of files with one band each, or an array (C, H, W), masked or not.
+        bands: for an array or a file that names no band, the names of all of its bands in order;
+            otherwise which of the named bands to use.
+        scale, offset: digital number = stored x scale + offset, above all evidence; the digital
+            numbers are reflectance x 10 000.
+        resolution: pixel size in units of the CRS; None: that of the finest band.
+        nodata, crs, transform: of an array, which says none of these itself.
+
+    Raises:
+        SceneError: it cannot be opened, or its parts do not fit together.
+        BandError: bands are unnamed, missing or there twice.
+        RadiometryError: the evidence for scale and offset is contradictory.
+    """
+    wanted = BandSet.parse(bands) if isinstance(bands, str) else bands
+    if wanted is not None and not isinstance(wanted, BandSet):
+        wanted = BandSet(wanted)
+    overruled = scale is not None and offset is not None
+    if isinstance(source, np.ndarray):
+        found = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
+    elif nodata is not None or crs is not None or transform is not None:
+        raise SceneError("nodata, crs and transform go with arrays; files say these themselves")
+    else:
+        found = find(source, wanted, overruled=overruled)
+    try:
+        return _assemble(found, wanted, scale=scale, offset=offset, resolution=resolution)
+    except BaseException:
+        for asset in found.assets:
+            asset.source.close()
+        raise
+
+
+def _assemble(
+    found: Found,
+    wanted: BandSet | None,
+    *,
+    scale: float | None,
+    offset: float | None,
+    resolution: float | None,
+) -> Scene:
+    """Choose the assets, put them on one grid and decide their radiometry."""
+    assets = choose(found, wanted, resolution)
+    for asset in found.assets:
+        if all(asset.source is not kept.source for kept in assets):
+            asset.source.close()
+    bands = BandSet(asset.band for asset in assets)
+    grid = min((asset.source.grid for asset in assets), key=lambda grid: grid.pixel)
+    if resolution is not None:
+        grid = grid.at_resolution(resolution)
+    relations = tuple(relate(grid, a.source.grid, label=a.source.path) for a in assets)
+    assets = with_float_evidence(assets, overruled=scale is not None)
+    evidence = [asset.evidence for asset in assets]
+    radiometry = decide(bands, evidence, scale=scale, offset=offset)
+    assets = with_zero_convention(assets, radiometry)
+    notes = (*found.notes, *_notes(found.name, assets[0].source, radiometry))
+    for note in notes:
+        log.warning("%s", note)
+    return Scene(
+        name=found.name,
+        bands=bands,
+        grid=grid,
+        radiometry=radiometry,
+        names_source=found.names_source,
+        mask_source=mask_source(assets),
+        ignored=found.ignored,
+        notes=notes,
+        assets=assets,
+        relations=relations,
+    )
+
+
+def _notes(name: str, source: Source, radiometry: Radiometry) -> list[str]:
+    """What a user ought to know before relying on the scene."""
+    notes = []
+    if radiometry.assumed:
+        small = "; 8-bit numbers are no Sentinel-2 digital numbers" if _is_byte(source) else ""
+        notes.append(
+            f"{name}: nothing says whether its numbers carry the offset of processing baseline "
+            f"04.00; taken as without one (--offset -1000 if they do){small}"
+        )
+    if isinstance(source, RasterSource) and not source.grid.georeferenced:
+        place = (
+            "has ground control points but no transform; warp it (gdalwarp) to place results on "
+            "a map"
+            if source.has_gcps
+            else "has no georeference"
+        )
+        notes.append(f"{name} {place}; results are in pixel coordinates")
+    elif source.grid.crs is None and isinstance(source, RasterSource):
+        notes.append(f"{name} has a transform but no CRS; results have none either")
+    return notes
+
+
+def _is_byte(source: Source) -> bool:
+    return source.dtypes[0] in ("uint8", "int8")

@@ -1,0 +1,338 @@
+"""Where stored numbers come from: a raster file that GDAL opens, or an array in memory."""
+
+import contextlib
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from deo.errors import SceneError
+from deo.radiometry import Pixels
+from deo.raster.grid import Grid
+from deo.raster.windows import Window
+
+log = logging.getLogger(__name__)
+
+REMOTE_SETTINGS: Mapping[str, Any] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "VSI_CACHE": "TRUE",
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+}
+"""How GDAL reads over the network: no directory listings, ranges merged and cached, and an end
+to waiting. Used inside `rasterio.Env` only."""
+
+LARGEST_BLOCK = 512 * 2**20
+"""Bytes that one stored block may unpack to; GDAL has to hold it whole."""
+
+_LARGEST_DIRECT = 2**28  # pixels that a decimated read without overviews may go through
+_LATTICE = 16  # windows along each axis, where there are more
+
+_EXACT = frozenset(["uint8", "int8", "uint16", "int16"])  # held exactly by float32
+
+
+class Source(Protocol):
+    """Bands of stored numbers on one grid. Indexes count from 1."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def grid(self) -> Grid: ...
+
+    @property
+    def dtypes(self) -> tuple[str, ...]: ...
+
+    def read(self, indexes: Sequence[int], window: Window) -> Pixels:
+        """Stored numbers as float32, and where all of the bands are valid."""
+
+    def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
+        """The whole extent, thinned to height x width pixels."""
+
+    def mask_source(self, indexes: Sequence[int]) -> str: ...
+
+    def close(self) -> None: ...
+
+
+def gdal_path(source: str | os.PathLike[str]) -> str:
+    """A path or URL in GDAL's spelling; `s3://` goes through GDAL's own credentials."""
+    text = os.fspath(source)
+    if text.startswith("s3://"):
+        return f"/vsis3/{text.removeprefix('s3://')}"
+    if text.startswith(("http://", "https://")):
+        return f"/vsicurl/{text}"
+    return text
+
+
+def is_remote(path: str) -> bool:
+    return path.startswith(("http://", "https://", "s3://", "gs://", "az://")) or any(
+        part in path for part in ("/vsicurl/", "/vsis3/", "/vsigs/", "/vsiaz/")
+    )
+
+
+@contextlib.contextmanager
+def _gdal(path: str, doing: str) -> Iterator[None]:
+    """GDAL with our settings; what goes wrong in it becomes a `SceneError`."""
+    settings = REMOTE_SETTINGS if is_remote(path) else {}
+    try:
+        with rasterio.Env(**settings):
+            yield
+    except SceneError:
+        raise
+    except (
+        RasterioError, OSError, ValueError, TypeError, OverflowError, MemoryError, SystemError,
+        AttributeError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SceneError(f"{path}: cannot {doing}: {reason}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterSource:
+    """A raster file, opened."""
+
+    path: str
+    dataset: Any
+    grid: Grid
+    dtypes: tuple[str, ...]
+    descriptions: tuple[str | None, ...]
+    band_tags: tuple[Mapping[str, str], ...]
+    tags: Mapping[str, str]
+    gdal_scales: tuple[float, ...]
+    gdal_offsets: tuple[float, ...]
+    colours: tuple[ColorInterp, ...]
+    has_gcps: bool
+
+    @classmethod
+    def open(cls, path: str) -> "RasterSource":
+        """Open a path or URL and check that its pixels can be read within bounded memory.
+
+        Raises:
+            SceneError: GDAL cannot open it, or what it holds cannot be a scene.
+        """
+        location = gdal_path(path)
+        with _gdal(path, "open it as a raster"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = rasterio.open(location)
+            try:
+                return cls._describe(path, dataset)
+            except BaseException:
+                dataset.close()
+                raise
+
+    @classmethod
+    def _describe(cls, path: str, dataset: Any) -> "RasterSource":
+        if dataset.count == 0:
+            inside = ", ".join(dataset.subdatasets[:4])
+            hint = f"; it holds {inside}: name one of them" if inside else ""
+            raise SceneError(f"{path} has no raster bands{hint}")
+        if any(name.startswith("complex") for name in dataset.dtypes):
+            raise SceneError(f"{path} holds complex numbers; reflectance or digital numbers needed")
+        _check_blocks(path, dataset)
+        transform = dataset.transform
+        grid = Grid(
+            height=dataset.height,
+            width=dataset.width,
+            crs=dataset.crs,
+            transform=transform,
+            georeferenced=transform != Affine.identity(),
+        )
+        numbers = tuple(transform)
+        if not all(map(math.isfinite, numbers)) or transform.is_degenerate:
+            raise SceneError(f"{path} has an unusable transform {numbers[:6]}")
+        return cls(
+            path=path,
+            dataset=dataset,
+            grid=grid,
+            dtypes=tuple(dataset.dtypes),
+            descriptions=tuple(dataset.descriptions),
+            band_tags=tuple(dataset.tags(index) for index in dataset.indexes),
+            tags=dataset.tags(),
+            gdal_scales=tuple(dataset.scales),
+            gdal_offsets=tuple(dataset.offsets),
+            colours=tuple(dataset.colorinterp),
+            has_gcps=bool(dataset.gcps[0]),
+        )
+
+    def read(self, indexes: Sequence[int], window: Window) -> Pixels:
+        where = f"rows {window.row}..{window.row + window.height - 1}, "
+        where += f"columns {window.col}..{window.col + window.width - 1}"
+        box = RasterioWindow(window.col, window.row, window.width, window.height)
+        with _gdal(self.path, f"read {where}"):
+            values = self.dataset.read(list(indexes), window=box, out_dtype="float32")
+            return Pixels(values, self._valid(values, indexes, window=box))
+
+    def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
+        size = self.grid.height * self.grid.width
+        if size > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
+            return self._lattice(indexes, height, width)
+        shape = (len(indexes), height, width)
+        with _gdal(self.path, "read an overview"):
+            values = self.dataset.read(
+                list(indexes), out_shape=shape, out_dtype="float32", resampling=Resampling.nearest
+            )
+            return Pixels(values, self._valid(values, indexes, out_shape=shape))
+
+    def _lattice(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
+        """Small windows spread evenly, where thinning would have to read a huge file whole."""
+        tall, wide = -(-height // _LATTICE), -(-width // _LATTICE)
+        tops = np.linspace(0, self.grid.height - tall, _LATTICE).astype(int)
+        lefts = np.linspace(0, self.grid.width - wide, _LATTICE).astype(int)
+        parts = [
+            [
+                self.read(indexes, Window(row=int(row), col=int(col), height=tall, width=wide))
+                for col in lefts
+            ]
+            for row in tops
+        ]
+        return Pixels(
+            np.block([[part.values for part in row] for row in parts])[:, :height, :width],
+            np.block([[part.valid for part in row] for row in parts])[:height, :width],
+        )
+
+    def _valid(
+        self, values: NDArray[np.float32], indexes: Sequence[int], **where: Any
+    ) -> NDArray[np.bool_]:
+        """Where all of the bands just read are valid; numbers that are not finite become 0."""
+        valid = np.ones(values.shape[1:], np.bool_)
+        slow = []
+        for plane, index in zip(values, indexes, strict=True):
+            nodata = self._simple_nodata[index - 1]
+            if nodata is None:
+                slow.append(index)
+            elif not math.isnan(nodata):
+                np.logical_and(valid, plane != np.float32(nodata), out=valid)
+            if self.dtypes[index - 1].startswith("float"):
+                finite = np.isfinite(plane)
+                if not finite.all():
+                    plane[~finite] = 0
+                    valid &= finite
+        if slow:
+            masks = self.dataset.read_masks(slow, **_mask_shape(where, len(slow)))
+            valid &= masks.all(axis=0)
+        return valid
+
+    @cached_property
+    def _simple_nodata(self) -> tuple[float | None, ...]:
+        """Per band: a nodata value that comparing finds, NaN for no mask, None to ask GDAL."""
+        found: list[float | None] = []
+        for flags, dtype, nodata in zip(
+            self.dataset.mask_flag_enums, self.dtypes, self.dataset.nodatavals, strict=True
+        ):
+            if flags == [MaskFlags.all_valid]:
+                found.append(math.nan)
+            elif flags == [MaskFlags.nodata] and dtype in _EXACT and _fits(nodata, dtype):
+                found.append(nodata)
+            else:
+                found.append(None)
+        return tuple(found)
+
+    def mask_source(self, indexes: Sequence[int]) -> str:
+        said: dict[str, None] = {}
+        for index in indexes:
+            flags = self.dataset.mask_flag_enums[index - 1]
+            if MaskFlags.alpha in flags:
+                said["alpha band"] = None
+            elif MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags:
+                said["mask of the file (internal or .msk)"] = None
+            elif MaskFlags.nodata in flags:
+                said[f"nodata {self.dataset.nodatavals[index - 1]:g}"] = None
+            if self.dtypes[index - 1].startswith("float"):
+                said["numbers that are not finite"] = None
+        return ", ".join(said)
+
+    def close(self) -> None:
+        self.dataset.close()
+
+
+def _mask_shape(where: dict[str, Any], count: int) -> dict[str, Any]:
+    if "out_shape" in where:
+        return {"out_shape": (count, *where["out_shape"][1:])}
+    return where
+
+
+def _fits(nodata: float | None, dtype: str) -> bool:
+    limits = np.iinfo(dtype)
+    return nodata is not None and nodata.is_integer() and limits.min <= nodata <= limits.max
+
+
+def _check_blocks(path: str, dataset: Any) -> None:
+    """Refuse blocks that could not be unpacked in bounded memory."""
+    together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
+    for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
+        size = height * width * np.dtype(dtype).itemsize * together
+        if size > LARGEST_BLOCK:
+            raise SceneError(
+                f"{path} stores {height} x {width} pixels in one block of {size / 2**30:.1f} GiB; "
+                f"rewrite it tiled: gdal_translate -of COG {path} tiled.tif"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySource:
+    """An array (C, H, W) in memory with an optional mask (True = valid)."""
+
+    path: str
+    array: NDArray[Any]
+    valid: NDArray[np.bool_] | None
+    grid: Grid
+    nodata: float | None
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        return (str(self.array.dtype),) * len(self.array)
+
+    def read(self, indexes: Sequence[int], window: Window) -> Pixels:
+        return self._take(indexes, *window.slices)
+
+    def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
+        rows = np.arange(height) * self.grid.height // height
+        cols = np.arange(width) * self.grid.width // width
+        return self._take(indexes, rows[:, None], cols)
+
+    def _take(self, indexes: Sequence[int], rows: Any, cols: Any) -> Pixels:
+        stored = [self.array[index - 1][rows, cols] for index in indexes]
+        valid = np.ones(stored[0].shape, np.bool_)
+        if self.valid is not None:
+            valid &= self.valid[rows, cols]
+        values = np.empty((len(stored), *valid.shape), np.float32)
+        for plane, own in zip(values, stored, strict=True):
+            plane[...] = own
+            if self.nodata is not None and not math.isnan(self.nodata):
+                valid &= own != self.nodata
+            if own.dtype.kind == "f":
+                finite = np.isfinite(plane)
+                valid &= finite
+                plane[~finite] = 0
+        return Pixels(values, valid)
+
+    def mask_source(self, indexes: Sequence[int]) -> str:
+        said = []
+        if self.valid is not None:
+            said.append("mask of the array")
+        if self.nodata is not None:
+            said.append(f"nodata {self.nodata:g}")
+        if self.array.dtype.kind == "f":
+            said.append("numbers that are not finite")
+        return ", ".join(said)
+
+    def close(self) -> None:
+        """Nothing is held open."""
