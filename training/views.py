@@ -1,0 +1,240 @@
+"""Multi-crop views: one function driven by a table of specs, on batches of any band count.
+
+A sample's views depend on (seed, epoch, sample, view) alone: on no worker, batch, rank or device.
+All decisions are drawn on the host, so a GPU never waits for one; pixels stay where they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
+from deo.errors import BandError, ConfigError, DataError
+from deo.training.colour import KINDS, Choices, augment
+from deo.training.crops import ATTEMPTS, Boxes, Crops, random_boxes, resize_crops
+from deo.training.randomness import uniforms
+
+_CHUNK = 150_000
+"""RGB values made together on a CPU: about what its second-level cache holds (measured)."""
+
+_SLOTS: tuple[str, ...] = (
+    "horizontal_flip",
+    "vertical_flip",
+    "jitter",
+    "order",
+    "brightness",
+    "contrast",
+)
+_SLOTS += ("saturation", "hue", "grayscale", "blur", "blur_sigma", "solarize", "common_gain")
+_BOX = 2 * ATTEMPTS + 2
+_COLUMN = {name: _BOX + column for column, name in enumerate(_SLOTS)}
+"""Which of a view's numbers decides what: fixed, so that no option moves another's draw."""
+_FIXED = _BOX + len(_SLOTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSpec:
+    """One view: crop, flips, colour. Defaults are the published local view without blur.
+
+    Args:
+        size: edge of the square result, in pixels.
+        area: least and greatest part of the source's area.
+        aspect: least and greatest width / height of the crop.
+        horizontal_flip, vertical_flip: probabilities.
+        jitter: probability that the next four act, in random order.
+        brightness, contrast, saturation: factors are drawn from 1 - value .. 1 + value.
+        hue: shifts are drawn from -value .. value, in turns.
+        grayscale, blur, solarize: probabilities, in order of application.
+        blur_kernel: taps, odd.
+        blur_sigma: least and greatest standard deviation, in pixels of the view.
+        common_gain: bands other than RGB are multiplied by one number in 1 - value .. 1 + value.
+        band_gain: likewise, one number for each of these bands.
+
+    Raises:
+        ConfigError: a value lies outside its range.
+    """
+
+    size: int
+    area: tuple[float, float] = (0.05, 0.4)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    horizontal_flip: float = 0.5
+    vertical_flip: float = 0.0
+    jitter: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.2
+    hue: float = 0.1
+    grayscale: float = 0.2
+    blur: float = 0.0
+    blur_kernel: int = 23
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
+    common_gain: float = 0.0
+    band_gain: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("horizontal_flip", "vertical_flip", "jitter", "grayscale", "blur", "solarize"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "a probability, 0 to 1")
+        for name in ("brightness", "contrast", "saturation", "common_gain", "band_gain"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        self._require("hue", 0 <= self.hue <= 0.5, "0 to 0.5")
+        self._require("size", self.size >= 1, "at least 1")
+        self._require("area", 0 < self.area[0] <= self.area[1] <= 1, "least, greatest in 0 to 1")
+        self._require("aspect", 0 < self.aspect[0] <= self.aspect[1], "least, greatest above 0")
+        self._require("blur_kernel", self.blur_kernel % 2 == 1, "odd")
+        low, high = self.blur_sigma
+        self._require("blur_sigma", 0 < low <= high, "least, greatest above 0")
+        if self.blur > 0:
+            limit = self.size > self.blur_kernel // 2
+            self._require("blur_kernel", limit, f"below {2 * self.size} for views of {self.size}")
+
+    def _require(self, name: str, fine: bool, wanted: str) -> None:
+        if not fine:
+            raise ConfigError(f"view {name} is {getattr(self, name)}; it must be {wanted}")
+
+
+def published_views(
+    global_size: int = 224, local_size: int = 96, n_local: int = 10
+) -> tuple[ViewSpec, ...]:
+    """The two global and `n_local` local views of the published pretraining, in this order."""
+    wide = (0.4, 1.0)
+    return (
+        ViewSpec(size=global_size, area=wide, blur=1.0),
+        ViewSpec(size=global_size, area=wide, blur=0.1, solarize=0.2),
+        *(ViewSpec(size=local_size, blur=0.5) for _ in range(n_local)),
+    )
+
+
+def make_views(
+    images: Tensor,
+    samples: Tensor,
+    specs: Sequence[ViewSpec],
+    *,
+    seed: int,
+    epoch: int,
+    bands: BandSet = MODEL_BANDS,
+) -> list[Tensor]:
+    """All views of a batch, normalised.
+
+    RGB is divided by the crop's own maximum, augmented and z-scored with the aerial statistics; any
+    other band is z-scored with its Sentinel-2 statistics. A BandSet without red, green and blue
+    gets no colour operations.
+
+    Args:
+        images: (B, C, H, W), any real dtype; RGB on any positive scale, others in digital numbers.
+        samples: (B,) int64, the samples' numbers in the data set: with seed, epoch and the view's
+            place in `specs` they are the key of all randomness. On the CPU, or a device waits.
+        bands: what the C channels are.
+
+    Returns:
+        One (B, C, size, size) float32 tensor per spec, on the device of `images`. Equal specs share
+        one tensor's memory.
+
+    Raises:
+        DataError: images, samples and bands do not fit together.
+        BandError: `bands` has some but not all of red, green and blue.
+    """
+    if images.ndim != 4 or images.shape[1] != len(bands) or samples.shape != images.shape[:1]:
+        raise DataError(
+            f"views got images {tuple(images.shape)}, samples {tuple(samples.shape)} and the bands "
+            f"{bands}; wanted (B, {len(bands)}, H, W) and (B,)"
+        )
+    ordered = _rgb_first(bands)
+    pixels = _reorder(images, bands, ordered).to(torch.float32)
+    keys = samples.cpu().numpy()
+    views: list[Tensor] = [images] * len(specs)
+    for spec in dict.fromkeys(specs):
+        places = np.array([place for place, other in enumerate(specs) if other == spec])
+        drawn = uniforms(
+            np.tile(keys, len(places)),
+            np.repeat(places, len(keys)),
+            _FIXED + len(bands),
+            seed=seed,
+            epoch=epoch,
+        )
+        made = _make_equal_views(pixels, spec, drawn, ordered)
+        for place, view in zip(places.tolist(), torch.split(made, len(keys)), strict=True):
+            views[place] = _reorder(view, ordered, bands)
+    return views
+
+
+def _rgb_first(bands: BandSet) -> BandSet:
+    there = [name for name in RGB_BANDS if name in bands]
+    if len(there) not in (0, len(RGB_BANDS)):
+        raise BandError(f"views need all of red, green, blue ({RGB_BANDS}) or none; got {bands}")
+    return BandSet((*there, *(name for name in bands if name not in there)))
+
+
+def _reorder(images: Tensor, given: BandSet, wanted: BandSet) -> Tensor:
+    return images if given == wanted else images[:, list(wanted.positions_in(given.names))]
+
+
+def _make_equal_views(
+    images: Tensor, spec: ViewSpec, drawn: NDArray[np.float64], bands: BandSet
+) -> Tensor:
+    """(N, C, size, size): view n is of image n modulo B, decided by row n of `drawn`."""
+    count, colours = len(drawn), len(RGB_BANDS) if RGB_BANDS[0] in bands else 0
+    height, width = images.shape[-2:]
+    boxes = random_boxes(
+        drawn[:, :_BOX], height=height, width=width, area=spec.area, aspect=spec.aspect
+    )
+    crops = _crops(np.arange(count) % len(images), boxes, spec, drawn, bands, images.device)
+    choices = _choices(spec, drawn)
+    out = images.new_empty(count, len(bands), spec.size, spec.size)
+    step = max(1, _CHUNK // (3 * spec.size**2)) if images.device.type == "cpu" else count
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        resize_crops(images, crops.part(part), out[part])
+        if colours:
+            augment(out[part, :colours], choices.part(part), mean=AERIAL_MEAN, std=AERIAL_STD)
+    return out
+
+
+def _crops(
+    source: NDArray[np.int64],
+    boxes: Boxes,
+    spec: ViewSpec,
+    drawn: NDArray[np.float64],
+    bands: BandSet,
+    device: torch.device,
+) -> Crops:
+    """The z-score and the gains of bands other than RGB are an affine map: it commutes with the
+    resize, whose weights sum to one, and is cheaper before it."""
+    common = 1 + spec.common_gain * (2 * drawn[:, _COLUMN["common_gain"], None] - 1)
+    gain = common * (1 + spec.band_gain * (2 * drawn[:, _FIXED:] - 1))
+    colour = np.array([name in RGB_BANDS for name in bands])
+    scale = np.where(colour, 1.0, gain / bands.std)
+    shift = np.where(colour, 0.0, -np.array(bands.mean) / bands.std)
+    return Crops(
+        source=source,
+        boxes=boxes,
+        flip_rows=drawn[:, _COLUMN["vertical_flip"]] < spec.vertical_flip,
+        flip_columns=drawn[:, _COLUMN["horizontal_flip"]] < spec.horizontal_flip,
+        scale=torch.from_numpy(scale).to(device, torch.float32),
+        shift=torch.from_numpy(np.broadcast_to(shift, scale.shape).copy()).to(
+            device, torch.float32
+        ),
+    )
+
+
+def _choices(spec: ViewSpec, drawn: NDArray[np.float64]) -> Choices:
+    def chosen(name: str) -> NDArray[np.bool_]:
+        return np.asarray(drawn[:, _COLUMN[name]] < getattr(spec, name))
+
+    reach = [getattr(spec, kind) for kind in KINDS]
+    signed = 2 * drawn[:, [_COLUMN[kind] for kind in KINDS]] - 1
+    low, high = spec.blur_sigma
+    return Choices(
+        jitter=chosen("jitter"),
+        order=np.floor(drawn[:, _COLUMN["order"]] * 24).astype(np.int64),
+        factors=np.array([1.0, 1.0, 1.0, 0.0]) + signed * reach,
+        grayscale=chosen("grayscale"),
+        blur=chosen("blur"),
+        sigma=low + (high - low) * drawn[:, _COLUMN["blur_sigma"]],
+        kernel=spec.blur_kernel,
+        solarize=chosen("solarize"),
+    )
