@@ -1,0 +1,196 @@
+"""Protocols on frozen features: nearest neighbours, logistic probe, per-pixel probe.
+
+Each takes a source of features and the splits of a benchmark and returns one confusion matrix
+per unit, from which `deo.training.results` makes scores with intervals.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deo.errors import ConfigError, DataError
+from deo.preprocess import Pixels
+from deo.training.benchmarks import Benchmark, Task
+from deo.training.features import FeatureSource
+from deo.training.layouts import IGNORE, Sample, Split, Unit
+from deo.training.probes import (
+    C_GRID,
+    METRICS,
+    cross_validated_probe,
+    knn,
+    left_half,
+    logistic_probe,
+    pixel_probe,
+)
+from deo.training.scores import confusion, multilabel_confusion
+
+
+_ORDER = ("train", "valid", "test")
+BLOCK = 64
+BLOCK_UNIT = f"block of {BLOCK} x {BLOCK} pixels"
+
+
+class Outcome(NamedTuple):
+    """What a protocol measured.
+
+    `matrices`: (units, K, K) confusion matrices, rows the truth.
+    `unit`: what a unit is: a tile, a scene.
+    `settings`: what was chosen or found on the way, JSON-able.
+    """
+
+    matrices: NDArray[np.int64]
+    unit: str
+    settings: Mapping[str, Any]
+
+
+class PooledSplit(NamedTuple):
+    """(N, D) features and (N,) or (N, K) labels."""
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def pixels_of(sample: Sample, unit: Unit) -> Pixels:
+    """A chip on the scale of digital numbers, as far as its unit allows."""
+    scale = 1.0 if unit.value is None else unit.value
+    return Pixels(sample.image * np.float32(scale), sample.valid)
+
+
+def pooled(source: FeatureSource, split: Split, unit: Unit, *, chunk: int = 256) -> PooledSplit:
+    """Features and labels of a whole split; `chunk` chips are in memory at once."""
+    features, labels = [], []
+    for start in range(0, len(split), chunk):
+        samples = [split[index] for index in range(start, min(start + chunk, len(split)))]
+        features.append(source.pooled([pixels_of(sample, unit) for sample in samples]))
+        labels += [sample.target for sample in samples]
+    if not labels:
+        raise DataError("the split is empty; check the data folder and --fraction")
+    return PooledSplit(np.concatenate(features), np.stack(labels))
+
+
+def evaluate_knn(
+    source: FeatureSource,
+    benchmark: Benchmark,
+    splits: Mapping[str, Split],
+    *,
+    k: int = 5,
+    metric: str = "l2",
+    temperature: float | None = None,
+) -> Outcome:
+    """Nearest neighbours: train + valid vote for test; without splits, leave one out."""
+    _classification_only(benchmark, "knn")
+    if metric not in METRICS:
+        raise ConfigError(f"metric {metric!r} is none of {', '.join(METRICS)}")
+    how: dict[str, Any] = {"k": k, "metric": metric, "temperature": temperature}
+    if "all" in splits:
+        bank = queries = pooled(source, splits["all"], benchmark.unit)
+    else:
+        bank = _joined(pooled(source, splits[name], benchmark.unit) for name in ("train", "valid"))
+        queries = pooled(source, splits["test"], benchmark.unit)
+    predicted = knn(
+        bank.features,
+        bank.labels,
+        queries.features,
+        k=k,
+        metric=METRICS[metric],
+        temperature=temperature,
+        same="all" in splits,
+    )
+    how["split"] = "leave one out" if "all" in splits else "train + valid -> test"
+    return Outcome(_per_tile(queries.labels, predicted, benchmark), "tile", how)
+
+
+def evaluate_probe(
+    source: FeatureSource,
+    benchmark: Benchmark,
+    splits: Mapping[str, Split],
+    *,
+    seed: int = 0,
+    folds: int = 5,
+    grid: Sequence[float] = C_GRID,
+) -> Outcome:
+    """Logistic regression, C chosen on `valid`; without splits, `folds`-fold cross-validation."""
+    _classification_only(benchmark, "probe")
+    if "all" in splits:
+        part = pooled(source, splits["all"], benchmark.unit)
+        predicted = cross_validated_probe(
+            part.features, part.labels, count=folds, seed=seed, grid=grid
+        )
+        how: dict[str, Any] = {"split": f"{folds}-fold", "folds": folds}
+        return Outcome(_per_tile(part.labels, predicted, benchmark), "tile", how)
+    train, valid, test = (pooled(source, splits[name], benchmark.unit) for name in _ORDER)
+    probe = logistic_probe(train.features, train.labels, validation=tuple(valid), grid=grid)
+    how = {"split": "train, valid -> test", "c": probe.c}
+    return Outcome(_per_tile(test.labels, probe.predict(test.features), benchmark), "tile", how)
+
+
+def evaluate_pixels(
+    source: FeatureSource, benchmark: Benchmark, splits: Mapping[str, Split], *, seed: int = 0
+) -> Outcome:
+    """Logistic probe of every pixel on its own features.
+
+    Without splits each scene is its own test: its left half trains, its right half is scored.
+    With splits, pixels drawn from train and valid chips train one probe for the test chips.
+    """
+    if benchmark.task is not Task.SEGMENT:
+        raise ConfigError(f"protocol pixels segments; {benchmark.name} is {benchmark.task.value}")
+    if "all" not in splits:
+        raise ConfigError("protocol pixels takes single scenes without splits; use segment")
+    matrices = []
+    for sample in splits["all"]:
+        train = left_half(*sample.target.shape)
+        features = source.per_pixel(pixels_of(sample, benchmark.unit))
+        predicted = pixel_probe(features, sample.target, train=train, seed=seed)
+        truth = np.where(train, IGNORE, sample.target)
+        matrices += block_confusions(truth, predicted, classes=benchmark.class_count)
+    how = {"split": "left half trains, right half tests"}
+    return Outcome(np.stack(matrices), BLOCK_UNIT, how)
+
+
+def block_confusions(
+    truth: NDArray[np.int64], predicted: NDArray[Any], *, classes: int, side: int = BLOCK
+) -> list[NDArray[np.int64]]:
+    """One confusion matrix per square block of a map: neighbouring pixels are no independent units.
+
+    Blocks without a known pixel are left out; a map without any gives one empty matrix.
+    """
+    height, width = truth.shape
+    corners = [(row, col) for row in range(0, height, side) for col in range(0, width, side)]
+    matrices = [
+        confusion(
+            truth[row : row + side, col : col + side],
+            predicted[row : row + side, col : col + side],
+            classes=classes,
+        )
+        for row, col in corners
+    ]
+    return [matrix for matrix in matrices if matrix.any()] or [matrices[0]]
+
+
+def _classification_only(benchmark: Benchmark, protocol: str) -> None:
+    if benchmark.task not in (Task.CLASSIFY, Task.MULTILABEL):
+        raise ConfigError(
+            f"protocol {protocol} classifies tiles; {benchmark.name} is {benchmark.task.value}: "
+            "use the protocol segment, pixels or change"
+        )
+
+
+def _joined(parts: Any) -> PooledSplit:
+    features, labels = zip(*parts, strict=True)
+    return PooledSplit(np.concatenate(features), np.concatenate(labels))
+
+
+def _per_tile(
+    truth: NDArray[np.int64], predicted: NDArray[Any], benchmark: Benchmark
+) -> NDArray[np.int64]:
+    """(N, K, K): one confusion matrix per tile."""
+    if benchmark.task is Task.MULTILABEL:
+        pairs = zip(truth, predicted, strict=True)
+        return np.stack([multilabel_confusion(one, other) for one, other in pairs])
+    rows = [
+        confusion(np.atleast_1d(one), np.atleast_1d(other), classes=benchmark.class_count)
+        for one, other in zip(truth, predicted, strict=True)
+    ]
+    return np.stack(rows)

@@ -1,0 +1,172 @@
+"""What every benchmark reader shares: a sample, a split of samples, and the checks on labels.
+
+A layout knows one distribution as its authors published it. It says what is missing before
+anything is read, names the splits, and reads one sample at a time.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from deo.bands import BandSet, canonical_name
+from deo.errors import BandError, DataError
+from deo.training.scores import IGNORE as IGNORE
+from deo.training.scores import check_labels
+
+SPLITS = ("train", "valid", "test")
+
+
+class Unit(Enum):
+    """What the stored numbers mean; the value multiplies them to Sentinel-2 digital numbers."""
+
+    DN = 1.0
+    REFLECTANCE = 10_000.0
+    BYTE = None
+    """Eight-bit-like or 0..1 display values: only statistics or their own maximum scale them."""
+
+
+class Sample(NamedTuple):
+    """One sample as stored; change pairs hold two dates.
+
+    `image`: (C, H, W), or (2, C, H, W) for a pair, float32, bands in the layout's order.
+    `target`: () class, (K,) multi-hot, or (H, W) mask, int64, `IGNORE` where unknown.
+    `valid`: (H, W), True where every band of every date holds data.
+    """
+
+    image: NDArray[np.float32]
+    target: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+
+
+class Layout(Protocol):
+    """One published distribution on disk."""
+
+    @property
+    def bands(self) -> BandSet:
+        """Bands in the order of `Sample.image`."""
+
+    def problems(self, root: Path) -> Iterator[str]:
+        """What is missing or wrong below `root`, one sentence each; nothing when complete."""
+
+    def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]:
+        """Sample names of each split; the single key `all` where the authors define none."""
+
+    def read(self, root: Path, name: str) -> Sample:
+        """Read one sample; its labels are not yet checked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """An ordered part of a benchmark, read on demand in the bands asked for."""
+
+    root: Path
+    layout: Layout
+    names: tuple[str, ...]
+    bands: BandSet
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.names[index]
+        sample = self.layout.read(self.root, name)
+        check_labels(sample.target, classes=_highest(sample, self.classes), where=name)
+        positions = list(self.bands.positions_in(self.layout.bands.names))
+        return sample._replace(image=sample.image[..., positions, :, :])
+
+    def subset(self, indices: Sequence[int]) -> "Split":
+        """The same data, only the samples at these positions."""
+        return Split(
+            root=self.root,
+            layout=self.layout,
+            names=tuple(self.names[index] for index in indices),
+            bands=self.bands,
+            classes=self.classes,
+        )
+
+    def targets(self) -> NDArray[np.int64]:
+        """All labels, stacked: (N,) or (N, K)."""
+        return np.stack([sample.target for sample in self])
+
+
+def _highest(sample: Sample, classes: int) -> int:
+    """Multi-hot labels hold 0 and 1 whatever the number of classes."""
+    if sample.target.ndim != 1:
+        return classes
+    if len(sample.target) != classes:
+        raise DataError(f"multi-hot label has {len(sample.target)} entries, wanted {classes}")
+    return 2
+
+
+def absent(root: Path, paths: Sequence[str], *, what: str, most: int = 3) -> Iterator[str]:
+    """One sentence when some of `paths` do not exist below `root`."""
+    missing = [path for path in paths if not (root / path).exists()]
+    if missing:
+        shown = ", ".join(missing[:most]) + (", ..." if len(missing) > most else "")
+        yield f"{len(missing)} of {len(paths)} {what} missing below {root}: {shown}"
+
+
+def read_split_file(path: Path, parse: Callable[[Path], Any]) -> Any:
+    """Read a file that defines a split, or say which one is missing or unreadable.
+
+    Raises:
+        DataError: the file is missing or cannot be parsed.
+    """
+    if not path.is_file():
+        raise DataError(f"split file {path} is missing; it comes with the data set's download")
+    try:
+        return parse(path)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise DataError(f"split file {path} cannot be read: {error}") from error
+
+
+def read_raster(path: Path, *, bands: BandSet | None = None) -> NDArray[Any]:
+    """All bands of a raster, (C, H, W), after comparing them with the order expected.
+
+    Args:
+        bands: the order that the layout promises. Names in the file must agree with it.
+
+    Raises:
+        DataError: the file is missing or unreadable.
+        BandError: the number or the names of the bands contradict `bands`.
+    """
+    try:
+        with rasterio.open(path) as source:
+            if bands is not None:
+                _compare_bands(path, bands, source.descriptions)
+            return np.asarray(source.read())
+    except rasterio.errors.RasterioIOError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _compare_bands(path: Path, wanted: BandSet, descriptions: Sequence[str | None]) -> None:
+    if len(descriptions) != len(wanted):
+        raise BandError(f"{path} has {len(descriptions)} bands, wanted {len(wanted)}: {wanted}")
+    named = [canonical_name(text or "") for text in descriptions]
+    if None not in named and tuple(named) != wanted.names:
+        raise BandError(
+            f"wrong band order for {path}: the file names its bands {','.join(map(str, named))}, "
+            f"but they were declared as {wanted}"
+        )
+
+
+def same_shape(name: str, **arrays: NDArray[Any]) -> None:
+    """Refuse rasters of one sample that do not lie on one grid.
+
+    Raises:
+        DataError: names the sample and every shape.
+    """
+    shapes = {key: array.shape[-2:] for key, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{key} {h} x {w}" for key, (h, w) in shapes.items())
+        raise DataError(f"{name}: mismatched pair, sizes differ (rows x columns): {listed}")

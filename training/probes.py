@@ -1,0 +1,250 @@
+"""Protocols on frozen features given as arrays: nearest neighbours and logistic probes.
+
+Nothing here knows a model or a file. Predictions come back; `deo.training.scores` scores them.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deo.errors import DataError, require
+from deo.training.scores import IGNORE
+
+Features = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
+Similarity = Callable[[Features, Features], NDArray[np.float32]]
+
+C_GRID: tuple[float, ...] = tuple(float(c) for c in np.logspace(-6, 5, 40))
+"""Inverse regularisation strengths tried on the validation part."""
+
+
+def l2(queries: Features, bank: Features) -> NDArray[np.float32]:
+    """Negative Euclidean distance, (Q, D) x (B, D) -> (Q, B)."""
+    squares = (queries**2).sum(1)[:, None] - 2 * queries @ bank.T + (bank**2).sum(1)[None]
+    return -np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+
+
+def cosine(queries: Features, bank: Features) -> NDArray[np.float32]:
+    """Cosine similarity, (Q, D) x (B, D) -> (Q, B)."""
+    return (_unit(queries) @ _unit(bank).T).astype(np.float32)
+
+
+METRICS: dict[str, Similarity] = {"l2": l2, "cosine": cosine}
+
+
+def _unit(rows: Features) -> Features:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def knn(
+    bank: Features,
+    labels: Labels,
+    queries: Features,
+    *,
+    k: int = 5,
+    metric: Similarity = l2,
+    temperature: float | None = None,
+    same: bool = False,
+    chunk: int = 1024,
+) -> Labels:
+    """Label each query by its `k` nearest rows of the bank.
+
+    Args:
+        bank: (B, D) features.
+        labels: (B,) classes, or (B, K) multi-hot.
+        queries: (Q, D) features.
+        k: neighbours.
+        metric: similarity, larger is nearer: `l2` (k = 5, torchgeo-bench), `cosine`
+            (k = 200 and temperature .1, PANGAEA).
+        temperature: votes weigh exp(similarity / temperature); None: one vote each.
+        same: the queries are the bank; no row may vote for itself (leave one out).
+
+    Returns:
+        (Q,) classes (a tie goes to the nearest of the tied), or (Q, K) multi-hot (half the
+        votes or more).
+
+    Raises:
+        DataError: `k` does not fit the bank.
+    """
+    available = len(bank) - int(same)
+    if not 1 <= k <= available:
+        raise DataError(f"k = {k} neighbours asked of {available}; choose k in 1..{available}")
+    hot = labels if labels.ndim == 2 else np.eye(int(labels.max()) + 1)[labels]
+    parts = []
+    for start in range(0, len(queries), chunk):
+        similarity = metric(queries[start : start + chunk], bank)
+        if same:
+            rows = np.arange(len(similarity))
+            similarity[rows, rows + start] = -np.inf
+        parts.append(_vote(similarity, hot, k=k, temperature=temperature))
+    votes = np.concatenate(parts)
+    if labels.ndim == 2:
+        return (votes >= 0.5).astype(np.int64)
+    return votes.argmax(1)
+
+
+def _vote(
+    similarity: NDArray[np.float32], hot: NDArray[Any], *, k: int, temperature: float | None
+) -> NDArray[np.float64]:
+    """(Q, B) similarities -> (Q, K) shares of the vote."""
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    nearest = np.take_along_axis(similarity, order, axis=1).astype(np.float64)
+    if temperature is None:
+        weights = np.ones_like(nearest)
+        if hot.shape[1] > 1 and (hot.sum(1) == 1).all():
+            weights += np.arange(k, 0, -1) * 1e-6  # a tie goes to the nearest
+    else:
+        weights = np.exp((nearest - nearest[:, :1]) / temperature)
+    weights /= weights.sum(1, keepdims=True)
+    return np.einsum("qk,qkc->qc", weights, hot[order])
+
+
+class Probe(NamedTuple):
+    """A fitted logistic regression on standardised features."""
+
+    c: float
+    predict: Callable[[Features], Labels]
+
+
+def logistic_probe(
+    train: Features,
+    labels: Labels,
+    *,
+    validation: tuple[Features, Labels] | None = None,
+    grid: Sequence[float] = C_GRID,
+    default: float = 1.0,
+) -> Probe:
+    """Fit a logistic regression, its C chosen on the validation part.
+
+    Args:
+        train: (N, D) features; mean and spread for standardising are theirs alone.
+        labels: (N,) classes, or (N, K) multi-hot (one regression per class).
+        validation: features and labels that choose C; the chosen model is then fitted on
+            both parts. None: `default` is used.
+        grid: values of C tried, in rising order.
+
+    Raises:
+        DataError: the training labels hold a single class.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    if labels.ndim == 1 and len(np.unique(labels)) < 2:
+        raise DataError(f"a probe needs two classes, the training part holds {np.unique(labels)}")
+    if validation is None:
+        return Probe(default, _fitted(train, labels, default))
+    held, truth = validation
+    hits = [float((_fitted(train, labels, c)(held) == truth).mean()) for c in grid]
+    best = float(grid[int(np.argmax(hits))])
+    both = np.concatenate((train, held)), np.concatenate((labels, truth))
+    return Probe(best, _fitted(*both, best))
+
+
+def _fitted(train: Features, labels: Labels, c: float) -> Callable[[Features], Labels]:
+    linear = require("sklearn.linear_model", extra="eval")
+    mean, spread = train.mean(0), train.std(0)
+    spread = np.where(spread > 1e-12, spread, 1.0)
+    rows = (train - mean) / spread
+    columns = labels[:, None] if labels.ndim == 1 else labels
+    models = []
+    with warnings.catch_warnings():
+        # strong regularisation and 40 values of C: an unconverged candidate is a candidate
+        warnings.filterwarnings("ignore", message=".*failed to converge", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*ITERATIONS REACHED LIMIT")
+        for column in columns.T:
+            if len(np.unique(column)) == 1:
+                models.append(_Constant(int(column[0])))
+                continue
+            models.append(linear.LogisticRegression(C=c, max_iter=1000).fit(rows, column))
+
+    def predict(features: Features) -> Labels:
+        scaled = (features - mean) / spread
+        found = np.stack([model.predict(scaled) for model in models], axis=1)
+        return found[:, 0] if labels.ndim == 1 else found
+
+    return predict
+
+
+class _Constant(NamedTuple):
+    """Stands for a class of a multi-label task that never or always occurs in training."""
+
+    value: int
+
+    def predict(self, rows: Features) -> Labels:
+        return np.full(len(rows), self.value)
+
+
+def folds(labels: Labels, *, count: int, seed: int) -> NDArray[np.int64]:
+    """Number each sample 0 .. count - 1, every class spread evenly (multi-hot: at random).
+
+    Raises:
+        DataError: fewer samples than folds.
+    """
+    if len(labels) < count:
+        raise DataError(f"{count} folds of {len(labels)} samples; ask for fewer folds")
+    rng = np.random.default_rng(seed)
+    numbers = np.empty(len(labels), np.int64)
+    if labels.ndim == 2:
+        return np.asarray(rng.permutation(np.arange(len(labels)) % count))
+    start = 0
+    for value in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == value))
+        numbers[members] = (np.arange(len(members)) + start) % count
+        start += len(members)
+    return numbers
+
+
+def cross_validated_probe(
+    features: Features,
+    labels: Labels,
+    *,
+    count: int = 5,
+    seed: int = 0,
+    grid: Sequence[float] = C_GRID,
+) -> Labels:
+    """Out-of-fold predictions; C is chosen inside each training part, on the next fold."""
+    numbers = folds(labels, count=count, seed=seed)
+    predicted = np.empty_like(labels)
+    for fold in range(count):
+        test, held = numbers == fold, numbers == (fold + 1) % count
+        train = ~test & ~held
+        probe = logistic_probe(
+            features[train], labels[train], validation=(features[held], labels[held]), grid=grid
+        )
+        predicted[test] = probe.predict(features[test])
+    return predicted
+
+
+def pixel_probe(
+    features: Features,
+    labels: Labels,
+    *,
+    train: NDArray[np.bool_],
+    most: int = 20_000,
+    c: float = 1.0,
+    seed: int = 0,
+) -> Labels:
+    """Classify every pixel by a logistic regression on its own features.
+
+    Args:
+        features: (D, H, W).
+        labels: (H, W), `IGNORE` where unknown.
+        train: (H, W), True where the labels may be seen.
+        most: training pixels drawn at random.
+
+    Returns:
+        (H, W) predictions, in the training part too.
+    """
+    rows = features.reshape(len(features), -1).T
+    seen = np.flatnonzero((train & (labels != IGNORE)).ravel())
+    rng = np.random.default_rng(seed)
+    if len(seen) > most:
+        seen = rng.choice(seen, most, replace=False)
+    probe = logistic_probe(rows[seen], labels.ravel()[seen], default=c)
+    return probe.predict(rows).reshape(labels.shape)
+
+
+def left_half(height: int, width: int) -> NDArray[np.bool_]:
+    """(height, width) mask, True in the left half: trains; the right half tests."""
+    return np.broadcast_to(np.arange(width) < width // 2, (height, width)).copy()
