@@ -43,12 +43,15 @@ class WeightsRecord:
 class Backbone(NamedTuple):
     """Every tensor of a backbone, of both stems or one, and what its multispectral stem takes.
 
-    `bands` is None when that stem takes channels without names.
+    `bands` is None when that stem takes channels without names; `layout` and `dropped` are those
+    of `deo.models.convert.Conversion`.
     """
 
     tensors: dict[str, torch.Tensor]
     bands: BandSet | None
     record: WeightsRecord
+    layout: str = "state dict with our names"
+    dropped: tuple[str, ...] = ()
 
 
 def released(spec: Spec, *, cache_dir: str | Path | None = None) -> Backbone:
@@ -108,7 +111,12 @@ def from_cfg(
 
 
 def from_file(
-    path: Path, spec: Spec, *, source: str | None = None, bands: BandSet | None = None
+    path: Path,
+    spec: Spec,
+    *,
+    source: str | None = None,
+    bands: BandSet | None = None,
+    teacher: bool = False,
 ) -> Backbone:
     """The weights in a file of any of the layouts that `deo.models.convert` knows.
 
@@ -117,6 +125,7 @@ def from_file(
         spec: the backbone that they must fit.
         source: for the record; default `file:` and the file's name.
         bands: what the file's multispectral stem takes, where the file does not say.
+        teacher: from a training checkpoint take the EMA teacher; see `convert.to_deo`.
 
     Raises:
         WeightsError: unreadable, damaged, of another model, or not whole.
@@ -137,13 +146,18 @@ def from_file(
     if "bands" in said:
         bands = BandSet.parse(said["bands"])
     try:
-        return from_state_dict(stored.content, spec, record=record, bands=bands)
+        return from_state_dict(stored.content, spec, record=record, bands=bands, teacher=teacher)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
 
 
 def from_state_dict(
-    content: Mapping[str, Any], spec: Spec, *, record: WeightsRecord, bands: BandSet | None = None
+    content: Mapping[str, Any],
+    spec: Spec,
+    *,
+    record: WeightsRecord,
+    bands: BandSet | None = None,
+    teacher: bool = False,
 ) -> Backbone:
     """Check and rename a state dict or training checkpoint.
 
@@ -156,13 +170,19 @@ def from_state_dict(
     expected = dict(shapes(spec))
     if not convert.is_published(content):
         expected = _with_liberties(expected, content)
-    tensors = convert.to_deo(content, expected, model=spec.name).tensors
-    width = ms_width(tensors)
+    found = convert.to_deo(content, expected, model=spec.name, teacher=teacher)
+    width = ms_width(found.tensors)
     if bands is None and width in (None, len(MODEL_BANDS)):
         bands = MODEL_BANDS
     if bands is not None and width not in (None, len(bands)):
         raise WeightsError(f"the multispectral stem takes {width} channels, not {bands}")
-    return Backbone(tensors=tensors, bands=bands, record=record)
+    return Backbone(
+        tensors=found.tensors,
+        bands=bands,
+        record=record,
+        layout=found.layout,
+        dropped=found.dropped,
+    )
 
 
 def ms_width(tensors: Mapping[str, torch.Tensor]) -> int | None:

@@ -1,6 +1,7 @@
 """Weights into a model, whole or not at all, and out of it."""
 
 import json
+from dataclasses import replace
 from importlib import metadata as installed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +19,26 @@ from deo.models.sources import (
     MS_WEIGHT,
     Backbone,
     WeightsRecord,
+    from_cfg,
     from_file,
     from_state_dict,
     ms_width,
     released,
 )
 
-__all__ = ["LoadedBackbone", "WeightsRecord", "fill", "load_backbone", "save_weights"]
+__all__ = [
+    "Backbone",
+    "LoadedBackbone",
+    "WeightsRecord",
+    "fill",
+    "from_cfg",
+    "from_file",
+    "from_state_dict",
+    "load_backbone",
+    "released",
+    "save_weights",
+    "write_backbone",
+]
 
 
 class LoadedBackbone(NamedTuple):
@@ -140,12 +154,24 @@ def save_weights(
     record = WeightsRecord(model=spec.name, source="untrained")
     bands = BandSet(given) if given else None
     found = from_state_dict(inner.state_dict(), spec, record=record, bands=bands)
-    said = {"model": spec.name, "deo_version": installed.version("deo")} | (metadata or {})
-    if found.bands is not None:
-        said["bands"] = str(found.bands)
-    if contract is not None:
-        said["contract"] = json.dumps(contract)
-    files.write(found.tensors, Path(path), said)
+    record = replace(record, contract=contract)
+    write_backbone(found._replace(record=record), Path(path), metadata=metadata)
+
+
+def write_backbone(
+    backbone: Backbone, path: Path, *, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a backbone as `save_weights` does, with its record's contract.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    said = {"model": backbone.record.model, "deo_version": installed.version("deo")}
+    if backbone.bands is not None:
+        said["bands"] = str(backbone.bands)
+    if backbone.record.contract is not None:
+        said["contract"] = json.dumps(backbone.record.contract)
+    files.write(backbone.tensors, path, {**(metadata or {}), **said})
 
 
 def _bands_of(backbone: Backbone) -> BandSet | None:
