@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from deo.raster.scene import open_scene
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, OutputError
+from deo.raster.scene import Scene, open_scene
 from deo.training import fmow
 from deo.training.bandstats import BandStatistics
 from deo.training.parts import (
@@ -35,7 +35,14 @@ from deo.training.parts import (
     write_text,
 )
 from deo.training.shards import ShardWriter, make_folder
-from deo.training.store import cut_rows, cut_scene, find_scenes, open_samples
+from deo.training.store import (
+    Cut,
+    OpenScenes,
+    cut_rows,
+    cut_scene,
+    find_scenes,
+    open_samples,
+)
 
 Kind = Literal["fmow", "scenes", "samples"]
 _SHARD_BYTES = 256 * 2**20
@@ -58,6 +65,7 @@ class Preparation:
         valid: part of a cut that must hold data.
         pattern: which file names of a folder of scenes are taken.
         bands: bands a scene's file holds, when it does not name them.
+        scale, offset: digital number = stored x scale + offset, where a scene has no evidence.
     """
 
     source: Path
@@ -70,6 +78,8 @@ class Preparation:
     valid: float = 0.9
     pattern: str = "*"
     bands: BandSet | None = None
+    scale: float | None = None
+    offset: float | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1 or (self.stride is not None and self.stride < 1):
@@ -82,6 +92,11 @@ class Preparation:
     @property
     def step(self) -> int:
         return self.stride or self.size
+
+    @property
+    def scene_options(self) -> dict[str, Any]:
+        """What `open_scene` is told."""
+        return {"bands": self.bands, "scale": self.scale, "offset": self.offset}
 
 
 class Strip(NamedTuple):
@@ -174,7 +189,7 @@ def _strips(plan: Preparation) -> Iterator[tuple[Strip, int]]:
         raise DataError(f"{plan.source} holds no scene whose name matches {plan.pattern!r}")
     for path in scenes:
         try:
-            with open_scene(path, bands=plan.bands) as scene:
+            with open_scene(path, **plan.scene_options) as scene:
                 rows = cut_rows(scene, size=plan.size, stride=plan.step)
                 across = max(0, (scene.width - plan.size) // plan.step + 1)
         except DeoError:
@@ -198,7 +213,7 @@ def group(jobs: Sequence[tuple[Job, int]], *, budget: int) -> list[list[Job]]:
     return parts
 
 
-def read_job(plan: Preparation, job: Job) -> Iterator[tuple[str, NDArray[Any]]]:
+def read_job(plan: Preparation, job: Job, scenes: OpenScenes) -> Iterator[tuple[str, NDArray[Any]]]:
     """Samples of one job with the name of their origin.
 
     Raises:
@@ -214,21 +229,19 @@ def read_job(plan: Preparation, job: Job) -> Iterator[tuple[str, NDArray[Any]]]:
         for number in range(job.start, job.stop):
             yield f"{Path(job.source).name}:{number}", _storable(samples[number])
     else:
-        with open_scene(job.scene, bands=plan.bands) as scene:
-            if min(scene.height, scene.width) < plan.size:
-                raise DataError(
-                    f"{scene.height} x {scene.width} pixels; wanted at least {plan.size} each way"
-                )
-            cuts = cut_scene(
-                scene,
-                bands=MODEL_BANDS,
-                size=plan.size,
-                stride=plan.step,
-                valid=plan.valid,
-                rows=range(job.row, job.row + 1),
-            )
-            for cut in cuts:
-                yield f"{Path(job.scene).name}:{cut.row}:{cut.col}", cut.values
+        for cut in _cuts(plan, job, scenes[Path(job.scene)]):
+            yield f"{Path(job.scene).name}:{cut.row}:{cut.col}", cut.values
+
+
+def _cuts(plan: Preparation, strip: Strip, scene: Scene) -> Iterator[Cut]:
+    if min(scene.height, scene.width) < plan.size:
+        raise DataError(
+            f"{scene.height} x {scene.width} pixels; wanted at least {plan.size} each way"
+        )
+    rows = range(strip.row, strip.row + 1)
+    return cut_scene(
+        scene, bands=MODEL_BANDS, size=plan.size, stride=plan.step, valid=plan.valid, rows=rows
+    )
 
 
 def _storable(sample: NDArray[Any]) -> NDArray[Any]:
@@ -244,10 +257,12 @@ def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:
     skipped: list[tuple[str, str]] = []
     statistics = BandStatistics.empty(len(MODEL_BANDS))
     writer: ShardWriter | None = None
+    scenes = OpenScenes(limit=1, **plan.scene_options)
     with ExitStack() as stack:
+        stack.callback(scenes.close)
         for job in jobs:
             try:
-                for origin, sample in read_job(plan, job):
+                for origin, sample in read_job(plan, job, scenes):
                     writer = writer or stack.enter_context(_writer(folder, number, sample))
                     writer.append(sample)
                     origins.append(origin)

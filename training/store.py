@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from deo.raster.scene import Scene, open_scene
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DataError, DeoError
+from deo.raster.scene import Scene, open_scene
 from deo.raster.windows import Window
 from deo.training.archives import HDF5_SUFFIXES, Hdf5Samples, TarStream
 from deo.training.shards import INDEX_NAME, Shards
@@ -24,7 +24,6 @@ from deo.training.shards import INDEX_NAME, Shards
 log = logging.getLogger(__name__)
 
 SCENE_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
-_OPEN_SCENES = 8
 
 
 class Samples(Protocol):
@@ -127,6 +126,50 @@ def digital_numbers(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> ND
     return rounded
 
 
+class OpenScenes:
+    """The last few scenes asked for, kept open. Handles are this process's own.
+
+    Args:
+        limit: how many stay open.
+        options: passed to `open_scene`.
+    """
+
+    def __init__(self, *, limit: int = 8, **options: Any) -> None:
+        self._limit, self._options = limit, options
+        self._scenes: dict[Path, Scene] = {}
+        self._process = os.getpid()
+
+    def __getitem__(self, path: Path) -> Scene:
+        if self._process != os.getpid():  # GDAL handles do not survive a fork
+            self._scenes, self._process = {}, os.getpid()
+        if path not in self._scenes:
+            while len(self._scenes) >= self._limit:
+                self._scenes.pop(next(iter(self._scenes))).close()
+            self._scenes[path] = _open_quietly(path, self._options)
+        return self._scenes[path]
+
+    def close(self) -> None:
+        """Close every scene of this process."""
+        if self._process == os.getpid():
+            for scene in self._scenes.values():
+                scene.close()
+        self._scenes = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_scenes": {}, "_process": -1}
+
+
+def _open_quietly(path: Path, options: dict[str, Any]) -> Scene:
+    """Open a scene again whose notes were logged when it was listed."""
+    logger = logging.getLogger("deo.raster")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return open_scene(path, **options)
+    finally:
+        logger.setLevel(before)
+
+
 class SceneFolder:
     """Scenes cut on the fly. The cuts are listed once, from the validity of one band.
 
@@ -150,21 +193,13 @@ class SceneFolder:
         pattern: str = "*",
     ) -> None:
         self.bands, self.size = bands, size
-        self._open: dict[Path, Scene] = {}
-        self._process = os.getpid()
+        self._scenes = OpenScenes()
         self._cuts: list[tuple[Path, int, int]] = []
-        scenes = find_scenes(Path(folder), pattern)
+        scenes, step = find_scenes(Path(folder), pattern), stride or size
         for path in scenes:
             with open_scene(path) as scene:
-                rows = cut_rows(scene, size=size, stride=stride or size)
-                cuts = cut_scene(
-                    scene,
-                    bands=BandSet([bands[0]]),
-                    size=size,
-                    stride=stride or size,
-                    valid=valid,
-                    rows=rows,
-                )
+                rows, first = cut_rows(scene, size=size, stride=step), BandSet([bands[0]])
+                cuts = cut_scene(scene, bands=first, size=size, stride=step, valid=valid, rows=rows)
                 self._cuts += [(path, cut.row, cut.col) for cut in cuts]
         if not self._cuts:
             raise DataError(
@@ -181,19 +216,7 @@ class SceneFolder:
         path, row, col = self._cuts[number]
         window = Window(row=row, col=col, height=self.size, width=self.size)
         try:
-            pixels = self._scene(path).read(window, self.bands)
+            pixels = self._scenes[path].read(window, self.bands)
         except DeoError as error:
             raise DataError(f"{path} at row {row}, column {col}: {error}") from error
         return digital_numbers(pixels.values, pixels.valid)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}, "_process": -1}
-
-    def _scene(self, path: Path) -> Scene:
-        if self._process != os.getpid():  # GDAL handles do not survive a fork
-            self._open, self._process = {}, os.getpid()
-        if path not in self._open:
-            if len(self._open) >= _OPEN_SCENES:
-                self._open.pop(next(iter(self._open))).__exit__(None, None, None)
-            self._open[path] = open_scene(path).__enter__()
-        return self._open[path]

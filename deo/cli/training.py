@@ -39,6 +39,8 @@ def _bands(ctx: click.Context, param: click.Parameter, value: str | None) -> Ban
 @click.option(
     "--bands", callback=_bands, help="Scenes that name no bands: what they hold, e.g. B02,B03."
 )
+@click.option("--scale", type=float, help="Scenes: digital number = stored x scale + offset.")
+@click.option("--offset", type=float, help="Scenes: see --scale; -1000 from baseline 04.00 on.")
 @click.option("-j", "--workers", default=1, show_default=True, help="Processes.")
 def prepare(
     source: Path,
@@ -51,6 +53,8 @@ def prepare(
     valid: float,
     pattern: str,
     bands: BandSet | None,
+    scale: float | None,
+    offset: float | None,
     workers: int,
 ) -> None:
     """Make shards for `deo pretrain` from SOURCE.
@@ -72,6 +76,8 @@ def prepare(
         valid=valid,
         pattern=pattern,
         bands=bands,
+        scale=scale,
+        offset=offset,
     )
     report = preparation.prepare(plan, output, workers=workers, progress=True)
     click.echo(report.table())

@@ -1,0 +1,109 @@
+"""Batches in the order of `Order`, read ahead by worker processes that do nothing but read."""
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from deo.errors import DataError, DeoError
+from deo.training.order import Order
+from deo.training.store import Samples
+
+
+class Batch(NamedTuple):
+    """What one step reads.
+
+    Args:
+        step: counted from the start of the run.
+        epoch: pass over the data this step belongs to.
+        images: (B, C, H, W) in the store's own type (uint16 halves what goes to the device).
+        samples: (B,) int64, numbers in the store: the key of each sample's randomness.
+        waited: seconds the consumer stood still for this batch.
+    """
+
+    step: int
+    epoch: int
+    images: torch.Tensor
+    samples: torch.Tensor
+    waited: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader(Dataset[Any]):
+    """Reads the batch of a step; what a worker runs."""
+
+    samples: Samples
+    order: Order
+
+    def __getitem__(self, step: int) -> Batch | DeoError:
+        """The batch, or the error that reading it met (the loader would bury its message)."""
+        try:
+            return self.read(step)
+        except DeoError as error:
+            return error
+
+    def read(self, step: int) -> Batch:
+        epoch, numbers = self.order.at(step)
+        arrays = [self.samples[int(number)] for number in numbers]
+        shapes = {array.shape for array in arrays}
+        if len(shapes) > 1:
+            raise DataError(
+                f"samples of one batch differ in shape: {sorted(shapes)}; "
+                "`deo prepare` brings them to one size"
+            )
+        stacked = torch.from_numpy(np.stack(arrays))
+        return Batch(step, epoch, stacked, torch.from_numpy(numbers), 0.0)
+
+
+@dataclass(frozen=True)
+class _Steps(Sampler[int]):
+    steps: range
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def batches(
+    samples: Samples, order: Order, *, start: int, stop: int, workers: int = 0, ahead: int = 4
+) -> Iterator[Batch]:
+    """The batches of steps `start` to `stop`, the same for any number of workers.
+
+    Args:
+        workers: processes that read; 0 reads in this one.
+        ahead: batches each worker keeps ready.
+    """
+    loader = DataLoader(
+        Reader(samples=samples, order=order),
+        batch_size=None,
+        sampler=_Steps(range(start, stop)),
+        num_workers=workers,
+        prefetch_factor=ahead if workers else None,
+        worker_init_fn=_prepare_worker,
+        pin_memory=torch.cuda.is_available(),
+        # the loader draws a seed for its workers; from the global state, that would change the run
+        generator=torch.Generator(),
+    )
+    iterator = iter(loader)
+    while True:
+        began = time.perf_counter()
+        batch = next(iterator, None)
+        if batch is None:
+            return
+        if isinstance(batch, DeoError):
+            raise batch
+        yield batch._replace(waited=time.perf_counter() - began)
+
+
+def _prepare_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+    # a scheduler signals the whole group: the main process decides, the readers keep reading
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
