@@ -1,3 +1,3 @@
 """The DEO backbones as timm models. Importing this registers them."""
 
-from deo.models import registry as registry
+from deo.models import entrypoints as entrypoints

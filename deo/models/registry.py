@@ -1,21 +1,17 @@
-"""The backbones by name: one frozen spec each, and the entry points that timm calls."""
+"""The backbones by name: one frozen spec each."""
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from timm.models import resolve_pretrained_cfg
-from torch import Tensor, nn
+from torch import nn
 
-from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, BandSet
-from deo.errors import ModelError, WeightsError
-from deo.models.stems import DUAL, MS, RGB, stem_widths
+from deo.errors import ModelError
+from deo.models.stems import DUAL
 from deo.models.swin import DeoSwin
 from deo.models.vit import DeoViT
 
@@ -37,7 +33,7 @@ class Published:
     pattern: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Spec:
     """One backbone.
 
@@ -56,7 +52,7 @@ class Spec:
     build: type[nn.Module]
     args: Mapping[str, Any]
     out_indices: tuple[int, ...]
-    img_size: int = 224
+    img_size: int | tuple[int, int] = 224
     published: Published | None = None
     asset: str | None = None
     licence: str = "mit"
@@ -75,6 +71,13 @@ class Spec:
         return DUAL
 
     @property
+    def source(self) -> str:
+        """Where its weights come from, in words."""
+        if self.asset:
+            return "embedded"
+        return f"hub:{self.published.repo}" if self.published else "none public"
+
+    @property
     def patch_size(self) -> int:
         return int(self.args["patch_size"])
 
@@ -87,18 +90,18 @@ class Spec:
 def _swin(
     name: str, dim: int, depths: Sequence[int], heads: Sequence[int], window: int, **spec: Any
 ) -> Spec:
-    args = dict(
-        patch_size=4,
-        window_size=window,
-        embed_dim=dim,
-        depths=tuple(depths),
-        num_heads=tuple(heads),
-    )
+    args = {
+        "patch_size": 4,
+        "window_size": window,
+        "embed_dim": dim,
+        "depths": tuple(depths),
+        "num_heads": tuple(heads),
+    }
     return Spec(name=name, build=DeoSwin, args=args, out_indices=(0, 1, 2, 3), **spec)
 
 
 def _vit(name: str, dim: int, depth: int, heads: int, patch: int, **spec: Any) -> Spec:
-    args = dict(patch_size=patch, embed_dim=dim, depth=depth, num_heads=heads)
+    args = {"patch_size": patch, "embed_dim": dim, "depth": depth, "num_heads": heads}
     quarter = depth // 4
     taken = tuple(range(quarter - 1, depth, quarter))
     # the authors take 3, 5, 8, 11 of twelve blocks
@@ -163,93 +166,6 @@ def shapes(spec: Spec) -> Mapping[str, tuple[int, ...]]:
     return MappingProxyType({name: tuple(t.shape) for name, t in model.state_dict().items()})
 
 
-def _cfg(spec: Spec) -> dict[str, Any]:
-    published = spec.published
-    source: dict[str, Any] = {}
-    if published is not None:
-        source = {"hf_hub_id": f"{published.repo}@{published.revision}"}
-        source["hf_hub_filename"] = published.filename
-    swin = spec.build is DeoSwin
-    side = spec.img_size // 32
-    return dict(
-        **source,
-        **_described(DUAL, None),
-        input_size=(DUAL[MS], spec.img_size, spec.img_size),
-        num_classes=0,
-        pool_size=(side, side) if swin else None,
-        crop_pct=1.0,
-        first_conv=None,  # timm must not adapt the stems: `_fill` does
-        classifier="head.fc" if swin else "head",
-        license=spec.licence,
-        paper_ids="arXiv:2602.19863",
-    )
-
-
-def _described(widths: Mapping[str, int], bands: BandSet | None) -> dict[str, Any]:
-    """Statistics of the stem that was built, for `resolve_model_data_config`.
-
-    Digital numbers for the multispectral stem, 0..1 for the red-green-blue one; zero and one
-    where the bands have no names.
-    """
-    if MS not in widths:
-        return {"mean": AERIAL_MEAN, "std": AERIAL_STD}
-    if bands is None and widths[MS] != len(MODEL_BANDS):
-        return {"mean": (0.0,) * widths[MS], "std": (1.0,) * widths[MS]}
-    named = bands or MODEL_BANDS
-    return {"mean": named.mean, "std": named.std}
-
-
-def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Build a backbone for timm and, with `pretrained`, fill every one of its tensors.
-
-    Raises:
-        ModelError: `in_chans` or `bands` cannot be had from the pretrained stems.
-        WeightsError: the weights cannot be found, or do not fit.
-    """
-    saved = kwargs.pop("pretrained_model_args", None) or {}
-    in_chans = kwargs.pop("in_chans", None)
-    bands = BandSet(kwargs.pop("bands")) if kwargs.get("bands") else None
-    kwargs.pop("bands", None)
-    widths = stem_widths(in_chans, bands.names if bands else None)
-    cfg = resolve_pretrained_cfg(
-        spec.name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
-    )
-    if bands or cfg.input_size[0] != next(iter(widths.values())):
-        size = (next(iter(widths.values())), *cfg.input_size[1:])
-        cfg = dataclasses.replace(cfg, input_size=size, **_described(widths, bands))
-
-    def construct(**args: Any) -> nn.Module:
-        model = spec.build(**args)
-        if pretrained:
-            raise WeightsError(f"no weights for {spec.name} yet")
-        return model
-
-    args = {"img_size": spec.img_size, **spec.args, **kwargs}
-    return build_model_with_cfg(
-        construct,
-        spec.name,
-        False,
-        pretrained_cfg=cfg,
-        feature_cfg={"out_indices": spec.out_indices, "feature_cls": "getter"},
-        in_chans=in_chans,
-        bands=bands.names if bands else None,
-        **args,
-    )
-
-
-default_cfgs = generate_default_cfgs(
-    {f"{spec.name}.{spec.tag}".rstrip("."): _cfg(spec) for spec in SPECS.values()}
-)
-
-
-def _entry_point(spec: Spec) -> Callable[..., nn.Module]:
-    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-        return _create(spec, pretrained, **kwargs)
-
-    create.__name__ = spec.name
-    create.__doc__ = f"{spec.name}; see `deo.models.registry.SPECS`."
-    return create
-
-
-for _spec in SPECS.values():
-    globals()[_spec.name] = register_model(_entry_point(_spec))
+def parameters(spec: Spec) -> int:
+    """How many numbers a backbone with both stems learns."""
+    return sum(math.prod(shape) for shape in shapes(spec).values())

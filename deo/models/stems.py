@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from timm.layers import to_2tuple
+from timm.layers.helpers import to_2tuple
 from timm.models import register_notrace_module
 from torch import Tensor, nn
 
@@ -71,6 +71,7 @@ class DualPatchEmbed(nn.Module):
 
     Args:
         widths: stem name to number of channels, from `stem_widths`.
+        bands: what the multispectral stem takes, None when its channels have no names.
         img_size, patch_size, embed_dim, norm_layer, bias: as in timm.
     """
 
@@ -78,6 +79,7 @@ class DualPatchEmbed(nn.Module):
         self,
         *,
         widths: Mapping[str, int],
+        bands: Sequence[str] | None = None,
         img_size: int | tuple[int, int] = 224,
         patch_size: int | tuple[int, int] = 16,
         embed_dim: int = 768,
@@ -92,6 +94,9 @@ class DualPatchEmbed(nn.Module):
         if dynamic_img_pad:
             raise ModelError("dynamic_img_pad is not part of the published networks; pad the input")
         self.widths = dict(widths)
+        if bands is None and self.widths.get(MS) == DUAL[MS]:
+            bands = MODEL_BANDS.names
+        self.bands = None if bands is None else tuple(bands)
         self.img_size: tuple[int, int] = to_2tuple(img_size)
         self.patch_size: tuple[int, int] = to_2tuple(patch_size)
         self.strict_img_size = False

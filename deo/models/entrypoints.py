@@ -1,0 +1,152 @@
+"""What timm calls: builds a backbone by name and, if asked, fills every tensor of it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from timm.layers.helpers import to_2tuple
+from timm.models import (
+    PretrainedCfg,
+    build_model_with_cfg,
+    generate_default_cfgs,
+    register_model,
+    resolve_pretrained_cfg,
+)
+from torch import nn
+
+from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
+from deo.errors import ModelError
+from deo.models import convert, sources, weights
+from deo.models.registry import SPECS, Spec
+from deo.models.stems import DUAL, MS, RGB, stem_widths
+from deo.models.swin import DeoSwin
+
+
+def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
+    """Build a backbone for timm.
+
+    Raises:
+        ModelError: `in_chans` or `bands` cannot be had from the pretrained stems.
+        WeightsError: weights were asked for and cannot be found, or do not fit.
+    """
+    saved = kwargs.pop("pretrained_model_args", None) or {}  # how an exported model was built
+    cache_dir = kwargs.pop("cache_dir", None)
+    in_chans = kwargs.pop("in_chans", None)
+    bands = _band_set(kwargs.pop("bands", None))
+    widths = stem_widths(in_chans, bands.names if bands else None)
+    cfg = resolve_pretrained_cfg(
+        spec.name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
+    )
+    fills = DUAL.items() >= widths.items() or bands or in_chans == saved.get("in_chans")
+    if pretrained and not (fills or cfg.file or cfg.state_dict):
+        raise ModelError(_choices(spec, in_chans))
+    cfg = _describe(cfg, widths, bands)
+    native = _as_saved(spec, saved) if pretrained else spec
+
+    def construct(*, img_size: int | tuple[int, int], **args: Any) -> nn.Module:
+        """Load at the size that the weights are for: positions are resampled afterwards."""
+        model = cast(Any, spec.build)(img_size=native.img_size if pretrained else img_size, **args)
+        model.register_load_state_dict_pre_hook(convert.refuse_published)
+        if pretrained:
+            source_bands = _band_set(saved.get("bands"))
+            found = sources.from_cfg(native, cfg, bands=source_bands, cache_dir=cache_dir)
+            weights.fill(model, found, bands=bands)
+            if to_2tuple(img_size) != to_2tuple(native.img_size):
+                model.set_input_size(img_size=to_2tuple(img_size))
+        return cast(nn.Module, model)
+
+    built: nn.Module = build_model_with_cfg(
+        construct,
+        spec.name,
+        False,  # `construct` loads: timm is not strict where there is a new classifier
+        pretrained_cfg=cast(Any, cfg),
+        feature_cfg={"out_indices": spec.out_indices, "feature_cls": "getter"},
+        in_chans=in_chans,
+        bands=bands.names if bands else None,
+        **{"img_size": native.img_size, **spec.args, **kwargs},
+    )
+    return built
+
+
+def _band_set(bands: str | Iterable[str] | None) -> BandSet | None:
+    if bands is None:
+        return None
+    return BandSet.parse(bands) if isinstance(bands, str) else BandSet(bands)
+
+
+def _as_saved(spec: Spec, saved: Mapping[str, Any]) -> Spec:
+    """The spec with the size and shape under which a model was exported."""
+    args = {name: saved.get(name, value) for name, value in spec.args.items()}
+    return dataclasses.replace(spec, img_size=saved.get("img_size", spec.img_size), args=args)
+
+
+def _choices(spec: Spec, in_chans: int | None) -> str:
+    return (
+        f"{spec.name} is pretrained for in_chans={DUAL[MS]} ({MODEL_BANDS}) and "
+        f"in_chans={DUAL[RGB]} ({RGB_BANDS}), not for {in_chans}. Choose one of these, leave "
+        "in_chans out for both, name the bands of your stem, bands=('B04', 'B03', ...), or "
+        "build it untrained with pretrained=False"
+    )
+
+
+def _describe(
+    cfg: PretrainedCfg, widths: Mapping[str, int], bands: BandSet | None
+) -> PretrainedCfg:
+    """Make a configuration say what the first stem takes, for `resolve_model_data_config`."""
+    width = next(iter(widths.values()))
+    if bands is None and cfg.input_size[0] == width:
+        return cfg
+    size = (width, *cfg.input_size[1:])
+    return dataclasses.replace(cfg, input_size=size, **_statistics(widths, bands))
+
+
+def _statistics(widths: Mapping[str, int], bands: BandSet | None) -> dict[str, Any]:
+    """Mean and standard deviation of a stem's channels.
+
+    Of digital numbers for the multispectral stem and of 0..1 for the red-green-blue one; zero
+    and one where the channels have no names.
+    """
+    if MS not in widths:
+        return {"mean": AERIAL_MEAN, "std": AERIAL_STD}
+    if bands is None and widths[MS] != len(MODEL_BANDS):
+        return {"mean": (0.0,) * widths[MS], "std": (1.0,) * widths[MS]}
+    named = bands or MODEL_BANDS
+    return {"mean": named.mean, "std": named.std}
+
+
+def _cfg(spec: Spec) -> dict[str, Any]:
+    height, width = to_2tuple(spec.img_size)
+    swin = spec.build is DeoSwin
+    cfg = {
+        "input_size": (DUAL[MS], height, width),
+        "num_classes": 0,
+        "pool_size": (height // 32, width // 32) if swin else None,
+        "crop_pct": 1.0,
+        "first_conv": None,  # timm must not adapt the stems
+        "classifier": "head.fc" if swin else "head",
+        "license": spec.licence,
+        "paper_ids": "arXiv:2602.19863",
+        **_statistics(DUAL, None),
+    }
+    if spec.published is not None:
+        cfg["hf_hub_id"] = f"{spec.published.repo}@{spec.published.revision}"
+        cfg["hf_hub_filename"] = spec.published.filename
+    return cfg
+
+
+default_cfgs = generate_default_cfgs(
+    {f"{spec.name}.{spec.tag}".rstrip("."): _cfg(spec) for spec in SPECS.values()}
+)
+
+
+def _entry_point(spec: Spec) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return _create(spec, pretrained, **kwargs)
+
+    create.__name__ = spec.name
+    create.__doc__ = f"{spec.name}; see `deo.models.registry.SPECS`."
+    return create
+
+
+for _spec in SPECS.values():
+    globals()[_spec.name] = register_model(_entry_point(_spec))
