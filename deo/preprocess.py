@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS, BandSet
 from deo.errors import ConfigError
-from deo.radiometry import Pixels
+from deo.radiometry import Pixels as Pixels
 
 CONTRACTS = ("pretrain", "scene", "s2", "stats")
 RGB_PERCENTILE = 99.9

@@ -14,6 +14,7 @@ from deo.bands import BandSet
 from deo.errors import BandError, SceneError
 from deo.radiometry import Evidence, gdal_evidence, path_evidence, tag_evidence
 from deo.raster.names import file_band, is_ancillary, raster_bands
+from deo.raster.safe import enclosing_evidence
 from deo.raster.sources import RasterSource, Source, is_remote
 
 RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
@@ -77,21 +78,19 @@ def raster_assets(
     *,
     bands: BandSet | None = None,
     overruled: bool = False,
-    product: Sequence[Mapping[str, Evidence]] = (),
 ) -> Found:
     """The bands of one raster file.
 
     Args:
         bands: names of its bands in file order, for a file that says none.
         overruled: the caller gives scale and offset.
-        product: evidence by band from the product that the file belongs to.
 
     Raises:
         SceneError, BandError, RadiometryError
     """
     source = RasterSource.open(path)
     with closed_on_error([source]):
-        return _assets_of(source, bands=bands, overruled=overruled, product=product)
+        return _assets_of(source, bands=bands, overruled=overruled, product=None)
 
 
 def _assets_of(
@@ -99,7 +98,7 @@ def _assets_of(
     *,
     bands: BandSet | None,
     overruled: bool,
-    product: Sequence[Mapping[str, Evidence]],
+    product: Mapping[str, tuple[Evidence, ...]] | None,
 ) -> Found:
     path = source.path
     spectral = [i for i, colour in enumerate(source.colours) if colour != ColorInterp.alpha]
@@ -114,13 +113,15 @@ def _assets_of(
     if not named:
         named = dict(zip(spectral, _told(source, spectral, bands), strict=True))
         origin = "the caller, in file order"
+    if product is None:
+        product = {} if is_remote(path) else enclosing_evidence(Path(path))
     from_path = path_evidence(path if is_remote(path) else os.path.abspath(path))
     esa = bool(from_path or product or _ESA_FILE.search(path))
     assets = []
     for i, band in named.items():
         assert band is not None
         evidence = (
-            *(own[band] for own in product if band in own),
+            *product.get(band, ()),
             *gdal_evidence(
                 source.gdal_scales[i],
                 source.gdal_offsets[i],
@@ -171,12 +172,13 @@ def file_assets(
     *,
     bands: BandSet | None = None,
     overruled: bool = False,
-    product: Sequence[Mapping[str, Evidence]] = (),
+    product: Mapping[str, tuple[Evidence, ...]] | None = None,
 ) -> Found:
     """The bands of several files. A band at several resolutions is there several times.
 
     Args:
         bands: names of the files' bands in the order of the files, when these name none.
+        product: evidence by band from the product they belong to; None: look for one.
 
     Raises:
         SceneError, BandError, RadiometryError

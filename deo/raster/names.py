@@ -10,8 +10,10 @@ from deo.bands import canonical_name
 from deo.errors import BandError
 
 ANCILLARY = frozenset(
-    ["AOT", "WVP", "SCL", "TCI", "PVI", "CLD", "SNW", "CLDPRB", "SNWPRB", "DETFOO", "QUALIT"]
-    + ["CLASSI", "CLOUDS"]
+    [
+        *("AOT", "WVP", "SCL", "TCI", "PVI"),
+        *("CLD", "SNW", "CLDPRB", "SNWPRB", "DETFOO", "QUALIT", "CLASSI", "CLOUDS"),
+    ]
 )
 """Parts of file names that mark what is no spectral band in ESA's products."""
 

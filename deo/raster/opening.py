@@ -1,10 +1,10 @@
 """From what a user points at to chosen assets: which kind of source, which bands, which file."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -17,6 +17,7 @@ from deo.errors import BandError, SceneError
 from deo.radiometry import Radiometry, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
 from deo.raster.grid import Grid
+from deo.raster.safe import Tree, folder_tree, product_root, read_product, zip_tree
 from deo.raster.sources import ArraySource, Source, is_remote
 
 _FLOAT_SAMPLE = 256  # pixels a side
@@ -62,17 +63,60 @@ def _parse_crs(crs: Any) -> Any:
         raise SceneError(f"crs {crs!r} cannot be understood: {error}") from error
 
 
-def find(source: Any, bands: BandSet | None, *, overruled: bool) -> Found:
+def find(source: Any, *, bands: BandSet | None, resolution: float | None, overruled: bool) -> Found:
     """Whatever kind of source it is, its named bands."""
     if not isinstance(source, str | os.PathLike):
-        if not isinstance(source, Iterable) or not source:
+        if not isinstance(source, Sequence) or not source:
             raise SceneError(f"cannot make a scene of {type(source).__name__} {source!r}")
-        return file_assets(map(os.fspath, source), bands=bands, overruled=overruled)
-    path = os.fspath(source)
-    if not is_remote(path) and Path(path).is_dir():
-        found = file_assets(folder_files(Path(path)), overruled=overruled)
-        return found._replace(name=Path(path).resolve().name)
-    return raster_assets(path, bands=bands, overruled=overruled)
+        return file_assets([os.fspath(part) for part in source], bands=bands, overruled=overruled)
+    text = os.fspath(source)
+    path = Path(text)
+    if not is_remote(text) and not text.startswith("/vsi"):
+        product = _product(path)
+        if product is not None:
+            tree, granule = product
+            safe = read_product(tree)
+            images = safe.select(granule=granule, bands=bands, resolution=resolution)
+            files = [image.path for image in images]
+            found = file_assets(files, overruled=overruled, product=safe.evidence)
+            return found._replace(name=safe.name)
+        if path.is_dir():
+            found = file_assets(folder_files(path), overruled=overruled)
+            return found._replace(name=path.resolve().name)
+        if not path.exists():
+            raise SceneError(f"{text} does not exist")
+    return raster_assets(text, bands=bands, overruled=overruled)
+
+
+class _Product(NamedTuple):
+    tree: Tree
+    granule: str | None
+
+
+def _product(path: Path) -> _Product | None:
+    """The .SAFE product that a path points at as a whole: its folder, zip, XML or granule."""
+    if path.suffix.lower() == ".zip" and path.is_file():
+        return _Product(zip_tree(path), None)
+    if path.is_file():
+        if path.suffix.lower() not in (".xml", ".safe"):
+            return None
+        path = path.parent
+    if not path.is_dir():
+        return None
+    inside = sorted(path.glob("*.SAFE"))
+    if len(inside) == 1 and inside[0].is_dir():
+        return _Product(folder_tree(inside[0]), None)
+    root = product_root(path)
+    if root is None:
+        if path.suffix.lower() == ".safe":
+            raise SceneError(f"{path} holds no product metadata such as MTD_MSIL2A.xml")
+        return None
+    parts = path.relative_to(root).parts
+    if not parts:
+        return _Product(folder_tree(root), None)
+    if parts[0] == "GRANULE" and parts[2:] in ((), ("IMG_DATA",)) and len(parts) > 1:
+        return _Product(folder_tree(root), parts[1])
+    return None
 
 
 def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tuple[Asset, ...]:

@@ -243,7 +243,7 @@ def open_scene(
     elif nodata is not None or crs is not None or transform is not None:
         raise SceneError("nodata, crs and transform go with arrays; files say these themselves")
     else:
-        found = find(source, wanted, overruled=overruled)
+        found = find(source, bands=wanted, resolution=resolution, overruled=overruled)
     try:
         return _assemble(found, wanted, scale=scale, offset=offset, resolution=resolution)
     except BaseException:
