@@ -98,10 +98,14 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """Tiles over a whole raster, in rows of tiles from the top."""
+    """Tiles over a whole raster, in rows of tiles from the top.
+
+    `overlap` is what was asked for, in pixels; neighbours may share more, never less.
+    """
 
     rows: Axis
     cols: Axis
+    overlap: int
 
     def __iter__(self) -> Iterator[Window]:
         for index in range(len(self.rows.starts)):
@@ -152,7 +156,9 @@ def tiles(*, height: int, width: int, tile: int, overlap: int, multiple: int) ->
             f"from 0 to {tile - multiple}; try {near}"
         )
     return Tiling(
-        rows=_axis(height, tile, overlap, multiple), cols=_axis(width, tile, overlap, multiple)
+        rows=_axis(height, tile, overlap, multiple),
+        cols=_axis(width, tile, overlap, multiple),
+        overlap=overlap,
     )
 
 

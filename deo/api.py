@@ -1,0 +1,329 @@
+"""Where models and rasters meet: `deo.extract` and `deo.open_scene`."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from deo.bands import MODEL_BANDS, BandSet
+from deo.errors import ConfigError, ModelError, OutputError
+from deo.models.registry import spec_of
+from deo.models.weights import LoadedBackbone, load_backbone
+from deo.preprocess import Contract, fit_contract
+from deo.raster.mapping import Job, Output, check_job, is_complete, run_job, source_identity
+from deo.raster.metadata import map_info
+from deo.raster.model import PRECISIONS, FeatureModel, model_bands
+from deo.raster.preview import draw_preview
+from deo.raster.scene import Scene, open_scene
+from deo.raster.sinks import DEFAULT_CHIP, check_suffix
+from deo.raster.stac import write_items
+from deo.raster.windows import Tiling, default_tile, tiles
+
+__all__ = ["Extraction", "extract", "feature_model", "open_scene"]
+
+DEFAULT_MODEL = "deo_swin_n"
+_BATCH_SIZE = {"cuda": 32}
+_BATCH_SIZE_ELSEWHERE = 8
+
+
+class Loaded(NamedTuple):
+    """A model for extraction, what users call its layers, and the contract it came with."""
+
+    model: FeatureModel
+    layers: tuple[int, ...]
+    contract: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """How scenes become features; one for any number of scenes, the model is loaded once.
+
+    Args:
+        model: a backbone's name, see `deo models`.
+        weights: a file with weights; None: those that belong to the model.
+        untrained: random weights (seed 0), for trials only.
+        layer: among the model's layers, 0 the finest, negative from the coarsest; None: all of
+            them, one file each.
+        bands: as in `open_scene`; the model then takes those of them it knows.
+        contract: `pretrain`, `scene`, `s2` or `stats`; None: what the weights ask for, else
+            `scene`.
+        mean, std: per band, with contract `stats`.
+        tile, overlap: in pixels; None: the side near 384 at which no stage pads, and a quarter.
+        batch_size: tiles per call; None: 32 on CUDA, else 8.
+        precision: fp32, bf16 or fp16.
+        device: as torch names it; None: the best there is.
+        dtype: float32, float16 or int8 (one scale per channel).
+        chip: side of GeoParquet's chips in pixels.
+        scale, offset, resolution: as in `open_scene`.
+    """
+
+    model: str = DEFAULT_MODEL
+    weights: Path | None = None
+    untrained: bool = False
+    layer: int | None = -1
+    bands: BandSet | None = None
+    contract: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    tile: int | None = None
+    overlap: int | None = None
+    batch_size: int | None = None
+    precision: str = "fp32"
+    device: str | None = None
+    dtype: str = "float32"
+    chip: int = DEFAULT_CHIP
+    scale: float | None = None
+    offset: float | None = None
+    resolution: float | None = None
+    _loaded: dict[BandSet, Loaded] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        spec_of(self.model)
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}; pick one"
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(f"batch size {self.batch_size} is below 1; leave it out")
+
+    def open(self, source: Any) -> Scene:
+        """The scene as this extraction reads it."""
+        return open_scene(
+            source,
+            bands=self.bands,
+            scale=self.scale,
+            offset=self.offset,
+            resolution=self.resolution,
+        )
+
+    def load(self, scene: Scene) -> Loaded:
+        """The model for the bands of a scene."""
+        bands = model_bands(scene.name, scene.bands, chosen=self.bands is not None)
+        if bands not in self._loaded:
+            self._loaded[bands] = feature_model(
+                self.model,
+                weights=self.weights,
+                untrained=self.untrained,
+                bands=bands,
+                layer=self.layer,
+                precision=self.precision,
+                device=self.device,
+            )
+        return self._loaded[bands]
+
+    def job(self, source: Any, scene: Scene, output: Path) -> Job:
+        """Everything that a run on `scene` will do, checked but not begun."""
+        loaded = self.load(scene)
+        model = loaded.model
+        contract = self._fit(scene, loaded)
+        tiling = self._tiling(scene, model)
+        infos = [
+            map_info(
+                scene, model, contract, tiling, position=position, layer=layer, dtype=self.dtype
+            )
+            for position, layer in enumerate(loaded.layers)
+        ]
+        return Job(
+            scene=scene,
+            model=model,
+            contract=contract,
+            tiling=tiling,
+            outputs=tuple(
+                Output(path=path, position=position, info=info)
+                for position, (path, info) in enumerate(
+                    zip(self.targets(output, loaded.layers), infos, strict=True)
+                )
+            ),
+            batch_size=self.batch_size or _BATCH_SIZE.get(model.device.type, _BATCH_SIZE_ELSEWHERE),
+            chip=self.chip,
+            identity=source_identity(source),
+        )
+
+    def targets(self, output: Path, layers: Sequence[int]) -> list[Path]:
+        """The files that are written: `output`, or one beside it per layer."""
+        if self.layer is not None:
+            return [output]
+        return [output.with_stem(f"{output.stem}_layer{layer}") for layer in layers]
+
+    def _fit(self, scene: Scene, loaded: Loaded) -> Contract:
+        stored = loaded.contract
+        name = self.contract
+        if name is None and stored is not None and stored.get("name") in ("s2", "stats"):
+            contract = Contract.from_record(stored)
+            if contract.bands == loaded.model.bands:
+                return contract
+        return fit_contract(
+            name or "scene", bands=loaded.model.bands, scene=scene, mean=self.mean, std=self.std
+        )
+
+    def _tiling(self, scene: Scene, model: FeatureModel) -> Tiling:
+        tile = self.tile or default_tile(model.multiple)
+        overlap = self.overlap
+        if overlap is None:
+            cells = -(-tile // (4 * model.stride))
+            overlap = max(0, min(cells * model.stride, tile - model.stride))
+        return tiles(
+            height=scene.height,
+            width=scene.width,
+            tile=tile,
+            overlap=overlap,
+            multiple=model.stride,
+        )
+
+
+def extract(
+    source: Any,
+    output: str | os.PathLike[str],
+    *,
+    preview: str | os.PathLike[str] | None = None,
+    stac: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    extraction: Extraction | None = None,
+    **settings: Any,
+) -> list[Path]:
+    """Turn a scene into a georeferenced map of features.
+
+    Args:
+        source: what `open_scene` opens.
+        output: the file to write; its suffix says what: `.tif` (COG), `.parquet` (chips), `.zarr`.
+        preview: a PNG to draw: true colour beside the first three principal components.
+        stac: also write a STAC item and an MLM description of the model beside the output.
+        overwrite: replace what is there.
+        resume: go on with what a killed run left; nothing is done when the output is complete.
+        progress: told (tiles dealt with, tiles in all).
+        extraction: settings made before; then `settings` stay empty.
+        settings: fields of `Extraction`: model, weights, layer, tile, ...
+
+    Returns:
+        The files written: one, or one per layer.
+
+    Raises:
+        DeoError: one of its children says what was wrong and what to do.
+
+    Example:
+        >>> deo.extract("scene.tif", "features.tif", model="deo_swin_b")  # doctest: +SKIP
+    """
+    if extraction is not None and settings:
+        raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
+    plan = extraction or Extraction(**settings)
+    target = Path(output)
+    check_suffix(target)
+    if target.exists() and not overwrite and not resume:
+        raise OutputError(f"{target} exists; use overwrite to replace it, or resume to keep it")
+    with plan.open(source) as scene:
+        job = plan.job(source, scene, target)
+        paths = [output.path for output in job.outputs]
+        if not overwrite and any(path.exists() for path in paths):
+            if not resume:
+                raise OutputError(f"{paths[0].parent} holds layers of {target.name}; use overwrite")
+            if is_complete(job):
+                return paths
+        _run(job, preview, resume=resume, progress=progress)
+        if stac:
+            for item in job.outputs:
+                write_items(item.path, item.info, scene, job.model)
+    return paths
+
+
+def _run(
+    job: Job,
+    preview: str | os.PathLike[str] | None,
+    *,
+    resume: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    total, done = len(job.tiling), 0
+
+    def count(tiles: int) -> None:
+        nonlocal done
+        done += tiles
+        if progress is not None:
+            progress(done, total)
+
+    check_job(job)
+    last = job.outputs[-1]
+
+    def look(maps: Sequence[Any]) -> None:
+        draw_preview(Path(str(preview)), job.scene, maps[last.position], last.info)
+
+    run_job(job, resume=resume, progress=count, look=look if preview is not None else None)
+
+
+def feature_model(
+    name: str,
+    *,
+    weights: Path | None = None,
+    untrained: bool = False,
+    bands: BandSet = MODEL_BANDS,
+    layer: int | None = -1,
+    precision: str = "fp32",
+    device: str | None = None,
+) -> Loaded:
+    """Load a backbone as extraction takes it: one layer, or all of them with `layer=None`.
+
+    Raises:
+        ModelError: there is no such backbone, layer or device.
+        WeightsError: there are no weights, or they do not fit.
+    """
+    spec = spec_of(name)
+    layers = _layers(name, len(spec.out_indices), layer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        backbone = load_backbone(
+            name,
+            weights=weights,
+            untrained=untrained,
+            bands=bands,
+            out_indices=tuple(spec.out_indices[index] for index in layers),
+        )
+    where = _device(device)
+    network = backbone.model.to(where).eval()
+    info: Any = network.feature_info
+    model = FeatureModel(
+        call=network,
+        channels=tuple(info.channels()),
+        reductions=tuple(info.reduction()),
+        bands=backbone.bands,
+        multiple=spec.patch_size * (8 * spec.window_size if spec.window_size else 1),
+        device=where,
+        precision=precision,
+        identity={
+            "model": backbone.weights.model,
+            "weights": backbone.weights.source,
+            "weights_sha256": backbone.weights.sha256 or _hash_parameters(backbone),
+        },
+    )
+    return Loaded(model, layers, backbone.weights.contract)
+
+
+def _layers(name: str, count: int, layer: int | None) -> tuple[int, ...]:
+    if layer is None:
+        return tuple(range(count))
+    if not -count <= layer < count:
+        raise ModelError(f"{name} has the layers 0 (finest) to {count - 1} (coarsest), got {layer}")
+    return (layer % count,)
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _hash_parameters(backbone: LoadedBackbone) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(backbone.model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""Cloud-optimised GeoTIFF: tiled, compressed, overviews inside, headers first.
+
+Bands are stored one after the other: a tile of all 1024 channels would be a gigabyte. GDAL's COG
+driver can do that from 3.11 on only, so the file is laid out as rio-cogeo does: a tiled scratch
+file with overviews, then one ordered copy.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.shutil import copy as raster_copy
+from rasterio.windows import Window as RasterioWindow
+
+from deo.errors import OutputError
+from deo.raster.disk import disk_errors
+from deo.raster.metadata import MapInfo
+from deo.raster.quantise import INT8_NODATA, check_float16, fit_scales, to_int8
+from deo.raster.spool import Rows
+
+BLOCK = 512
+_BUDGET = 32 * 2**20
+_ZSTD_LEVEL = 1  # features are nearly incompressible: level 9 took 4 times as long for 1 % less
+
+
+def write_cog(rows: Rows, info: MapInfo, target: Path, scratch: Path) -> None:
+    """Write one layer's map to `target`, using the path `scratch` in between.
+
+    Raises:
+        OutputError: the disk refuses, or the values do not fit the data type.
+    """
+    scales = fit_scales(rows) if info.dtype == "int8" else None
+    profile = _profile(rows, info)
+    with disk_errors(target):
+        with rasterio.open(scratch, "w", crs=info.crs, transform=info.transform, **profile) as out:
+            out.update_tags(**info.tags)
+            out.descriptions = info.names
+            if scales is not None:
+                out.scales = tuple(float(scale) for scale in scales)
+            _fill(out, rows, scales, profile["blockysize"])
+        _add_overviews(scratch, rows)
+        raster_copy(
+            scratch, target, copy_src_overviews=True, **_compressed(profile), num_threads="2"
+        )
+        scratch.unlink()
+    _check(target, rows, info)
+
+
+def read_tags(path: Path) -> dict[str, str] | None:
+    """The `DEO_` tags of a GeoTIFF, or None when it is none of ours."""
+    try:
+        with rasterio.open(path) as file:
+            tags = {key: value for key, value in file.tags().items() if key.startswith("DEO_")}
+    except rasterio.errors.RasterioIOError:
+        return None
+    return tags or None
+
+
+def _profile(rows: Rows, info: MapInfo) -> dict[str, Any]:
+    side = max(rows.shape.height, rows.shape.width)
+    block = min(BLOCK, -(-side // 16) * 16)
+    integer = info.dtype == "int8"
+    return {
+        "driver": "GTiff",
+        "count": rows.shape.channels,
+        "height": rows.shape.height,
+        "width": rows.shape.width,
+        "dtype": "int8" if integer else "float32",
+        "nodata": INT8_NODATA if integer else float("nan"),
+        "tiled": True,
+        "blockxsize": block,
+        "blockysize": block,
+        "interleave": "band",
+        "bigtiff": "if_safer",
+        "photometric": "minisblack",
+        "alpha": "no",
+        **({"nbits": 16} if info.dtype == "float16" else {}),
+    }
+
+
+def _compressed(profile: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {"driver", "tiled", "blockxsize", "blockysize", "interleave", "bigtiff", "nbits"}
+    kept |= {"photometric", "alpha"}
+    return {
+        **{key: value for key, value in profile.items() if key in kept},
+        "compress": "zstd",
+        "zstd_level": _ZSTD_LEVEL,
+        "predictor": 2 if profile["dtype"] == "int8" else 3,
+    }
+
+
+def _fill(out: Any, rows: Rows, scales: NDArray[np.float32] | None, block: int) -> None:
+    """Write whole rows of blocks, some channels at a time, each block once."""
+    channels, height, width = rows.shape
+    group = max(1, _BUDGET // (block * width * 4))
+    for top in range(0, height, block):
+        end = min(top + block, height)
+        window = RasterioWindow(0, top, width, end - top)
+        for first in range(0, channels, group):
+            chosen = slice(first, min(first + group, channels))
+            values: Any = rows.values(top, end, chosen).transpose(1, 0, 2)
+            if scales is not None:
+                values = to_int8(values, scales[chosen, None, None])
+            elif out.profile.get("nbits") == 16 or out.tags(1, ns="IMAGE_STRUCTURE").get("NBITS"):
+                values = check_float16(values)
+            out.write(values, list(range(first + 1, chosen.stop + 1)), window=window)
+
+
+def _add_overviews(path: Path, rows: Rows) -> None:
+    """Halve until one block holds the map."""
+    side = max(rows.shape.height, rows.shape.width)
+    factors: list[int] = []
+    while side > BLOCK * 2 ** len(factors):
+        factors.append(2 ** (len(factors) + 1))
+    if factors:
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews(factors, Resampling.average)
+
+
+def _check(target: Path, rows: Rows, info: MapInfo) -> None:
+    """Read the last row back: GDAL may report a full disk only in its log."""
+    with disk_errors(target), rasterio.open(target) as file:
+        last = RasterioWindow(0, rows.shape.height - 1, rows.shape.width, 1)
+        found = file.read(window=last)
+    if info.dtype == "float32":
+        wanted = rows.values(rows.shape.height - 1, rows.shape.height)[0]
+        if not np.array_equal(found[:, 0], wanted, equal_nan=True):
+            raise OutputError(f"cannot write {target}: what was written reads back differently")

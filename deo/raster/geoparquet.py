@@ -1,0 +1,221 @@
+"""GeoParquet of chip embeddings: one row per square of ground that holds any valid pixel.
+
+A chip's embedding is the mean of the features in it, each weighted by the valid fraction of its
+cell. Geometry is in EPSG:4326, with the `bbox` covering column; the file metadata holds `geo`,
+`emb` and `deo` as JSON.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.warp import transform as reproject
+
+from deo.errors import ConfigError, OutputError, require
+from deo.raster.disk import disk_errors
+from deo.raster.metadata import MapInfo
+from deo.raster.quantise import check_float16, to_int8
+from deo.raster.spool import Rows
+
+_EXTRA = "geo"
+_INT8_MAX = 127
+
+
+class Chips(NamedTuple):
+    """A row of chips: pixel windows (n, 4) as row, col, height, width; fractions; embeddings."""
+
+    windows: NDArray[np.int64]
+    valid_fraction: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+def check(info: MapInfo, chip: int) -> None:
+    """Refuse what cannot become GeoParquet before anything is computed.
+
+    Raises:
+        MissingExtraError: the extra `geo` is not installed.
+        OutputError: the scene lies nowhere on Earth.
+        ConfigError: chips do not fall on cells.
+    """
+    for module in ("pyarrow.parquet", "shapely", "pyproj"):
+        require(module, extra=_EXTRA)
+    if info.crs is None:
+        raise OutputError(
+            f"{info.source} has no coordinate reference system, so chips have no place; "
+            "write a .tif, or set one with rasterio's `rio edit-info --crs`"
+        )
+    if chip < info.stride or chip % info.stride:
+        raise ConfigError(
+            f"chips of {chip} pixels are no multiple of the layer's stride {info.stride}; "
+            f"try {max(1, round(chip / info.stride)) * info.stride}"
+        )
+
+
+def pool(rows: Rows, info: MapInfo, *, chip: int, height: int, width: int) -> Iterator[Chips]:
+    """Mean features of chips of `chip` pixels, one row of chips after the other.
+
+    Args:
+        height, width: of the scene in pixels; chips at its edges are cut off there.
+    """
+    step = chip // info.stride
+    lefts = np.arange(0, rows.shape.width, step)
+    for top in range(0, rows.shape.height, step):
+        end = min(top + step, rows.shape.height)
+        weight = rows.valid(top, end)
+        values = np.nan_to_num(rows.values(top, end), copy=False)
+        sums = np.add.reduceat((values * weight[:, None]).sum(axis=0), lefts, axis=1).T
+        weights = np.add.reduceat(weight.sum(axis=0), lefts)
+        kept = np.flatnonzero(weights > 0)
+        columns = lefts[kept] * info.stride
+        windows = np.stack(
+            (
+                np.full(len(kept), top * info.stride),
+                columns,
+                np.full(len(kept), min(chip, height - top * info.stride)),
+                np.minimum(chip, width - columns),
+            ),
+            axis=1,
+        )
+        area = windows[:, 2] * windows[:, 3] / info.stride**2
+        yield Chips(
+            windows,
+            np.minimum(weights[kept] / area, 1).astype(np.float32),
+            (sums[kept] / weights[kept, None]).astype(np.float32),
+        )
+
+
+def write_geoparquet(
+    rows: Rows, info: MapInfo, target: Path, *, chip: int, height: int, width: int
+) -> None:
+    """Write chip embeddings to `target`, one row group per row of chips.
+
+    Raises:
+        OutputError: the disk refuses, or the values do not fit the data type.
+    """
+    pa, pq = require("pyarrow", extra=_EXTRA), require("pyarrow.parquet", extra=_EXTRA)
+    scales = _scales(rows, info, chip, height, width) if info.dtype == "int8" else None
+    schema = _schema(pa, info)
+    bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
+    with disk_errors(target), pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for chips in pool(rows, info, chip=chip, height=height, width=width):
+            if len(chips.windows):
+                table, box = _table(pa, schema, chips, info, scales)
+                bounds[:2] = np.minimum(bounds[:2], box[:2])
+                bounds[2:] = np.maximum(bounds[2:], box[2:])
+                writer.write_table(table)
+        writer.add_key_value_metadata(_metadata(rows, info, chip, bounds, scales))
+
+
+def read_tags(path: Path) -> dict[str, str] | None:
+    """The `DEO_` tags of a GeoParquet file, or None when it is none of ours."""
+    pa, pq = require("pyarrow", extra=_EXTRA), require("pyarrow.parquet", extra=_EXTRA)
+    try:
+        found = pq.read_metadata(path).metadata or {}
+        return dict(json.loads(found[b"deo"])) if b"deo" in found else None
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
+def _scales(rows: Rows, info: MapInfo, chip: int, height: int, width: int) -> NDArray[np.float32]:
+    largest = np.zeros(rows.shape.channels, np.float32)
+    for chips in pool(rows, info, chip=chip, height=height, width=width):
+        if len(chips.embedding):
+            np.maximum(largest, np.abs(chips.embedding).max(axis=0), out=largest)
+    largest[largest == 0] = 1
+    return largest / np.float32(_INT8_MAX)
+
+
+def _schema(pa: Any, info: MapInfo) -> Any:
+    corner = [(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")]
+    number = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}[info.dtype]
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("geometry", pa.binary(), nullable=False),
+            pa.field("bbox", pa.struct(corner)),
+            pa.field("datetime", pa.timestamp("ms", tz="UTC")),
+            pa.field("source", pa.string()),
+            pa.field("row", pa.int32()),
+            pa.field("col", pa.int32()),
+            pa.field("valid_fraction", pa.float32()),
+            pa.field("embedding", pa.list_(number)),
+        ]
+    )
+
+
+def _table(
+    pa: Any, schema: Any, chips: Chips, info: MapInfo, scales: NDArray[np.float32] | None
+) -> tuple[Any, NDArray[np.float64]]:
+    """A table of one row of chips, and its bounds in degrees."""
+    shapely = require("shapely", extra=_EXTRA)
+    polygons = shapely.polygons(_corners(chips.windows, info))
+    boxes = shapely.bounds(polygons)
+    embedding: Any = chips.embedding
+    if scales is not None:
+        embedding = to_int8(embedding, scales)
+    elif info.dtype == "float16":
+        embedding = check_float16(embedding).astype(np.float16)
+    count, channels = embedding.shape
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * channels)
+    flat = pa.array(embedding.reshape(-1), type=schema.field("embedding").type.value_type)
+    columns = [
+        pa.array([f"{info.source}_r{row}_c{col}" for row, col in chips.windows[:, :2]]),
+        pa.array(list(shapely.to_wkb(polygons)), type=pa.binary()),
+        pa.StructArray.from_arrays(
+            [pa.array(boxes[:, side]) for side in range(4)], ["xmin", "ymin", "xmax", "ymax"]
+        ),
+        pa.array([info.datetime] * count, type=schema.field("datetime").type),
+        pa.array([info.source] * count),
+        pa.array(chips.windows[:, 0].astype(np.int32)),
+        pa.array(chips.windows[:, 1].astype(np.int32)),
+        pa.array(chips.valid_fraction),
+        pa.ListArray.from_arrays(offsets, flat),
+    ]
+    table = pa.Table.from_arrays(columns, schema=schema)
+    return table, np.concatenate((boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)))
+
+
+def _corners(windows: NDArray[np.int64], info: MapInfo) -> NDArray[np.float64]:
+    """Closed rings in degrees, counter-clockwise for north-up grids: (n, 5, 2) as x, y."""
+    top, left = windows[:, 0], windows[:, 1]
+    bottom, right = top + windows[:, 2], left + windows[:, 3]
+    cols = np.stack((left, left, right, right, left), axis=1) / info.stride
+    rows = np.stack((top, bottom, bottom, top, top), axis=1) / info.stride
+    x, y = info.place(cols.ravel(), rows.ravel())
+    longitude, latitude = reproject(info.crs, "EPSG:4326", x, y)
+    return np.stack((longitude, latitude), axis=1).reshape(len(windows), 5, 2)
+
+
+def _metadata(
+    rows: Rows,
+    info: MapInfo,
+    chip: int,
+    bounds: NDArray[np.float64],
+    scales: NDArray[np.float32] | None,
+) -> dict[str, str]:
+    pyproj = require("pyproj", extra=_EXTRA)
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": pyproj.CRS.from_epsg(4326).to_json_dict(),
+        "covering": {"bbox": {k: ["bbox", k] for k in ("xmin", "ymin", "xmax", "ymax")}},
+    }
+    if np.isfinite(bounds).all():
+        column["bbox"] = [float(side) for side in bounds]
+    embedding = {
+        "type": "chip",
+        "column": "embedding",
+        "model": info.tags["DEO_MODEL"],
+        "dimensions": rows.shape.channels,
+        "data_type": info.dtype,
+        "chip_size": chip,
+        "pooling": "mean weighted by valid fraction",
+        "source": info.source,
+    }
+    if scales is not None:
+        embedding["scale"] = [float(scale) for scale in scales]
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    return {"geo": json.dumps(geo), "emb": json.dumps(embedding), "deo": json.dumps(info.tags)}

@@ -1,0 +1,43 @@
+"""Features in fewer bits: float16, or int8 with one scale per channel."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deo.errors import OutputError
+from deo.raster.spool import Rows
+
+DTYPES = ("float32", "float16", "int8")
+INT8_NODATA = -128
+_INT8_MAX = 127
+
+
+def fit_scales(rows: Rows) -> NDArray[np.float32]:
+    """Scale per channel, shape (channels,): value = int8 x scale, off by half a scale at most."""
+    largest = np.zeros(rows.shape.channels, np.float32)
+    for _, values in rows.blocks():
+        np.fmax(largest, np.fmax.reduce(np.abs(values), axis=(0, 2)), out=largest)
+    largest[~(largest > 0)] = 1.0
+    return largest / np.float32(_INT8_MAX)
+
+
+def to_int8(values: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Round values / scale; NaN becomes -128. `scales` broadcasts against `values`."""
+    scaled = np.rint(values / scales)
+    return np.where(np.isnan(scaled), INT8_NODATA, np.clip(scaled, -_INT8_MAX, _INT8_MAX)).astype(
+        np.int8
+    )
+
+
+def check_float16(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return `values` when float16 can hold them.
+
+    Raises:
+        OutputError: one is beyond 65504.
+    """
+    largest = np.fmax.reduce(np.abs(values), axis=None)
+    if largest > np.finfo(np.float16).max:
+        raise OutputError(
+            f"a feature of size {largest:.4g} does not fit into float16 (at most 65504); "
+            "choose float32 or int8"
+        )
+    return values

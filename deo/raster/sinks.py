@@ -1,0 +1,90 @@
+"""Where results go, chosen by the suffix of the target: COG, GeoParquet or Zarr."""
+
+from pathlib import Path
+
+from deo.errors import ConfigError, OutputError
+from deo.raster import cog, geoparquet, zarr_store
+from deo.raster.disk import check_folder, publish
+from deo.raster.metadata import MapInfo
+from deo.raster.quantise import DTYPES
+from deo.raster.spool import Rows
+
+SUFFIXES = {
+    ".tif": "cloud-optimised GeoTIFF",
+    ".tiff": "cloud-optimised GeoTIFF",
+    ".parquet": "GeoParquet of chip embeddings",
+    ".zarr": "Zarr version 3",
+}
+DEFAULT_CHIP = 224
+
+
+def check_target(target: Path, info: MapInfo, *, chip: int = DEFAULT_CHIP) -> None:
+    """Refuse before anything is computed what could not be written afterwards.
+
+    Raises:
+        OutputError: an unknown suffix, or a place that cannot be written to.
+        ConfigError: an unknown data type, or chips that do not fit the layer.
+        MissingExtraError: the format needs an extra of `deo` that is not installed.
+    """
+    suffix = check_suffix(target)
+    if info.dtype not in DTYPES:
+        raise ConfigError(f"data type {info.dtype!r} is none of {', '.join(DTYPES)}; pick one")
+    if suffix == ".parquet":
+        geoparquet.check(info, chip)
+    elif suffix == ".zarr":
+        zarr_store.check()
+    check_folder(target)
+    if target.is_dir() and suffix != ".zarr":
+        raise OutputError(f"cannot write {target}: it is a folder")
+
+
+def check_suffix(target: Path) -> str:
+    """The suffix that says what to write, in lower case.
+
+    Raises:
+        OutputError: it is none of `SUFFIXES`.
+    """
+    suffix = target.suffix.lower()
+    if suffix not in SUFFIXES:
+        known = ", ".join(f"{suffix} ({what})" for suffix, what in SUFFIXES.items())
+        raise OutputError(f"cannot write {target}: its suffix says nothing; known are {known}")
+    return suffix
+
+
+def existing_tags(target: Path) -> dict[str, str] | None:
+    """The `DEO_` tags of an output that is there, or None when it is none of ours."""
+    suffix = check_suffix(target)
+    if suffix == ".parquet":
+        return geoparquet.read_tags(target)
+    return zarr_store.read_tags(target) if suffix == ".zarr" else cog.read_tags(target)
+
+
+def write_output(
+    rows: Rows,
+    info: MapInfo,
+    target: Path,
+    *,
+    folder: Path,
+    height: int,
+    width: int,
+    chip: int = DEFAULT_CHIP,
+) -> None:
+    """Write one layer's map under a scratch name in `folder`, then give it its own.
+
+    Args:
+        folder: on the disk of `target`.
+        height, width: of the scene in pixels.
+        chip: side of GeoParquet's chips in pixels.
+
+    Raises:
+        OutputError: the disk refuses, or the values do not fit the data type.
+    """
+    suffix = check_suffix(target)
+    finished = folder / f"finished{suffix}"
+    if suffix == ".parquet":
+        geoparquet.write_geoparquet(rows, info, finished, chip=chip, height=height, width=width)
+    elif suffix == ".zarr":
+        zarr_store.write_zarr(rows, info, finished)
+    else:
+        cog.write_cog(rows, info, finished, folder / "scratch.tif")
+    publish(finished, target)

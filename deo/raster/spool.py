@@ -1,0 +1,221 @@
+"""Finished rows on disk while a run goes on: what a killed run leaves and a resumed one reads.
+
+A folder beside the target holds, per layer, two files of plain float32 rows that only grow, and a
+small journal that says how much of them is whole. The output is made from these files once all
+rows are there, so that every format is resumable and none is ever half-written.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deo.errors import OutputError
+from deo.raster.blend import RowBlock
+from deo.raster.disk import disk_errors
+from deo.raster.extract import RowBand
+
+log = logging.getLogger(__name__)
+
+_ITEM = np.dtype("<f4")
+
+
+class Shape(NamedTuple):
+    """Size of one layer's map: channels, and rows and columns in cells."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def bytes(self) -> int:
+        """On disk: values and valid fractions."""
+        return (self.channels + 1) * self.height * self.width * _ITEM.itemsize
+
+
+class Rows:
+    """One layer's finished map, read a few rows at a time; nothing is kept in memory."""
+
+    def __init__(self, values: Path, valid: Path, shape: Shape) -> None:
+        self.shape = shape
+        self._values_path, self._valid_path = values, valid
+
+    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
+        """Rows `start` to `stop` of some channels: (rows, channels, width), NaN = nodata."""
+        first, end, _ = channels.indices(self.shape.channels)
+        row = self.shape.channels * self.shape.width
+        out = np.empty((stop - start, end - first, self.shape.width), _ITEM)
+        with self._values_path.open("rb") as file:
+            for index in range(stop - start):
+                file.seek(((start + index) * row + first * self.shape.width) * _ITEM.itemsize)
+                if file.readinto(memoryview(out[index]).cast("B")) != out[index].nbytes:
+                    raise OutputError(f"{self._values_path} ends early; start again without resume")
+        return out
+
+    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Valid fraction of each cell in rows `start` to `stop`: (rows, width)."""
+        count = (stop - start) * self.shape.width
+        offset = start * self.shape.width * _ITEM.itemsize
+        flat = np.fromfile(self._valid_path, _ITEM, count, offset=offset)
+        return flat.reshape(stop - start, self.shape.width)
+
+    def blocks(self, budget: int = 32 * 2**20) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(first row, values) from the top, in blocks of about `budget` bytes."""
+        row = self.shape.channels * self.shape.width * _ITEM.itemsize
+        step = max(1, budget // row)
+        for start in range(0, self.shape.height, step):
+            yield start, self.values(start, min(start + step, self.shape.height))
+
+
+class Spool:
+    """The folder of a run that is under way; locked against a second run while open.
+
+    Args:
+        folder: where; made if it is not there.
+        job: JSON-able facts that decide the output's bytes; a run resumes only an equal job.
+        shapes: of each layer.
+        resume: go on from what is there; otherwise what is there is deleted.
+
+    Raises:
+        OutputError: the folder cannot be made, another run holds it, or `resume` meets another job.
+    """
+
+    def __init__(
+        self, folder: Path, *, job: Mapping[str, Any], shapes: Sequence[Shape], resume: bool
+    ) -> None:
+        self.folder, self.shapes = folder, tuple(shapes)
+        self.finished = 0
+        self._rows = [0] * len(self.shapes)
+        with disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+            self._lock = (folder / "lock").open("ab")
+        self._files: list[tuple[BinaryIO, BinaryIO]] = []
+        try:
+            self._claim()
+            with disk_errors(folder):
+                self._prepare(dict(job), resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def append(self, band: RowBand) -> None:
+        """Store a row of tiles; once this returns, a kill does not lose it."""
+        assert band.tile_row == self.finished, "rows of tiles come in order"
+        with disk_errors(self.folder):
+            for files, block in zip(self._files, band.blocks, strict=True):
+                self._write(files, block)
+            self.finished += 1
+            self._note_progress()
+
+    def layer(self, index: int) -> Rows:
+        """One layer's rows, for reading."""
+        values, valid = self._paths(index)
+        return Rows(values, valid, self.shapes[index])
+
+    def close(self) -> None:
+        """Let go of the files and the lock."""
+        for pair in self._files:
+            for file in pair:
+                with contextlib.suppress(OSError):
+                    file.close()
+        self._lock.close()
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _claim(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # no such locks on Windows: two runs are the user's care there
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another run is writing to {self.folder}; wait for it, or choose another output"
+            ) from error
+
+    def _prepare(self, job: dict[str, Any], resume: bool) -> None:
+        known, progress = self._read("job.json"), self._read("progress.json")
+        if known is not None and progress is not None and resume:
+            _compare(self.folder, known, job)
+            self.finished, self._rows = progress["finished"], progress["rows"]
+            log.info("resuming after %d rows of tiles", self.finished)
+        for index, (shape, rows) in enumerate(zip(self.shapes, self._rows, strict=True)):
+            width = shape.width * _ITEM.itemsize
+            values, valid = self._paths(index)
+            pair = (_open_at(values, rows * shape.channels * width), _open_at(valid, rows * width))
+            self._files.append(pair)
+        self._replace("job.json", job)
+        self._note_progress()
+
+    def _write(self, files: tuple[BinaryIO, BinaryIO], block: RowBlock) -> None:
+        assert block.row == self._rows[block.layer], "rows come in order"
+        values, valid = files
+        values.write(np.ascontiguousarray(block.values, _ITEM).data)
+        valid.write(np.ascontiguousarray(block.valid, _ITEM).data)
+        self._rows[block.layer] += len(block.values)
+
+    def _note_progress(self) -> None:
+        """Journal what is on disk, after it is on disk."""
+        for pair in self._files:
+            for file in pair:
+                file.flush()
+                os.fsync(file.fileno())
+        self._replace("progress.json", {"finished": self.finished, "rows": self._rows})
+
+    def _paths(self, index: int) -> tuple[Path, Path]:
+        return self.folder / f"values-{index}.f32", self.folder / f"valid-{index}.f32"
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads((self.folder / name).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _replace(self, name: str, content: dict[str, Any]) -> None:
+        new = self.folder / f"{name}.new"
+        new.write_text(json.dumps(content, indent=1))
+        new.replace(self.folder / name)
+
+
+def _open_at(path: Path, size: int) -> BinaryIO:
+    file = path.open("ab")
+    if file.tell() < size:
+        file.close()
+        raise OutputError(f"{path} is shorter than its journal says; start again without resume")
+    file.truncate(size)
+    return file
+
+
+def _compare(folder: Path, known: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+    job = json.loads(json.dumps(job))
+    changed = [key for key in {**known, **job} if known.get(key) != job.get(key)]
+    if changed:
+        lines = "; ".join(f"{key}: {known.get(key)} before, {job.get(key)} now" for key in changed)
+        raise OutputError(
+            f"{folder} was begun with other settings ({lines}); repeat those, or start again "
+            "without resume"
+        )
