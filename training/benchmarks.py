@@ -1,99 +1,51 @@
 """The benchmarks of the paper's tables: what each is, where its numbers stand, how to open it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
-
-from deo.bands import BandSet
+from deo.bands import RGB_BANDS, SENTINEL2, BandSet
 from deo.errors import DataError
 from deo.training.chips import EUROSAT_CLASSES, EuroSAT, Sen1Floods11
-from deo.training.layouts import Layout, Split, Unit
+from deo.training.geobench import BandKeys, GeoBench
+from deo.training.layouts import Unit
+from deo.training.pairs import LEVIR, OSCD
 from deo.training.parcels import PASTIS, SpaceNet1
-
-
-class Task(Enum):
-    """What a benchmark asks for."""
-
-    CLASSIFY = "classify"
-    MULTILABEL = "multilabel"
-    SEGMENT = "segment"
-    CHANGE = "change"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """One row of the table.
-
-    Args:
-        name: what the command line calls it.
-        task: what is asked.
-        classes: names in label order, or how many.
-        layout: reads the authors' distribution.
-        unit: what the stored numbers mean.
-        metric: a key of `deo.training.scores.STATISTICS`; the one the paper reports.
-        paper: the paper's number in percent, and that with 10 % of the labels.
-        shapes: value range and size, in words.
-    """
-
-    name: str
-    task: Task
-    classes: int | tuple[str, ...]
-    layout: Layout
-    unit: Unit = Unit.DN
-    metric: str
-    paper: float | None = None
-    paper_tenth: float | None = None
-    shapes: str = ""
-    options: Mapping[str, Layout] = field(default_factory=dict)
-
-    @property
-    def class_count(self) -> int:
-        return self.classes if isinstance(self.classes, int) else len(self.classes)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        if isinstance(self.classes, int):
-            return tuple(f"class {number}" for number in range(self.classes))
-        return self.classes
-
-    def check(self, root: Path) -> None:
-        """Refuse an incomplete folder.
-
-        Raises:
-            DataError: everything that is missing or wrong, in one message.
-        """
-        if not root.is_dir():
-            raise DataError(f"{self.name}: there is no folder {root}")
-        problems = list(self.layout.problems(root))
-        if problems:
-            raise DataError(f"{self.name} is not complete: " + "; ".join(problems))
-
-    def open(self, root: Path, *, bands: BandSet | None = None) -> dict[str, Split]:
-        """Check the folder and open every split: `train`, `valid`, `test`, or `all` alone.
-
-        Args:
-            bands: what to read, in this order; None: everything stored.
-
-        Raises:
-            DataError: the folder is incomplete or a split is empty.
-            BandError: the benchmark lacks one of `bands`.
-        """
-        self.check(root)
-        wanted = bands or self.layout.bands
-        wanted.positions_in(self.layout.bands.names)
-        return {
-            split: Split(
-                root=root, layout=self.layout, names=names, bands=wanted, classes=self.class_count
-            )
-            for split, names in self.layout.splits(root).items()
-        }
+from deo.training.tasks import Benchmark, Task
 
 
 def _table(*rows: Benchmark) -> dict[str, Benchmark]:
     return {row.name: row for row in rows}
+
+
+_PRODUCT = tuple(band.name for band in SENTINEL2)
+_NO_CIRRUS = BandSet(name for name in _PRODUCT if name != "B10")
+_SO2SAT = BandSet(("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"))
+
+
+def _geobench(
+    name: str,
+    bands: BandSet,
+    classes: int | tuple[str, ...],
+    *,
+    task: Task = Task.SEGMENT,
+    unit: Unit = Unit.DN,
+    paper: float,
+    paper_tenth: float | None = None,
+    shapes: str,
+) -> Benchmark:
+    metrics = {Task.CLASSIFY: "accuracy", Task.MULTILABEL: "micro_f1", Task.SEGMENT: "macro_iou"}
+    count = classes if isinstance(classes, int) else len(classes)
+    layout = GeoBench(name=name, bands=bands, classes=count, multilabel=task is Task.MULTILABEL)
+    return Benchmark(
+        name=name,
+        task=task,
+        classes=classes,
+        layout=layout,
+        unit=unit,
+        metric=metrics[task],
+        paper=paper,
+        paper_tenth=paper_tenth,
+        shapes=shapes,
+    )
 
 
 BENCHMARKS: dict[str, Benchmark] = _table(
@@ -104,6 +56,68 @@ BENCHMARKS: dict[str, Benchmark] = _table(
         layout=EuroSAT(),
         metric="accuracy",
         shapes="13 x 64 x 64 uint16, digital numbers",
+    ),
+    _geobench(
+        "m-eurosat",
+        BandSet(_PRODUCT),
+        EUROSAT_CLASSES,
+        task=Task.CLASSIFY,
+        paper=97.0,
+        shapes="13 x 64 x 64, digital numbers",
+    ),
+    _geobench(
+        "m-bigearthnet",
+        _NO_CIRRUS,
+        43,
+        task=Task.MULTILABEL,
+        paper=58.43,
+        paper_tenth=51.89,
+        shapes="12 x 120 x 120, digital numbers",
+    ),
+    _geobench(
+        "m-so2sat",
+        _SO2SAT,
+        17,
+        task=Task.CLASSIFY,
+        unit=Unit.REFLECTANCE,
+        paper=52.23,
+        shapes="10 x 32 x 32, reflectance (radar is not read)",
+    ),
+    _geobench(
+        "m-nz-cattle",
+        RGB_BANDS,
+        ("background", "cattle"),
+        unit=Unit.BYTE,
+        paper=80.21,
+        shapes="3 x 500 x 500 uint8 RGB",
+    ),
+    _geobench(
+        "m-pv4ger-seg",
+        RGB_BANDS,
+        ("background", "solar panel"),
+        unit=Unit.BYTE,
+        paper=94.41,
+        shapes="3 x 320 x 320 uint8 RGB",
+    ),
+    _geobench(
+        "m-chesapeake",
+        BandSet(("B04", "B03", "B02", "B08")),
+        7,
+        unit=Unit.BYTE,
+        paper=72.47,
+        shapes="red, green, blue, near infrared x 256 x 256, 0..1",
+    ),
+    _geobench(
+        "m-SA-crop-type",
+        _NO_CIRRUS,
+        10,
+        unit=Unit.BYTE,
+        paper=37.96,
+        paper_tenth=28.98,
+        shapes="12 x 256 x 256, 8-bit-like",
+    ),
+    _geobench(
+        "m-cashew-plant", _NO_CIRRUS, 7, paper=68.56, shapes="12 x 256 x 256, digital numbers"
     ),
     Benchmark(
         name="sen1floods11",
@@ -134,35 +148,50 @@ BENCHMARKS: dict[str, Benchmark] = _table(
         paper_tenth=76.46,
         shapes="3 x about 406 x 439 uint8 RGB",
     ),
+    Benchmark(
+        name="levir-cd",
+        task=Task.CHANGE,
+        classes=("unchanged", "changed"),
+        layout=LEVIR(),
+        unit=Unit.BYTE,
+        metric="f1",
+        paper=91.3,
+        shapes="2 x 3 x 1024 x 1024 uint8 RGB",
+    ),
+    Benchmark(
+        name="oscd",
+        task=Task.CHANGE,
+        classes=("unchanged", "changed"),
+        layout=OSCD(),
+        metric="f1",
+        paper=60.4,
+        shapes="2 x 13 x about 600 x 600 uint16, digital numbers",
+    ),
 )
 
 
-def benchmark(name: str) -> Benchmark:
+def benchmark(
+    name: str, *, keys: BandKeys | None = None, partition: str | None = None
+) -> Benchmark:
     """Look a benchmark up.
 
+    Args:
+        keys: how to read the band keys of m-eurosat; None: corrected.
+        partition: which `<partition>_partition.json` of GEO-Bench; None: `default`.
+
     Raises:
-        DataError: unknown; the message lists all names.
+        DataError: unknown (the message lists all names), or an option that it does not have.
     """
     if name not in BENCHMARKS:
         raise DataError(f"unknown data set {name!r}; known are {', '.join(sorted(BENCHMARKS))}")
-    return BENCHMARKS[name]
-
-
-def fraction(samples: Split, share: float, *, seed: int) -> Split:
-    """A random part of a split, at least one sample, classes in proportion where there are any.
-
-    Raises:
-        DataError: the share is not in 0 .. 1.
-    """
-    if not 0 < share <= 1:
-        raise DataError(f"fraction {share} is not in (0, 1]")
-    if share == 1:
-        return samples
-    rng = np.random.default_rng(seed)
-    first = samples[0].target
-    groups = samples.targets() if first.ndim == 0 else np.zeros(len(samples), np.int64)
-    chosen: list[int] = []
-    for value in np.unique(groups):
-        members = rng.permutation(np.flatnonzero(groups == value))
-        chosen += members[: max(1, round(share * len(members)))].tolist()
-    return samples.subset(sorted(chosen))
+    found = BENCHMARKS[name]
+    if keys is not None and name != "m-eurosat":
+        raise DataError(f"band keys are in question for m-eurosat only, not for {name}")
+    if partition is not None and not isinstance(found.layout, GeoBench):
+        raise DataError(f"only GEO-Bench has partitions; {name} has none")
+    if not isinstance(found.layout, GeoBench):
+        return found
+    layout = replace(
+        found.layout, keys=keys or found.layout.keys, partition=partition or found.layout.partition
+    )
+    return replace(found, layout=layout)

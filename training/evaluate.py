@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import ConfigError, DataError
-from deo.preprocess import Pixels
-from deo.training.benchmarks import Benchmark, Task
+from deo.radiometry import Pixels
 from deo.training.features import FeatureSource
 from deo.training.layouts import IGNORE, Sample, Split, Unit
 from deo.training.probes import (
@@ -25,7 +24,7 @@ from deo.training.probes import (
     pixel_probe,
 )
 from deo.training.scores import confusion, multilabel_confusion
-
+from deo.training.tasks import Benchmark, Task
 
 _ORDER = ("train", "valid", "test")
 BLOCK = 64
@@ -121,7 +120,9 @@ def evaluate_probe(
         how: dict[str, Any] = {"split": f"{folds}-fold", "folds": folds}
         return Outcome(_per_tile(part.labels, predicted, benchmark), "tile", how)
     train, valid, test = (pooled(source, splits[name], benchmark.unit) for name in _ORDER)
-    probe = logistic_probe(train.features, train.labels, validation=tuple(valid), grid=grid)
+    probe = logistic_probe(
+        train.features, train.labels, validation=(valid.features, valid.labels), grid=grid
+    )
     how = {"split": "train, valid -> test", "c": probe.c}
     return Outcome(_per_tile(test.labels, probe.predict(test.features), benchmark), "tile", how)
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from deo.bands import BandSet
 from deo.errors import ModelError
-from deo.preprocess import Contract, Pixels
+from deo.preprocess import Contract
+from deo.radiometry import Pixels
 
 RAW_BANDS, BAND_STATISTICS = "raw-bands", "band-statistics"
 

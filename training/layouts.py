@@ -4,6 +4,7 @@ A layout knows one distribution as its authors published it. It says what is mis
 anything is read, names the splits, and reads one sample at a time.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from deo.bands import BandSet, canonical_name
 from deo.errors import BandError, DataError
@@ -141,11 +143,15 @@ def read_raster(path: Path, *, bands: BandSet | None = None) -> NDArray[Any]:
         BandError: the number or the names of the bands contradict `bands`.
     """
     try:
-        with rasterio.open(path) as source:
+        with warnings.catch_warnings():
+            # PNG and many chips carry no georeference, and none is needed here
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            source = rasterio.open(path)
+        with source:
             if bands is not None:
                 _compare_bands(path, bands, source.descriptions)
             return np.asarray(source.read())
-    except rasterio.errors.RasterioIOError as error:
+    except RasterioIOError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
@@ -170,3 +176,20 @@ def same_shape(name: str, **arrays: NDArray[Any]) -> None:
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{key} {h} x {w}" for key, (h, w) in shapes.items())
         raise DataError(f"{name}: mismatched pair, sizes differ (rows x columns): {listed}")
+
+
+def relabel(stored: NDArray[Any], meaning: Mapping[int, int], *, where: str) -> NDArray[np.int64]:
+    """Stored mask values to class numbers.
+
+    Raises:
+        DataError: a value has no meaning here.
+    """
+    target = np.full(stored.shape, IGNORE - 1, np.int64)
+    for value, label in meaning.items():
+        target[stored == value] = label
+    unknown = np.unique(stored[target == IGNORE - 1])
+    if unknown.size:
+        found = ", ".join(str(value) for value in unknown[:5])
+        wanted = ", ".join(str(value) for value in meaning)
+        raise DataError(f"{where}: label {found} out of range; wanted only {wanted}")
+    return target

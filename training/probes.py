@@ -24,19 +24,19 @@ C_GRID: tuple[float, ...] = tuple(float(c) for c in np.logspace(-6, 5, 40))
 def l2(queries: Features, bank: Features) -> NDArray[np.float32]:
     """Negative Euclidean distance, (Q, D) x (B, D) -> (Q, B)."""
     squares = (queries**2).sum(1)[:, None] - 2 * queries @ bank.T + (bank**2).sum(1)[None]
-    return -np.sqrt(np.maximum(squares, 0)).astype(np.float32)
+    return np.asarray(-np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
 def cosine(queries: Features, bank: Features) -> NDArray[np.float32]:
     """Cosine similarity, (Q, D) x (B, D) -> (Q, B)."""
-    return (_unit(queries) @ _unit(bank).T).astype(np.float32)
+    return np.asarray(_unit(queries) @ _unit(bank).T, np.float32)
 
 
 METRICS: dict[str, Similarity] = {"l2": l2, "cosine": cosine}
 
 
 def _unit(rows: Features) -> Features:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def knn(
@@ -83,7 +83,7 @@ def knn(
     votes = np.concatenate(parts)
     if labels.ndim == 2:
         return (votes >= 0.5).astype(np.int64)
-    return votes.argmax(1)
+    return np.asarray(votes.argmax(1))
 
 
 def _vote(
@@ -99,7 +99,7 @@ def _vote(
     else:
         weights = np.exp((nearest - nearest[:, :1]) / temperature)
     weights /= weights.sum(1, keepdims=True)
-    return np.einsum("qk,qkc->qc", weights, hot[order])
+    return np.asarray(np.einsum("qk,qkc->qc", weights, hot[order]))
 
 
 class Probe(NamedTuple):

@@ -76,7 +76,9 @@ def iou_per_class(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Intersection over union of each class; NaN where a class is neither true nor predicted."""
     true = np.diag(matrix).astype(np.float64)
     union = matrix.sum(0) + matrix.sum(1) - true
-    return np.divide(true, union, out=np.full(len(true), np.nan), where=union > 0)
+    ratios = np.full(len(true), np.nan)
+    np.divide(true, union, out=ratios, where=union > 0)
+    return ratios
 
 
 def macro_iou(matrix: NDArray[np.float64]) -> float:

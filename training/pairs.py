@@ -1,0 +1,242 @@
+"""Two dates and a change mask: LEVIR-CD and OSCD in their own layouts."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deo.bands import RGB_BANDS, SENTINEL2, BandSet
+from deo.errors import BandError, DataError
+from deo.training.layouts import (
+    IGNORE,
+    Sample,
+    absent,
+    read_raster,
+    read_split_file,
+    relabel,
+    same_shape,
+)
+
+OSCD_BANDS = BandSet(band.name for band in SENTINEL2)
+_SLACK = 8  # some published pairs differ by a few pixels at the right and lower edge
+
+
+@dataclass(frozen=True, kw_only=True)
+class LEVIR:
+    """`<split>/{A,B,label}/<name>.png` (train, val, test), 1024 x 1024 RGB, label 0/255.
+
+    Also `{A,B,label}/<name>.png` with `list/<split>.txt`, as some copies are packed.
+    """
+
+    bands: BandSet = RGB_BANDS
+    _folders: ClassVar = {"train": "train", "valid": "val", "test": "test"}
+
+    def problems(self, root: Path) -> Iterator[str]:
+        if not self._listed(root):
+            missing = [name for name in self._folders.values() if not (root / name / "A").is_dir()]
+            if missing:
+                yield f"no {'/A, '.join(missing)}/A below {root} (and no A/ with list/<split>.txt)"
+                return
+        elif lost := [name for name in self._folders.values() if not self._list(root, name)]:
+            yield f"split file list/{lost[0]}.txt is missing below {root}"
+            return
+        names = [name for part in self.splits(root).values() for name in part]
+        for kind in ("A", "B", "label"):
+            paths = [str(self._path(Path(), name, kind)) for name in names]
+            yield from absent(root, paths, what=f"{kind} images")
+
+    def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]:
+        if self._listed(root):
+            return {
+                split: read_split_file(root / "list" / f"{folder}.txt", _lines)
+                for split, folder in self._folders.items()
+            }
+        return {
+            split: tuple(
+                f"{folder}/{path.name}" for path in sorted((root / folder / "A").glob("*.png"))
+            )
+            for split, folder in self._folders.items()
+        }
+
+    @staticmethod
+    def _listed(root: Path) -> bool:
+        return (root / "A").is_dir()
+
+    @staticmethod
+    def _list(root: Path, folder: str) -> bool:
+        return (root / "list" / f"{folder}.txt").is_file()
+
+    @staticmethod
+    def _path(root: Path, name: str, kind: str) -> Path:
+        folder, _, file = name.rpartition("/")
+        return root / folder / kind / file
+
+    def read(self, root: Path, name: str) -> Sample:
+        first, second = (read_raster(self._path(root, name, kind)) for kind in "AB")
+        label = read_raster(self._path(root, name, "label"))[0]
+        same_shape(name, A=first, B=second, label=label)
+        for image in (first, second):
+            if len(image) < 3:
+                raise BandError(f"{name} has {len(image)} bands, wanted red, green, blue")
+        target = relabel(label, {0: 0, 255: 1}, where=f"{name} label")
+        image = np.stack((first[:3], second[:3])).astype(np.float32)
+        return Sample(image, target, np.ones(target.shape, bool))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OSCD:
+    """Onera's cities as published, or as one file per date.
+
+    Published: `<city>/imgs_{1,2}_rect/B01.tif ... B12.tif` (thirteen files), `<city>/cm/` with
+    `cm.png` (0/255) or `<city>-cm.tif` (1/2), and `train.txt`, `test.txt`, comma-separated,
+    anywhere below the root. One file per date: `<city>_{1,2}_<date>.tif` with thirteen named
+    bands and `<city>_cm.tif` (0, 1, 255 = no data); cities without a mask are left out, and
+    without `train.txt` and `test.txt` there is one unsplit part.
+    """
+
+    bands: BandSet = OSCD_BANDS
+
+    def problems(self, root: Path) -> Iterator[str]:
+        lists = [name for name in ("train.txt", "test.txt") if _below(root, name) is not None]
+        flat = self._flat(root)
+        if len(lists) < 2 and (lists or not flat):
+            lost = [name for name in ("train.txt", "test.txt") if name not in lists]
+            yield f"split file {', '.join(lost)} is missing below {root}"
+            if not lists:
+                yield "nor are there files <city>_1_<date>.tif, <city>_2_<date>.tif, <city>_cm.tif"
+            return
+        for city in sorted({name for part in self.splits(root).values() for name in part}):
+            if flat:
+                dates = flat.get(city, {})
+                for date in sorted({1, 2} - set(dates)):
+                    yield f"{city}: no {city}_{date}_<date>.tif below {root}"
+                if not (root / f"{city}_cm.tif").is_file():
+                    yield f"{city}: no {city}_cm.tif below {root}"
+            else:
+                yield from self._published_problems(root, city)
+
+    def _published_problems(self, root: Path, city: str) -> Iterator[str]:
+        for date in (1, 2):
+            folder = self._date_folder(root, city, date)
+            if folder is None:
+                yield f"{city}: no folder imgs_{date}_rect below {root}"
+                continue
+            lost = [band for band in self.bands if _band_file(folder, band) is None]
+            if lost:
+                yield f"{city}: bands {', '.join(lost)} missing in {folder}"
+        if self._mask_file(root, city) is None:
+            yield f"{city}: no mask cm/cm.png or cm/{city}-cm.tif below {root}"
+
+    def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]:
+        train, test = _below(root, "train.txt"), _below(root, "test.txt")
+        if train is None or test is None:
+            masked = sorted(path.stem.removesuffix("_cm") for path in root.glob("*_cm.tif"))
+            return {"all": tuple(masked)}
+        return {
+            "train": read_split_file(train, _comma_separated),
+            "test": read_split_file(test, _comma_separated),
+        }
+
+    @staticmethod
+    def _flat(root: Path) -> dict[str, dict[int, Path]]:
+        """`<city>` -> date number -> file, for cities stored as one file per date."""
+        found: dict[str, dict[int, Path]] = {}
+        for path in sorted(root.glob("*.tif")):
+            match = re.fullmatch(r"(.+)_([12])_\d{8}", path.stem)
+            if match:
+                found.setdefault(match[1], {})[int(match[2])] = path
+        return found
+
+    @staticmethod
+    def _date_folder(root: Path, city: str, date: int) -> Path | None:
+        for pattern in (f"imgs_{date}_rect", f"imgs_{date}"):
+            for folder in (root / city / pattern, *sorted(root.glob(f"*/{city}/{pattern}"))):
+                if folder.is_dir():
+                    return folder
+        return None
+
+    @staticmethod
+    def _mask_file(root: Path, city: str) -> Path | None:
+        for name in ("cm.png", f"{city}-cm.tif", "cm.tif"):
+            for path in (root / city / "cm" / name, *sorted(root.glob(f"*/{city}/cm/{name}"))):
+                if path.is_file():
+                    return path
+        return None
+
+    def read(self, root: Path, name: str) -> Sample:
+        dates = self._flat(root).get(name)
+        if dates is not None and set(dates) == {1, 2}:
+            images = [read_raster(dates[date], bands=self.bands) for date in (1, 2)]
+            mask_file = root / f"{name}_cm.tif"
+            meaning = {0: 0, 1: 1, 255: IGNORE}
+        else:
+            images = [self._published(root, name, date) for date in (1, 2)]
+            found = self._mask_file(root, name)
+            if found is None:
+                raise DataError(f"{name}: no mask cm/cm.png or cm/{name}-cm.tif below {root}")
+            mask_file, meaning = found, {0: 0, 255: 1} if found.suffix == ".png" else {1: 0, 2: 1}
+        mask = relabel(read_raster(mask_file)[0], meaning, where=mask_file.name)
+        first, second, mask = _common(name, images[0], images[1], mask)
+        valid = (first != 0).any(0) & (second != 0).any(0)
+        image = np.stack((first, second)).astype(np.float32)
+        return Sample(image, np.where(valid, mask, IGNORE), valid)
+
+    def _published(self, root: Path, city: str, date: int) -> NDArray[Any]:
+        folder = self._date_folder(root, city, date)
+        if folder is None:
+            raise DataError(f"{city}: no folder imgs_{date}_rect below {root}")
+        planes = []
+        for band in self.bands:
+            path = _band_file(folder, band)
+            if path is None:
+                raise DataError(f"{city}: band {band} is missing in {folder}")
+            planes.append(read_raster(path)[0])
+        shape = planes[self.bands.names.index("B02")].shape
+        return np.stack([_resampled(plane, shape) for plane in planes])
+
+
+def _band_file(folder: Path, band: str) -> Path | None:
+    """`B01.tif`, or a product's own name that ends in `_B01.tif`."""
+    exact = folder / f"{band}.tif"
+    return exact if exact.is_file() else next(iter(sorted(folder.glob(f"*_{band}.tif"))), None)
+
+
+def _resampled(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A 20 m or 60 m plane on the 10 m grid, nearest neighbour; others as they are."""
+    if plane.shape == shape:
+        return plane
+    rows, cols = (
+        np.minimum(np.arange(to) * size // to, size - 1)
+        for to, size in zip(shape, plane.shape, strict=True)
+    )
+    return np.asarray(plane[np.ix_(rows, cols)])
+
+
+def _common(name: str, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """The part all arrays share when they differ by a few pixels; else an error."""
+    heights = [array.shape[-2] for array in arrays]
+    widths = [array.shape[-1] for array in arrays]
+    if max(heights) - min(heights) > _SLACK or max(widths) - min(widths) > _SLACK:
+        same_shape(name, **dict(zip(("date1", "date2", "mask"), arrays, strict=True)))
+    return tuple(array[..., : min(heights), : min(widths)] for array in arrays)
+
+
+def _below(root: Path, name: str) -> Path | None:
+    return next(
+        (path for path in (root / name, *sorted(root.glob(f"*/{name}"))) if path.is_file()), None
+    )
+
+
+def _comma_separated(path: Path) -> tuple[str, ...]:
+    names = re.split(r"[,\s]+", path.read_text().strip())
+    if not any(names):
+        raise ValueError("it names no city")
+    return tuple(name for name in names if name)
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())

@@ -1,0 +1,76 @@
+"""Reading pickles of strangers: numbers, lists, dicts and arrays come out, nothing runs."""
+
+import ast
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deo.errors import DataError
+
+
+def unpickled(stored: Any, path: Path) -> Any:
+    """What a pickled attribute holds; GEO-Bench stores `str(pickle.dumps(...))`.
+
+    Raises:
+        DataError: it is no pickle, or it wants to create what a label never is.
+    """
+    try:
+        data = ast.literal_eval(stored) if isinstance(stored, str) else bytes(stored)
+        return _Numbers(io.BytesIO(data)).load()
+    except DataError as error:
+        raise DataError(f"{path.name}: {error}") from error
+    except Exception as error:  # a hostile or truncated pickle may raise anything
+        raise DataError(f"{path.name}: its pickled attribute cannot be read: {error}") from error
+
+
+class _Inert:
+    """Stands for a metadata object of a foreign class; takes everything, does nothing."""
+
+    def __new__(cls, *_args: Any, **_named: Any) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *_args: Any, **_named: Any) -> None: ...
+
+    def __call__(self, *_args: Any, **_named: Any) -> "_Inert":
+        return self
+
+    def __setstate__(self, _state: Any) -> None: ...
+
+    def __setitem__(self, _key: Any, _value: Any) -> None: ...
+
+    def append(self, _value: Any) -> None: ...
+
+    def extend(self, _values: Any) -> None: ...
+
+
+_METADATA = ("geobench", "ccb", "rasterio", "affine", "datetime", "pandas", "shapely", "pyproj")
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
+_FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]
+_SCALAR = np.float64(0).__reduce__()[0]
+_ARRAYS = {
+    "numpy.ndarray": np.ndarray,
+    "numpy.dtype": np.dtype,
+    "collections.OrderedDict": dict,
+} | {
+    f"numpy.{core}.{name}": function
+    for core in ("core", "_core")
+    for name, function in (
+        ("multiarray._reconstruct", _RECONSTRUCT),
+        ("multiarray.scalar", _SCALAR),
+        ("numeric._frombuffer", _FROM_BUFFER),
+    )
+}
+
+
+class _Numbers(pickle.Unpickler):
+    """Creates built-in values and arrays; metadata classes become inert; the rest is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" in _ARRAYS:
+            return _ARRAYS[f"{module}.{name}"]
+        if module.split(".")[0] in _METADATA:
+            return _Inert
+        raise DataError(f"its pickled attribute asks for {module}.{name}; refused")
