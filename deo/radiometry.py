@@ -34,7 +34,8 @@ _CURE = "; say what holds with --scale and --offset (digital number = stored x s
 class Pixels(NamedTuple):
     """Pixels of named bands on the pretraining scale.
 
-    values: (C, H, W) float32, digital numbers: reflectance x 10 000 without offset.
+    values: (C, H, W) float32, digital numbers: reflectance x 10 000 without offset; finite, and
+        0 where not valid when a scene gave them.
     valid: (H, W) bool, True where every one of the bands holds a measurement.
     """
 

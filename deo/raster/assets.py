@@ -152,6 +152,8 @@ def _told(source: RasterSource, spectral: Sequence[int], bands: BandSet | None) 
         example = (
             "--bands red,green,blue for this RGB picture"
             if picture
+            else "--bands B04"
+            if count == 1
             else "--bands B04,B03,B02 for red, green, blue"
         )
         raise BandError(

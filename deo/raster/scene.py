@@ -109,7 +109,7 @@ class Scene:
                 for position, plane in zip(group, own.values, strict=True):
                     values[positions.index(position)] = plane
                 valid &= own.valid
-        return Pixels(self.radiometry.apply(values, bands), valid)
+        return self._finish(values, valid, bands)
 
     def sample(self, bands: BandSet | None = None, *, size: int = SAMPLE_SIZE) -> Pixels:
         """The whole scene thinned to at most `size` pixels a side, for statistics and previews.
@@ -129,7 +129,16 @@ class Scene:
             valid &= self._without_zeros(own, group).valid
             for position, plane in zip(group, own.values, strict=True):
                 values[positions.index(position)] = plane
-        return Pixels(self.radiometry.apply(values, bands), valid)
+        return self._finish(values, valid, bands)
+
+    def _finish(
+        self, values: NDArray[np.float32], valid: NDArray[np.bool_], bands: BandSet
+    ) -> Pixels:
+        """Stored numbers to digital numbers, in place; 0 where not valid."""
+        self.radiometry.apply(values, bands)
+        if not valid.all():
+            values[:, ~valid] = 0
+        return Pixels(values, valid)
 
     def _by_source(self, positions: Sequence[int]) -> list[list[int]]:
         groups: dict[int, list[int]] = {}

@@ -100,8 +100,14 @@ def _gdal(path: str, doing: str) -> Iterator[None]:
         RasterioError, OSError, ValueError, TypeError, OverflowError, MemoryError, SystemError,
         AttributeError,
     ) as error:  # fmt: skip
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SceneError(f"{path}: cannot {doing}: {reason}") from error
+        raise SceneError(f"{path}: cannot {doing}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What GDAL said first, which is at the end of rasterio's chain of causes."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,10 +188,10 @@ class RasterSource:
 
     def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
         size = self.grid.height * self.grid.width
-        if size > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
-            return self._lattice(indexes, height, width)
         shape = (len(indexes), height, width)
         with _gdal(self.path, "read an overview"):
+            if size > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
+                return self._lattice(indexes, height, width)
             values = self.dataset.read(
                 list(indexes), out_shape=shape, out_dtype="float32", resampling=Resampling.nearest
             )
@@ -247,8 +253,10 @@ class RasterSource:
 
     def mask_source(self, indexes: Sequence[int]) -> str:
         said: dict[str, None] = {}
+        with _gdal(self.path, "read how it marks missing pixels"):
+            every = self.dataset.mask_flag_enums
         for index in indexes:
-            flags = self.dataset.mask_flag_enums[index - 1]
+            flags = every[index - 1]
             if MaskFlags.alpha in flags:
                 said["alpha band"] = None
             elif MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags:
@@ -260,7 +268,8 @@ class RasterSource:
         return ", ".join(said)
 
     def close(self) -> None:
-        self.dataset.close()
+        with _gdal(self.path, "close it"):
+            self.dataset.close()
 
 
 def _mask_shape(where: dict[str, Any], count: int) -> dict[str, Any]:

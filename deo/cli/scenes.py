@@ -1,0 +1,141 @@
+"""Commands on scenes."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from deo.bands import MODEL_BANDS, RGB_BANDS
+from deo.preprocess import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract
+from deo.raster.scene import Scene, open_scene
+
+
+@click.command()
+@click.argument("scene")
+@click.option(
+    "--bands", help="Bands to use; for a file that names none, all of its bands in order."
+)
+@click.option("--contract", type=click.Choice(CONTRACTS[:3]), default="scene", show_default=True)
+@click.option("--scale", type=float, help="Digital number = stored x SCALE + OFFSET, whatever")
+@click.option("--offset", type=float, help="the metadata say (reflectance x 10000, no offset).")
+@click.option("--resolution", type=float, help="Pixel size in units of the CRS.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(
+    scene: str,
+    bands: str | None,
+    contract: str,
+    scale: float | None,
+    offset: float | None,
+    resolution: float | None,
+    as_json: bool,
+) -> None:
+    """Say what deo understands of SCENE and how it would feed it to a model.
+
+    SCENE is a raster file or URL, a .SAFE folder or zip, or a folder of single-band files.
+    """
+    with (
+        _notes_unheard(),
+        open_scene(scene, bands=bands, scale=scale, offset=offset, resolution=resolution) as opened,
+    ):
+        record = _understood(opened, contract)
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+    else:
+        click.echo("\n".join(_lines(record)))
+
+
+@contextmanager
+def _notes_unheard() -> Iterator[None]:
+    """Keep what `info` prints itself from being logged as well."""
+    logger = logging.getLogger("deo.raster.scene")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _understood(scene: Scene, contract: str) -> dict[str, Any]:
+    """The scene's record with what a model would miss and the contract it would get."""
+    usable = next(
+        (bands for bands in (MODEL_BANDS, RGB_BANDS) if set(bands) <= set(scene.bands)),
+        scene.bands,
+    )
+    fitted = fit_contract(contract, bands=usable, scene=scene)
+    return scene.record() | {
+        "radiometry_text": f"digital number = {scene.radiometry}",
+        "missing_for_multispectral": [b for b in MODEL_BANDS if b not in scene.bands],
+        "missing_for_rgb": [b for b in RGB_BANDS if b not in scene.bands],
+        "valid_share": float(scene.sample(usable).valid.mean()),
+        "contract": fitted.record(),
+    }
+
+
+def _lines(record: dict[str, Any]) -> Iterator[str]:
+    """The record as text for a terminal."""
+    across, down = record["pixel_size"]
+    x, y = record["transform"][2], record["transform"][5]
+    yield record["name"]
+    yield from _entry("bands", [f"{' '.join(record['bands'])} (named by {record['names_source']})"])
+    yield from _entry("models", [_reach(record)])
+    yield from _entry(
+        "grid",
+        [
+            f"{record['width']} x {record['height']} pixels (width x height) of "
+            f"{across:g} x {down:g}, {record['crs'] or 'no CRS'}",
+            f"upper left corner {x:.10g}, {y:.10g}; "
+            f"transform {', '.join(f'{number:.10g}' for number in record['transform'])}",
+            *_kernels(record["kernels"]),
+        ],
+    )
+    yield from _entry(
+        "valid", [f"{record['valid_share']:.1%} of a sample; known by: {record['mask_source']}"]
+    )
+    radiometry = record["radiometry"]
+    yield from _entry("radiometry", [record["radiometry_text"], *radiometry["evidence"]])
+    yield from _entry("contract", _contract(Contract.from_record(record["contract"])))
+    yield from _entry("ignored", record["ignored"])
+    yield from _entry("notes", record["notes"])
+
+
+def _entry(title: str, lines: list[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield f"  {title if number == 0 else '':<11} {line}"
+
+
+def _reach(record: dict[str, Any]) -> str:
+    """Which models the bands suffice for."""
+    told = []
+    for model, missing in (
+        ("ten bands", record["missing_for_multispectral"]),
+        ("red, green, blue", record["missing_for_rgb"]),
+    ):
+        told.append(f"{model}: {'missing ' + ' '.join(missing) if missing else 'all there'}")
+    return "; ".join(told)
+
+
+def _kernels(kernels: dict[str, str]) -> list[str]:
+    return [
+        f"{' '.join(band for band, own in kernels.items() if own == kernel)}: resampled ({kernel})"
+        for kernel in ("bilinear", "average")
+        if kernel in kernels.values()
+    ]
+
+
+def _contract(contract: Contract) -> list[str]:
+    rgb = [contract.bands[i] for i in contract.rgb_positions]
+    lines = [f"{contract.name} on {contract.bands}"]
+    if contract.rgb_maximum is not None:
+        lines.append(
+            f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, the {RGB_PERCENTILE:g}th "
+            f"percentile of the scene, clamped to 0..1"
+        )
+    elif contract.name == "pretrain" and rgb:
+        lines.append(f"{' '.join(rgb)} divided by their joint maximum, clamped to 0..1")
+    pairs = zip(contract.bands, contract.mean, contract.std, strict=True)
+    lines.append("(x - mean) / std: " + ", ".join(f"{b} {m:.4g}/{s:.4g}" for b, m, s in pairs))
+    return lines
