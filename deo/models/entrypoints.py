@@ -76,6 +76,8 @@ def _band_set(bands: str | Iterable[str] | None) -> BandSet | None:
 
 def _as_saved(spec: Spec, saved: Mapping[str, Any]) -> Spec:
     """The spec with the size and shape under which a model was exported."""
+    if not saved:
+        return spec
     args = {name: saved.get(name, value) for name, value in spec.args.items()}
     return dataclasses.replace(spec, img_size=saved.get("img_size", spec.img_size), args=args)
 

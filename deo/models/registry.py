@@ -162,7 +162,7 @@ def spec_of(name: str) -> Spec:
 def shapes(spec: Spec) -> Mapping[str, tuple[int, ...]]:
     """Name and shape of every tensor of a backbone with both stems and no head."""
     with torch.device("meta"):
-        model = spec.build(**spec.args, img_size=spec.img_size, num_classes=0)
+        model = spec.build(**spec.args, img_size=spec.img_size, num_classes=0, weight_init="skip")
     return MappingProxyType({name: tuple(t.shape) for name, t in model.state_dict().items()})
 
 
