@@ -17,7 +17,7 @@ from deo.preprocess import Contract, fit_contract
 from deo.raster.mapping import Job, Output, check_job, is_complete, run_job, source_identity
 from deo.raster.metadata import map_info
 from deo.raster.model import PRECISIONS, FeatureModel, model_bands
-from deo.raster.preview import draw_preview
+from deo.raster.preview import check_picture, draw_preview
 from deo.raster.scene import Scene, open_scene
 from deo.raster.sinks import DEFAULT_CHIP, check_suffix
 from deo.raster.stac import write_items
@@ -247,6 +247,8 @@ def _run(
             progress(done, total)
 
     check_job(job)
+    if preview is not None:
+        check_picture(Path(preview))
     last = job.outputs[-1]
 
     def look(maps: Sequence[Any]) -> None:

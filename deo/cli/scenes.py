@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from deo.bands import MODEL_BANDS, RGB_BANDS
+from deo.cli.extraction import extract as extract
+from deo.cli.extraction import similar as similar
 from deo.preprocess import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract
 from deo.raster.scene import Scene, open_scene
 

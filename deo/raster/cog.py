@@ -20,14 +20,14 @@ from deo.errors import OutputError
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import INT8_NODATA, check_float16, fit_scales, to_int8
-from deo.raster.spool import Rows
+from deo.raster.spool import RowReader
 
 BLOCK = 512
 _BUDGET = 32 * 2**20
 _ZSTD_LEVEL = 1  # features are nearly incompressible: level 9 took 4 times as long for 1 % less
 
 
-def write_cog(rows: Rows, info: MapInfo, target: Path, scratch: Path) -> None:
+def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> None:
     """Write one layer's map to `target`, using the path `scratch` in between.
 
     Raises:
@@ -60,7 +60,7 @@ def read_tags(path: Path) -> dict[str, str] | None:
     return tags or None
 
 
-def _profile(rows: Rows, info: MapInfo) -> dict[str, Any]:
+def _profile(rows: RowReader, info: MapInfo) -> dict[str, Any]:
     side = max(rows.shape.height, rows.shape.width)
     block = min(BLOCK, -(-side // 16) * 16)
     integer = info.dtype == "int8"
@@ -93,7 +93,7 @@ def _compressed(profile: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fill(out: Any, rows: Rows, scales: NDArray[np.float32] | None, block: int) -> None:
+def _fill(out: Any, rows: RowReader, scales: NDArray[np.float32] | None, block: int) -> None:
     """Write whole rows of blocks, some channels at a time, each block once."""
     channels, height, width = rows.shape
     group = max(1, _BUDGET // (block * width * 4))
@@ -110,7 +110,7 @@ def _fill(out: Any, rows: Rows, scales: NDArray[np.float32] | None, block: int) 
             out.write(values, list(range(first + 1, chosen.stop + 1)), window=window)
 
 
-def _add_overviews(path: Path, rows: Rows) -> None:
+def _add_overviews(path: Path, rows: RowReader) -> None:
     """Halve until one block holds the map."""
     side = max(rows.shape.height, rows.shape.width)
     factors: list[int] = []
@@ -121,7 +121,7 @@ def _add_overviews(path: Path, rows: Rows) -> None:
             file.build_overviews(factors, Resampling.average)
 
 
-def _check(target: Path, rows: Rows, info: MapInfo) -> None:
+def _check(target: Path, rows: RowReader, info: MapInfo) -> None:
     """Read the last row back: GDAL may report a full disk only in its log."""
     with disk_errors(target), rasterio.open(target) as file:
         last = RasterioWindow(0, rows.shape.height - 1, rows.shape.width, 1)

@@ -18,7 +18,7 @@ from deo.errors import ConfigError, OutputError, require
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import check_float16, to_int8
-from deo.raster.spool import Rows
+from deo.raster.spool import RowReader
 
 _EXTRA = "geo"
 _INT8_MAX = 127
@@ -54,7 +54,7 @@ def check(info: MapInfo, chip: int) -> None:
         )
 
 
-def pool(rows: Rows, info: MapInfo, *, chip: int, height: int, width: int) -> Iterator[Chips]:
+def pool(rows: RowReader, info: MapInfo, *, chip: int, height: int, width: int) -> Iterator[Chips]:
     """Mean features of chips of `chip` pixels, one row of chips after the other.
 
     Args:
@@ -88,7 +88,7 @@ def pool(rows: Rows, info: MapInfo, *, chip: int, height: int, width: int) -> It
 
 
 def write_geoparquet(
-    rows: Rows, info: MapInfo, target: Path, *, chip: int, height: int, width: int
+    rows: RowReader, info: MapInfo, target: Path, *, chip: int, height: int, width: int
 ) -> None:
     """Write chip embeddings to `target`, one row group per row of chips.
 
@@ -119,7 +119,9 @@ def read_tags(path: Path) -> dict[str, str] | None:
         return None
 
 
-def _scales(rows: Rows, info: MapInfo, chip: int, height: int, width: int) -> NDArray[np.float32]:
+def _scales(
+    rows: RowReader, info: MapInfo, chip: int, height: int, width: int
+) -> NDArray[np.float32]:
     largest = np.zeros(rows.shape.channels, np.float32)
     for chips in pool(rows, info, chip=chip, height=height, width=width):
         if len(chips.embedding):
@@ -190,7 +192,7 @@ def _corners(windows: NDArray[np.int64], info: MapInfo) -> NDArray[np.float64]:
 
 
 def _metadata(
-    rows: Rows,
+    rows: RowReader,
     info: MapInfo,
     chip: int,
     bounds: NDArray[np.float64],

@@ -96,7 +96,7 @@ def source_identity(source: Any) -> dict[str, Any]:
         return {"source": hashlib.sha256(np.ascontiguousarray(source).tobytes()).hexdigest()}
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     found: list[list[Any]] = []
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(path) for path in paths):
         if os.path.exists(path):
             facts = os.stat(path)
             found.append([os.path.abspath(path), facts.st_size, facts.st_mtime_ns])

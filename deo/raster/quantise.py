@@ -4,14 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import OutputError
-from deo.raster.spool import Rows
+from deo.raster.spool import RowReader
 
 DTYPES = ("float32", "float16", "int8")
 INT8_NODATA = -128
 _INT8_MAX = 127
 
 
-def fit_scales(rows: Rows) -> NDArray[np.float32]:
+def fit_scales(rows: RowReader) -> NDArray[np.float32]:
     """Scale per channel, shape (channels,): value = int8 x scale, off by half a scale at most."""
     largest = np.zeros(rows.shape.channels, np.float32)
     for _, values in rows.blocks():

@@ -7,7 +7,7 @@ from deo.raster import cog, geoparquet, zarr_store
 from deo.raster.disk import check_folder, publish
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import DTYPES
-from deo.raster.spool import Rows
+from deo.raster.spool import RowReader
 
 SUFFIXES = {
     ".tif": "cloud-optimised GeoTIFF",
@@ -60,7 +60,7 @@ def existing_tags(target: Path) -> dict[str, str] | None:
 
 
 def write_output(
-    rows: Rows,
+    rows: RowReader,
     info: MapInfo,
     target: Path,
     *,

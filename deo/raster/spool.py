@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,21 @@ class Shape(NamedTuple):
     def bytes(self) -> int:
         """On disk: values and valid fractions."""
         return (self.channels + 1) * self.height * self.width * _ITEM.itemsize
+
+
+class RowReader(Protocol):
+    """A finished map that can be read a few rows at a time."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    def values(
+        self, start: int, stop: int, channels: slice = slice(None)
+    ) -> NDArray[np.float32]: ...
+
+    def valid(self, start: int, stop: int) -> NDArray[np.float32]: ...
+
+    def blocks(self, budget: int = ...) -> Iterator[tuple[int, NDArray[np.float32]]]: ...
 
 
 class Rows:

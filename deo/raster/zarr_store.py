@@ -10,7 +10,7 @@ from deo.errors import require
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import INT8_NODATA, check_float16, fit_scales, to_int8
-from deo.raster.spool import Rows
+from deo.raster.spool import RowReader
 
 _CHUNK_BYTES = 4 * 2**20
 _CONVENTIONS = [
@@ -29,7 +29,7 @@ def check() -> None:
     require("zarr", extra="zarr")
 
 
-def write_zarr(rows: Rows, info: MapInfo, target: Path) -> None:
+def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
     """Write one layer's map as the group `target`.
 
     `embeddings` (embedding, y, x), chunked over y and x; NaN (int8: -128) is nodata.
@@ -93,7 +93,7 @@ def _chunk_side(channels: int) -> int:
     return side
 
 
-def _coordinates(group: Any, rows: Rows, info: MapInfo) -> None:
+def _coordinates(group: Any, rows: RowReader, info: MapInfo) -> None:
     """Cell centres, when rows and columns run along the axes of the reference system."""
     transform = info.transform
     if transform.b or transform.d:
@@ -111,7 +111,7 @@ def _vector(group: Any, name: str, values: Any, dimension: str) -> None:
     array[:] = values
 
 
-def _attributes(rows: Rows, info: MapInfo) -> dict[str, Any]:
+def _attributes(rows: RowReader, info: MapInfo) -> dict[str, Any]:
     channels, height, width = rows.shape
     transform = info.transform
     x, y = info.place(np.array([0, width, 0, width]), np.array([0, 0, height, height]))

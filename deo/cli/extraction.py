@@ -1,0 +1,190 @@
+"""Commands that compute features and compare them."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from deo.bands import BandSet
+from deo.errors import ConfigError, DeoError
+
+_CONTRACTS = ("scene", "pretrain", "s2", "stats")
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no list of numbers separated by commas") from error
+
+
+def _layer(text: str | None) -> int | None:
+    if text == "all":
+        return None
+    try:
+        return -1 if text is None else int(text)
+    except ValueError as error:
+        raise ConfigError(f"layer {text!r} is neither a number nor all; 0 is the finest") from error
+
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("-o", "--output", required=True, help="File; folder or {name} template for many."),
+    click.option("--model", default="deo_swin_n", show_default=True, help="See `deo models`."),
+    click.option("--weights", type=click.Path(path_type=Path), help="Weights of that model."),
+    click.option("--untrained", is_flag=True, help="Random weights, for trials."),
+    click.option("--layer", help="0 is the finest; `all` writes one file each. [default: last]"),
+    click.option("--bands", help="Bands to use; all of the file's, in order, if it names none."),
+    click.option("--contract", type=click.Choice(_CONTRACTS), help="[default: scene]"),
+    click.option("--mean", help="Per band, with --contract stats."),
+    click.option("--std", help="Per band, with --contract stats."),
+    click.option("--tile", type=int, help="Side in pixels. [default: near 384]"),
+    click.option("--overlap", type=int, help="Pixels shared by tiles. [default: a quarter]"),
+    click.option("--batch-size", type=int, help="Tiles at once. [default: 32 on CUDA, else 8]"),
+    click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32"),
+    click.option("--device", help="cpu, cuda, cuda:1, ... [default: cuda if there is one]"),
+    click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), default="float32"),
+    click.option("--scale", type=float, help="Digital number = stored x SCALE + OFFSET, whatever"),
+    click.option("--offset", type=float, help="the metadata say (reflectance x 10000, no offset)."),
+    click.option("--resolution", type=float, help="Pixel size in units of the CRS."),
+    click.option("--chip", type=int, default=224, show_default=True, help="Chips of .parquet."),
+    click.option("--preview", help="PNG: true colour beside three principal components."),
+    click.option("--stac", is_flag=True, help="Write STAC and MLM items beside the output."),
+    click.option("--overwrite", is_flag=True, help="Replace outputs that are there."),
+    click.option("--resume", is_flag=True, help="Go on with what a killed run left."),
+    click.option("--shard", help="i/n: every n-th scene from number i on (from 0)."),
+    click.option("--quiet", is_flag=True, help="No progress bar."),
+)
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@_with_options
+def extract(
+    scenes: tuple[str, ...],
+    output: str,
+    preview: str | None,
+    shard: str | None,
+    stac: bool,
+    overwrite: bool,
+    resume: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Turn each SCENE into a georeferenced map of features.
+
+    A SCENE is a raster file or URL, a .SAFE folder or zip, a folder of single-band files, or @LIST,
+    a text file of these. The output's suffix says what is written: .tif a cloud-optimised GeoTIFF,
+    .parquet embeddings of chips, .zarr a Zarr group. The small default model comes with the
+    package; the large one is `--model deo_swin_b`, whose weights are fetched once.
+
+    Of several scenes those whose output is complete are skipped, the others are tried one by one,
+    and failures are listed at the end.
+    """
+    from deo.api import Extraction
+    from deo.raster.worklist import Shard, pair, read_sources
+
+    sources = read_sources(scenes)
+    several = len(sources) > 1 or scenes[0].startswith("@")
+    items = pair(sources, output, preview)
+    share = Shard.parse(shard) if shard else Shard()
+    if several and not shard:
+        share = Shard.from_environment(os.environ)
+    extraction = Extraction(
+        **{
+            **settings,
+            "bands": BandSet.parse(settings["bands"]) if settings["bands"] else None,
+            "layer": _layer(settings["layer"]),
+            "mean": _numbers(settings["mean"]),
+            "std": _numbers(settings["std"]),
+        }
+    )
+    options = {"stac": stac, "overwrite": overwrite, "resume": resume or several}
+    if not several:
+        for item in share.of(items):
+            _one(extraction, item, quiet, options)
+    elif failures := _many(extraction, share.of(items), quiet, options):
+        _fail(failures)
+
+
+def _one(extraction: Any, item: Any, quiet: bool, options: dict[str, bool]) -> None:
+    from tqdm import tqdm
+
+    from deo.api import extract as run
+
+    tiles = 0
+    with tqdm(desc=Path(item.source).name, unit="tile", disable=quiet or None) as bar:
+
+        def show(done: int, total: int) -> None:
+            nonlocal tiles
+            bar.total = total
+            bar.update(done - tiles)
+            tiles = done
+
+        began = time.monotonic()
+        written = run(
+            item.source,
+            item.output,
+            preview=item.preview,
+            progress=show,
+            extraction=extraction,
+            **options,
+        )
+    for path in written:
+        done = f"{tiles} tiles, {time.monotonic() - began:.1f} s" if tiles else "complete already"
+        click.echo(f"{path}  ({done})")
+
+
+def _many(
+    extraction: Any, items: list[Any], quiet: bool, options: dict[str, bool]
+) -> list[tuple[str, str]]:
+    """Try every scene; return those that failed, with the reason."""
+    failures = []
+    for item in items:
+        try:
+            _one(extraction, item, quiet, options)
+        except DeoError as error:
+            click.echo(f"failed: {item.source}: {error}", err=True)
+            failures.append((item.source, str(error)))
+    click.echo(f"{len(items) - len(failures)} of {len(items)} scenes done", err=bool(failures))
+    return failures
+
+
+def _fail(failures: list[tuple[str, str]]) -> NoReturn:
+    lines = "\n".join(f"  {source}: {reason}" for source, reason in failures)
+    raise DeoError(f"{len(failures)} scene{'s' * (len(failures) > 1)} failed:\n{lines}")
+
+
+@click.command()
+@click.argument("features", type=click.Path(path_type=Path))
+@click.option("--at", "place", required=True, metavar="LON,LAT", help="In degrees.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .tif.")
+@click.option("--preview", type=click.Path(path_type=Path), help="A .png.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it is there.")
+def similar(
+    features: Path, place: str, output: Path, preview: Path | None, overwrite: bool
+) -> None:
+    """Map how alike every place of FEATURES is to one of them (cosine, -1 to 1).
+
+    FEATURES is a GeoTIFF that `deo extract` wrote.
+    """
+    from deo.errors import OutputError
+    from deo.raster.similar import Place, map_similarity
+
+    numbers = _numbers(place) or ()
+    if len(numbers) != 2:
+        raise ConfigError(f"{place!r} is no place; give longitude,latitude in degrees")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists; use --overwrite to replace it")
+    share = map_similarity(features, Place(*numbers), output, preview=preview)
+    click.echo(f"{output}  ({share:.1%} of the map has a similarity above 0.9)")

@@ -1,0 +1,97 @@
+"""Features a person can look at: true colour beside the first three principal components."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from deo.bands import RGB_BANDS, BandSet
+from deo.errors import OutputError
+from deo.raster.components import fit_components, project
+from deo.raster.disk import check_folder, disk_errors, publish
+from deo.raster.metadata import MapInfo
+from deo.raster.picture import PANEL, Panel, compose, save, stretch
+from deo.raster.scene import Scene
+from deo.raster.spool import RowReader
+
+_METRES_PER_DEGREE = 111_320.0
+_CHANNEL_COLOURS = ((214, 60, 60), (60, 160, 70), (60, 90, 214))
+
+
+def check_picture(path: Path) -> None:
+    """Refuse before anything is computed.
+
+    Raises:
+        OutputError: the name does not end in `.png`, or its folder cannot be written to.
+    """
+    if path.suffix.lower() != ".png":
+        raise OutputError(f"cannot write {path}: previews are PNG files, name it *.png")
+    check_folder(path)
+
+
+def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> None:
+    """Write the picture of one layer's map."""
+    left = _true_colour(scene)
+    panels = [left, _components(rows, info, scene, left.image[..., 3] > 0)]
+    across = metres_across(scene.crs, scene.transform, height=scene.height, width=scene.width)
+    page = compose(panels, metres_across=across)
+    write_picture(page, path)
+
+
+def write_picture(page: Any, path: Path) -> None:
+    """Write a picture under another name, then give it its own."""
+    new = path.with_name(f".{path.name}.new")
+    with disk_errors(path):
+        try:
+            save(page, new)
+            publish(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def metres_across(crs: Any, transform: Affine, *, height: int, width: int) -> float | None:
+    """Width on the ground of a raster; None when it lies nowhere."""
+    if crs is None:
+        return None
+    across = math.hypot(transform.a, transform.d) * width
+    if crs.is_geographic:
+        latitude = transform.f + transform.e * height / 2
+        return across * _METRES_PER_DEGREE * max(math.cos(math.radians(latitude)), 1e-6)
+    return float(across * crs.linear_units_factor[1])
+
+
+def _true_colour(scene: Scene) -> Panel:
+    if all(band in scene.bands for band in RGB_BANDS):
+        bands, title = RGB_BANDS, "True colour"
+    else:
+        bands = BandSet(scene.bands.names[:1])
+        title = f"Band {bands}"
+    values, valid = scene.sample(bands, size=PANEL)
+    colours: NDArray[np.float32] = np.broadcast_to(
+        values.transpose(1, 2, 0), (*valid.shape, 3)
+    ).astype(np.float32)
+    return Panel(image=stretch(colours, valid, gamma=0.75), title=title, notes=(scene.name,))
+
+
+def _components(rows: RowReader, info: MapInfo, scene: Scene, shown: NDArray[np.bool_]) -> Panel:
+    components = fit_components(rows)
+    step = -(-max(rows.shape.height, rows.shape.width) // PANEL)
+    values = project(rows, components, step=step)
+    key = [
+        (colour, f"PC {number}: {100 * share:.0f} %")
+        for number, (colour, share) in enumerate(
+            zip(_CHANNEL_COLOURS, components.share, strict=True), start=1
+        )
+    ]
+    size = f"{rows.shape.channels} features, one cell = {info.stride} pixels"
+    return Panel(
+        image=stretch(values, np.isfinite(values[..., 0])),
+        title="Features: first three principal components",
+        cells=(scene.width / info.stride / step, scene.height / info.stride / step),
+        mask=shown,
+        key=key,
+        notes=(f"{info.tags['DEO_MODEL']}, layer {info.layer}: {size}",),
+    )

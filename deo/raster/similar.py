@@ -1,0 +1,185 @@
+"""How alike every place of a feature map is to one of them: cosine similarity."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as reproject
+from rasterio.windows import Window as RasterioWindow
+
+from deo.errors import OutputError, SceneError
+from deo.raster.cog import read_tags, write_cog
+from deo.raster.disk import check_folder, publish
+from deo.raster.metadata import MapInfo
+from deo.raster.picture import PANEL, Panel, compose, ramp
+from deo.raster.preview import check_picture, metres_across, write_picture
+from deo.raster.spool import Shape
+
+_BLOCK = 512
+_BANDS_AT_ONCE = 32
+
+
+class Place(NamedTuple):
+    """A point on Earth, in degrees."""
+
+    longitude: float
+    latitude: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """A map of one channel held in memory, (height, width) float32, NaN = nodata."""
+
+    data: NDArray[np.float32]
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(1, *self.data.shape)
+
+    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
+        return self.data[start:stop, None]
+
+    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
+        return np.isfinite(self.data[start:stop]).astype(np.float32)
+
+    def blocks(self, budget: int = 0) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        yield 0, self.values(0, len(self.data))
+
+
+def map_similarity(
+    features: Path, place: Place, output: Path, *, preview: Path | None = None
+) -> float:
+    """Write the cosine similarity (-1..1) of every cell's features to those at `place`.
+
+    Args:
+        features: a GeoTIFF with one band per feature, as `deo extract` writes it.
+        output: a `.tif` to write, one band, on the same grid.
+        preview: a `.png` to draw.
+
+    Returns:
+        The share of valid cells with a similarity above 0.9.
+
+    Raises:
+        SceneError: `features` cannot be read, or `place` is outside it or on nodata.
+        OutputError: something cannot be written.
+    """
+    if output.suffix.lower() not in (".tif", ".tiff"):
+        raise OutputError(f"cannot write {output}: similarity maps are GeoTIFFs, name it *.tif")
+    check_folder(output)
+    if preview is not None:
+        check_picture(preview)
+    try:
+        with rasterio.open(features) as file:
+            row, col = _locate(file, place, features)
+            similarity = _cosine(file, _column(file, row, col, place))
+            info = _describe(file, features, place)
+    except RasterioError as error:
+        raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
+    plane = Plane(data=similarity)
+    new, scratch = (output.with_name(f".{output.name}.{kind}") for kind in ("new", "scratch"))
+    try:
+        write_cog(plane, info, new, scratch)
+        publish(new, output)
+    finally:
+        new.unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
+    if preview is not None:
+        _draw(preview, plane, info, place, (row, col))
+    return float((similarity > 0.9).sum() / max(np.isfinite(similarity).sum(), 1))
+
+
+def _locate(file: Any, place: Place, path: Path) -> tuple[int, int]:
+    """Row and column of the cell at `place`."""
+    if file.crs is None:
+        raise SceneError(f"{path} has no coordinate reference system, so it holds no such place")
+    (x,), (y,) = reproject("EPSG:4326", file.crs, [place.longitude], [place.latitude])
+    row, col = file.index(x, y)
+    if not (0 <= row < file.height and 0 <= col < file.width):
+        west, south, east, north = rasterio.warp.transform_bounds(
+            file.crs, "EPSG:4326", *file.bounds
+        )
+        raise SceneError(
+            f"{place.longitude:g},{place.latitude:g} is outside {path}, which reaches from "
+            f"{west:.4f},{south:.4f} to {east:.4f},{north:.4f} (longitude,latitude)"
+        )
+    return int(row), int(col)
+
+
+def _column(file: Any, row: int, col: int, place: Place) -> NDArray[np.float32]:
+    """The features of one cell, (channels,)."""
+    values = _read(file, list(file.indexes), RasterioWindow(col, row, 1, 1))[:, 0, 0]
+    if not np.isfinite(values).all():
+        raise SceneError(
+            f"there are no features at {place.longitude:g},{place.latitude:g}: nodata; "
+            "choose another place"
+        )
+    return values
+
+
+def _cosine(file: Any, reference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Block by block, some bands at a time: (height, width), NaN where there are no features."""
+    out = np.empty((file.height, file.width), np.float32)
+    length = max(float(np.linalg.norm(reference)), np.finfo(np.float32).tiny)
+    for top in range(0, file.height, _BLOCK):
+        for left in range(0, file.width, _BLOCK):
+            window = RasterioWindow(
+                left, top, min(_BLOCK, file.width - left), min(_BLOCK, file.height - top)
+            )
+            dot = np.zeros((int(window.height), int(window.width)))
+            square = np.zeros_like(dot)
+            for first in range(0, file.count, _BANDS_AT_ONCE):
+                own = reference[first : first + _BANDS_AT_ONCE]
+                values = _read(file, list(range(first + 1, first + len(own) + 1)), window)
+                dot += np.einsum("chw,c->hw", values, own)
+                square += np.einsum("chw,chw->hw", values, values)
+            cosine = dot / (np.sqrt(square).clip(min=np.finfo(np.float32).tiny) * length)
+            out[top : top + dot.shape[0], left : left + dot.shape[1]] = cosine
+    return np.clip(out, -1, 1)
+
+
+def _read(file: Any, indexes: list[int], window: RasterioWindow) -> NDArray[np.float32]:
+    """Values with the bands' scales applied, NaN for nodata."""
+    stored = file.read(indexes, window=window)
+    values: NDArray[np.float32] = stored.astype(np.float32)
+    scales = np.array([file.scales[index - 1] for index in indexes], np.float32)
+    values *= scales[:, None, None]
+    if file.nodata is not None:
+        values[stored == file.nodata] = np.nan
+    return values
+
+
+def _describe(file: Any, path: Path, place: Place) -> MapInfo:
+    tags = read_tags(path) or {"DEO_MODEL": "unknown"}
+    return MapInfo(
+        layer=int(tags.get("DEO_LAYER", 0)),
+        stride=int(tags.get("DEO_STRIDE", 1)),
+        crs=file.crs,
+        transform=file.transform,
+        dtype="float32",
+        tags={**tags, "DEO_SIMILAR_TO": f"{place.longitude!r},{place.latitude!r}"},
+        names=("cosine similarity",),
+        source=path.name,
+    )
+
+
+def _draw(path: Path, plane: Plane, info: MapInfo, place: Place, cell: tuple[int, int]) -> None:
+    height, width = plane.data.shape
+    step = -(-max(height, width) // PANEL)
+    shown = plane.data[::step, ::step]
+    known = shown[np.isfinite(shown)]
+    low, high = float(np.percentile(known, 2)), float(known.max())
+    colours = ramp(np.linspace(low, high, 128, dtype=np.float32)[None], low, high)[0]
+    panel = Panel(
+        image=ramp(shown, low, high),
+        title=f"Similarity to {place.longitude:.5f}, {place.latitude:.5f}",
+        ramp=(colours, f"{low:.2f}", f"{high:.2f}"),
+        notes=(f"cosine of features, {info.tags['DEO_MODEL']}, layer {info.layer}", info.source),
+        mark=((cell[1] + 0.5) / width, (cell[0] + 0.5) / height),
+    )
+    across = metres_across(info.crs, info.transform, height=height, width=width)
+    write_picture(compose([panel], metres_across=across), path)
