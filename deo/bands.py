@@ -89,6 +89,9 @@ def canonical_name(text: str) -> str | None:
 class BandSet:
     """Bands in a stated order, each once. Iterates over ESA names.
 
+    Args:
+        names: any accepted spelling of each; one text is taken as separated by commas.
+
     Raises:
         BandError: a name is unknown or repeated, or there is none.
     """
@@ -96,7 +99,7 @@ class BandSet:
     names: tuple[str, ...]
 
     def __init__(self, names: Iterable[str]) -> None:
-        given = tuple(names)
+        given = tuple(names.split(",")) if isinstance(names, str) else tuple(names)
         if not given:
             raise BandError("no bands given; name at least one, for instance B04,B03,B02")
         canonical = []
