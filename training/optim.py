@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from timm.optim.lars import Lars
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from deo.training import config
@@ -90,3 +91,18 @@ def clip_each(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
         torch._foreach_mul_(gradients, factors)
     total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return total
+
+
+def advance(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, norm: Tensor) -> None:
+    """Take the step, unless the gradient's norm is not finite.
+
+    Fused optimisers decide that on the device; others, and sharded parameters, wait for it.
+    """
+    if scaler.is_enabled():
+        scaler.step(optimizer)
+        scaler.update()
+    elif optimizer.defaults.get("fused") and not isinstance(norm, DTensor):
+        optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        optimizer.step()
+    elif norm.isfinite():
+        optimizer.step()

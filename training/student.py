@@ -14,19 +14,12 @@ from deo.errors import ModelError
 from deo.models.swin import DeoSwin
 from deo.training import config
 from deo.training.losses import GLOBAL_VIEWS
+from deo.training.teachers import Features, Widths
 
 
 class Layers(NamedTuple):
     """Which stages (Swin) or blocks (ViT) are meant by mid and late."""
 
-    mid: int
-    late: int
-
-
-class Widths(NamedTuple):
-    """Widths of class, middle and late features."""
-
-    cls: int
     mid: int
     late: int
 
@@ -39,24 +32,17 @@ class Embedded(NamedTuple):
     late: Tensor | None = None
 
 
-class Optical(NamedTuple):
-    """The student's answers to the optical teacher, L2-normalised along dimension 1.
+class Predictions(NamedTuple):
+    """What the student says, L2-normalised along dimension 1.
 
     Args:
-        cls: (n * B, width) of all views.
-        mid, late: (2 * B, width, h, w) of the global views.
+        z: (n * B, z) of all views.
+        optical: its answers to the optical teacher, where there is one: class features of all
+            views, maps of the global ones.
     """
 
-    cls: Tensor
-    mid: Tensor
-    late: Tensor
-
-
-class Predictions(NamedTuple):
-    """The student's outputs: `z` (n * B, z), L2-normalised; `optical` where there is a teacher."""
-
     z: Tensor
-    optical: Optical | None
+    optical: Features | None
 
 
 class Head(nn.Module):
@@ -190,14 +176,14 @@ class Student(nn.Module):
             seen = self.trunk(rgb, maps=True) if self.answers else own
         return Predictions(self.head_z(own.pooled), self._answer(seen) if self.answers else None)
 
-    def _answer(self, seen: Embedded) -> Optical:
+    def _answer(self, seen: Embedded) -> Features:
         assert seen.mid is not None
         assert seen.late is not None
         mid = self.head_mid(seen.mid.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         late = self.head_late(seen.late.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         if self.swapped:
             mid, late = late, mid
-        return Optical(self.head_cls(seen.pooled), mid, late)
+        return Features(self.head_cls(seen.pooled), mid, late)
 
 
 def _channels(model: config.Model, *, both: bool) -> int | None:
