@@ -1,0 +1,49 @@
+"""The tour for people who have just installed the package."""
+
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+
+@click.command()
+@click.argument("folder", default="deo-demo", type=click.Path(path_type=Path), metavar="[DIR]")
+@click.option("--scene", type=click.Path(path_type=Path), help="A scene of yours; else synthetic.")
+@click.option("--model", default="deo_swin_n", show_default=True, help="See `deo models`.")
+@click.option("--untrained", is_flag=True, help="Random weights, for trials.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier tour.")
+def demo(folder: Path, scene: Path | None, model: str, untrained: bool, overwrite: bool) -> None:
+    """See what deo does, without network: a scene, its features, and two pictures in DIR."""
+    from deo.demo import take_tour
+
+    with tqdm(desc="extracting", unit="tile", disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        tour = take_tour(
+            folder,
+            scene=scene,
+            overwrite=overwrite,
+            progress=show,
+            model=model,
+            untrained=untrained,
+        )
+    at = f"{tour.place.longitude:.5f},{tour.place.latitude:.5f}"
+    origin = "a synthetic Sentinel-2 scene of ten bands" if scene is None else "your scene"
+    for path, what in (
+        (tour.scene, origin),
+        (tour.features, f"its features from {model}: a cloud-optimised GeoTIFF"),
+        (tour.preview, "true colour beside the features' first three principal components"),
+        (tour.similarity, f"cosine similarity of every place to {tour.what} ({at})"),
+        (tour.similarity_preview, "the same as a picture"),
+    ):
+        click.echo(f"{path}\n    {what}")
+    click.echo(
+        "\nTry next:\n"
+        f"  deo info {tour.scene}\n"
+        f"  deo similar {tour.features} --at {at} -o map.tif --preview map.png\n"
+        "  deo extract YOUR_SCENE.tif -o features.tif --preview features.png\n"
+        "  deo extract YOUR_SCENE.tif -o features.tif --model deo_swin_b   # the large model"
+    )
