@@ -46,7 +46,6 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
     def construct(*, img_size: int | tuple[int, int], **args: Any) -> nn.Module:
         """Load at the size that the weights are for: positions are resampled afterwards."""
         model = cast(Any, spec.build)(img_size=native.img_size if pretrained else img_size, **args)
-        model.register_load_state_dict_pre_hook(convert.refuse_published)
         if pretrained:
             source_bands = _band_set(saved.get("bands"))
             found = sources.from_cfg(native, cfg, bands=source_bands, cache_dir=cache_dir)
@@ -55,7 +54,7 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
                 model.set_input_size(img_size=to_2tuple(img_size))
         return cast(nn.Module, model)
 
-    built: nn.Module = build_model_with_cfg(
+    built: Any = build_model_with_cfg(
         construct,
         spec.name,
         False,  # `construct` loads: timm is not strict where there is a new classifier
@@ -65,7 +64,8 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
         bands=bands.names if bands else None,
         **{"img_size": native.img_size, **spec.args, **kwargs},
     )
-    return built
+    built.register_load_state_dict_pre_hook(convert.refuse_published)
+    return cast(nn.Module, built)
 
 
 def _band_set(bands: str | Iterable[str] | None) -> BandSet | None:
