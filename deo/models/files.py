@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -149,11 +150,13 @@ def _read_pytorch(path: Path, *, mapped: bool) -> Stored:
 
 
 def _foreign_objects(path: Path, error: Exception) -> str:
+    """What the pickle wanted to import, as far as it can be told without doing it."""
     try:
-        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # same reason; the refusal stands without the list
-        found = []
-    return f"pickled {', '.join(sorted(found)[:3])}" if found else _first_line(error)
+        found = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # same reason; the older format has no such listing
+        found = set(re.findall(r"GLOBAL (\S+) was not an allowed global", str(error)))
+    found.discard("argparse.Namespace")
+    return f"pickled {', '.join(sorted(found)[:3]) or 'objects of other types'}"
 
 
 def _first_line(error: Exception) -> str:

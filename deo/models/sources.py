@@ -97,7 +97,8 @@ def from_cfg(
     """
     if cfg.source == "local-dir":
         return from_file(_weights_in(Path(str(cfg.file))), spec, bands=bands)
-    if cfg.source == "hf-hub":
+    given = cfg.state_dict or cfg.file
+    if cfg.source == "hf-hub" or (cfg.hf_hub_id and not given and not _is_own(cfg, spec)):
         found = hub.fetch_saved(str(cfg.hf_hub_id), cfg.hf_hub_filename, cache_dir=cache_dir)
         return from_file(found.path, spec, source=found.source, bands=bands)
     if cfg.state_dict:
@@ -201,6 +202,15 @@ def _with_liberties(
         dim, _, *patch = expected[MS_WEIGHT]
         expected[MS_WEIGHT] = (dim, found[MS_WEIGHT][1], *patch)
     return expected
+
+
+def _is_own(cfg: PretrainedCfg, spec: Spec) -> bool:
+    """Whether a configuration names the released file, not one that an overlay put there."""
+    own = spec.published
+    return own is not None and (cfg.hf_hub_id, cfg.hf_hub_filename) == (
+        f"{own.repo}@{own.revision}",
+        own.filename,
+    )
 
 
 def _weights_in(folder: Path) -> Path:

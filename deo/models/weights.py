@@ -1,7 +1,6 @@
 """Weights into a model, whole or not at all, and out of it."""
 
 import json
-from dataclasses import replace
 from importlib import metadata as installed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,17 +80,20 @@ def load_backbone(
     found = None
     if not untrained:
         found = released(spec) if weights is None else from_file(Path(weights), spec)
-        bands = bands or _bands_of(found)
-    bands = bands or MODEL_BANDS
+    if bands is None:
+        bands = MODEL_BANDS if found is None else _bands_of(found)
     stem: dict[str, Any] = {"bands": bands.names}
     if bands in (RGB_BANDS, MODEL_BANDS):
         stem = {"in_chans": len(bands)}
+    img_size = model_kwargs.pop("img_size", spec.img_size)  # set last: weights have their own
     model = timm.create_model(spec.name, features_only=features_only, **stem, **model_kwargs)
-    if found is None:
-        record = WeightsRecord(model=spec.name, source="untrained")
-    else:
+    if found is not None:
         fill(model, found, bands=bands)
-        record = found.record
+    inner = _unwrapped(model)
+    if img_size != spec.img_size:
+        inner.set_input_size(img_size=img_size)
+    inner.bands = bands.names
+    record = found.record if found else WeightsRecord(model=spec.name, source="untrained")
     return LoadedBackbone(model=model, bands=bands, weights=record)
 
 
@@ -109,8 +111,7 @@ def fill(model: nn.Module, backbone: Backbone, *, bands: BandSet | None = None) 
     Raises:
         WeightsError: the model has a tensor that the backbone lacks, or of another shape.
     """
-    inner = getattr(model, "model", model)  # features_only wraps the network
-    assert isinstance(inner, nn.Module)
+    inner = _unwrapped(model)
     own: dict[str, torch.Tensor] = inner.state_dict()
     chosen = {name: tensor for name, tensor in backbone.tensors.items() if name in own}
     if bands is None and ms_width(own) == len(MODEL_BANDS):
@@ -150,12 +151,11 @@ def save_weights(
     inner = _unwrapped(model)
     cfg = getattr(inner, "pretrained_cfg", None) or {}
     spec = spec_of(str(cfg.get("architecture", type(inner).__name__)))
-    given = getattr(inner.patch_embed, "bands", None)
-    record = WeightsRecord(model=spec.name, source="untrained")
-    bands = BandSet(given) if given else None
+    named = getattr(inner, "bands", None)
+    record = WeightsRecord(model=spec.name, source="untrained", contract=contract)
+    bands = BandSet(named) if named and MS_WEIGHT in inner.state_dict() else None
     found = from_state_dict(inner.state_dict(), spec, record=record, bands=bands)
-    record = replace(record, contract=contract)
-    write_backbone(found._replace(record=record), Path(path), metadata=metadata)
+    write_backbone(found, Path(path), metadata=metadata)
 
 
 def write_backbone(
@@ -174,12 +174,21 @@ def write_backbone(
     files.write(backbone.tensors, path, {**(metadata or {}), **said})
 
 
-def _bands_of(backbone: Backbone) -> BandSet | None:
-    return backbone.bands if MS_WEIGHT in backbone.tensors else RGB_BANDS
+def _bands_of(backbone: Backbone) -> BandSet:
+    if MS_WEIGHT not in backbone.tensors:
+        return RGB_BANDS
+    if backbone.bands is None:
+        raise WeightsError(
+            f"{backbone.record.source} does not say which bands the "
+            f"{ms_width(backbone.tensors)} channels of its stem are; say it with bands=..."
+        )
+    return backbone.bands
 
 
 def _positions(bands: BandSet, backbone: Backbone) -> list[int]:
     if backbone.bands is None:
+        if len(bands) == ms_width(backbone.tensors):
+            return list(range(len(bands)))
         raise WeightsError(f"the weights do not say which bands they take; cannot choose {bands}")
     try:
         return list(bands.positions_in(backbone.bands.names))
