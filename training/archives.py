@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 DATASET = "images"
+_OPEN_TARS = 8
 ESA_ORDER = tuple(band.name for band in SENTINEL2)
 AUTHORS_ORDER = ("B01", *MODEL_BANDS.names[:8], "B09", "B10", "B11", "B12")
 """The authors' 13 channels: red, green, blue stand in slots 1, 2, 3 (training.md, Data)."""
@@ -160,8 +161,7 @@ class TarStream:
     ) -> None:
         self.bands, self.run_length = bands, buffer
         self._members: list[tuple[Path, str, int, int]] = []
-        self._files: dict[Path, Any] = {}
-        self._process = -1
+        self._files: dict[Path, int] = {}
         for tar in map(Path, tars):
             self._members += _members(tar)
         if not self._members:
@@ -173,11 +173,11 @@ class TarStream:
     def __getitem__(self, number: int) -> NDArray[Any]:
         """Sample `number`: (C, H, W)."""
         tar, name, offset, size = self._members[number]
-        if self._process != os.getpid():  # a forked file position is shared
-            self._files, self._process = {}, os.getpid()
         if tar not in self._files:
-            self._files = {tar: tar.open("rb")}
-        data = os.pread(self._files[tar].fileno(), size, offset)
+            if len(self._files) >= _OPEN_TARS:
+                self.close()
+            self._files[tar] = os.open(tar, os.O_RDONLY)
+        data = os.pread(self._files[tar], size, offset)
         try:
             values, named = _decode(name, data)
             order = band_order(values.shape[0], named, thirteen=ESA_ORDER)
@@ -186,8 +186,17 @@ class TarStream:
             raise DataError(f"{name} in {tar}: {error}") from error
         return values[list(positions)]
 
+    def close(self) -> None:
+        """Close the tars; the next read opens them again."""
+        for handle in self._files.values():
+            os.close(handle)
+        self._files = {}
+
+    def __del__(self) -> None:
+        self.close()
+
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_files": {}, "_process": -1}
+        return self.__dict__ | {"_files": {}}
 
 
 def _members(tar: Path) -> list[tuple[Path, str, int, int]]:

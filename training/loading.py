@@ -14,6 +14,8 @@ from deo.errors import DataError, DeoError
 from deo.training.order import Order
 from deo.training.store import Samples
 
+_GRACE_SECONDS = 30
+
 
 class Batch(NamedTuple):
     """What one step reads.
@@ -76,6 +78,8 @@ def batches(
 ) -> Iterator[Batch]:
     """The batches of steps `start` to `stop`, the same for any number of workers.
 
+    Close the generator (`contextlib.closing`) where the loop over it may be left early.
+
     Args:
         workers: processes that read; 0 reads in this one.
         ahead: batches each worker keeps ready.
@@ -92,18 +96,22 @@ def batches(
         generator=torch.Generator(),
     )
     iterator = iter(loader)
-    while True:
-        began = time.perf_counter()
-        batch = next(iterator, None)
-        if batch is None:
-            return
-        if isinstance(batch, DeoError):
-            raise batch
-        yield batch._replace(waited=time.perf_counter() - began)
+    try:
+        while True:
+            began = time.perf_counter()
+            batch = next(iterator, None)
+            if batch is None:
+                return
+            if isinstance(batch, DeoError):
+                raise batch
+            yield batch._replace(waited=time.perf_counter() - began)
+    finally:
+        del iterator  # ends the workers now, though a traceback may hold this frame
 
 
 def _prepare_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    # a scheduler signals the whole group: the main process decides, the readers keep reading
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # a scheduler signals the whole group: the main process decides, the readers serve it until
+    # then. The alarm ends a reader whose main process is stuck in leaving.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_SECONDS))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -38,6 +38,8 @@ class Order:
         seed: decides the subset and every permutation.
         rank, world_size: this process among all.
         data_split: how much of the store is used: a part in (0, 1], or a number of samples.
+        subset_per_rank: every rank draws a subset of its own and takes its share of that, as the
+            published code did; some samples are seen twice, some never.
         run_length: 0 shuffles freely. Otherwise neighbours stay together in runs of this length,
             visited in random order and shuffled within (for stores that read sequentially).
 
@@ -52,6 +54,7 @@ class Order:
     rank: int = 0
     world_size: int = 1
     data_split: float = 1.0
+    subset_per_rank: bool = False
     run_length: int = 0
 
     def __post_init__(self) -> None:
@@ -87,29 +90,32 @@ class Order:
     def at(self, step: int) -> StepSamples:
         """The samples of this rank at a step counted from the start of the run."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = _permutation(self.length, self.subset_length, self.seed, epoch, self.run_length)
+        drawn_by = self.rank if self.subset_per_rank else 0
+        order = _permutation(
+            self.length, self.subset_length, (self.seed, drawn_by), epoch, self.run_length
+        )
         start = (position * self.world_size + self.rank) * self.batch
         return StepSamples(epoch, order[start : start + self.batch])
 
 
 @lru_cache(maxsize=1)
-def _subset(length: int, count: int, seed: int) -> NDArray[np.int64]:
+def _subset(length: int, count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
     if count == length:
         return np.arange(length)
-    return np.sort(_shuffled(length, (seed, _SUBSET, 0))[:count])
+    return np.sort(_shuffled(length, (*seed, _SUBSET, 0))[:count])
 
 
 @lru_cache(maxsize=_KEPT_EPOCHS)
 def _permutation(
-    length: int, count: int, seed: int, epoch: int, run_length: int
+    length: int, count: int, seed: tuple[int, int], epoch: int, run_length: int
 ) -> NDArray[np.int64]:
     subset = _subset(length, count, seed)
     if not run_length:
-        return subset[_shuffled(count, (seed, _EPOCH, epoch))]
+        return subset[_shuffled(count, (*seed, _EPOCH, epoch))]
     runs = [subset[start : start + run_length] for start in range(0, count, run_length)]
     visited = [
-        runs[i][_shuffled(len(runs[i]), (seed, _WITHIN_RUN, epoch, int(i)))]
-        for i in _shuffled(len(runs), (seed, _RUNS, epoch))
+        runs[i][_shuffled(len(runs[i]), (*seed, _WITHIN_RUN, epoch, int(i)))]
+        for i in _shuffled(len(runs), (*seed, _RUNS, epoch))
     ]
     return np.concatenate(visited)
 

@@ -1,0 +1,135 @@
+"""Where metrics go: `metrics.jsonl` always, TensorBoard and Weights & Biases when asked."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from deo.errors import DataError, OutputError, require
+
+METRICS_NAME = "metrics.jsonl"
+Record = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """A place for records; each has a `step`, the other values are numbers, texts or None."""
+
+    def write(self, record: Record) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonLines:
+    """One JSON object per line. Lines of steps at or after `resume_at` are dropped on opening:
+    they belong to a stretch that a resumed run walks again.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, *, resume_at: int) -> None:
+        try:
+            if path.exists():
+                kept = [record for record in read_metrics(path) if record["step"] <= resume_at]
+                temporary = path.with_name(f".{path.name}")
+                temporary.write_text("".join(f"{_line(record)}\n" for record in kept))
+                temporary.replace(path)
+            self._file = path.open("a")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+    def write(self, record: Record) -> None:
+        self._file.write(f"{_line(record)}\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """Event files in a folder."""
+
+    def __init__(self, folder: Path, *, resume_at: int) -> None:
+        require("tensorboard", extra="train")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(folder, purge_step=resume_at + 1)
+
+    def write(self, record: Record) -> None:
+        for name, value in _numbers(record):
+            self._writer.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run on Weights & Biases, under the name of its folder, which is also its id."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        wandb = require("wandb", extra="wandb")
+        self._run = wandb.init(
+            project="deo",
+            name=folder.name,
+            id=folder.name,
+            dir=folder,
+            config=config,
+            resume="allow",
+        )
+
+    def write(self, record: Record) -> None:
+        self._run.log(dict(_numbers(record)), step=record["step"])
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Journal:
+    """Writes every record to every sink."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+
+    def write(self, record: Record) -> None:
+        for sink in self._sinks:
+            sink.write(record)
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Records of a `metrics.jsonl`. A last line that a kill cut short is left out.
+
+    Raises:
+        DataError: the file does not exist, or a line before the last is not JSON.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; is this the output folder of `deo pretrain`?")
+    records, lines = [], path.read_text().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise DataError(f"{path}, line {number} is not JSON: {error}") from error
+    return records
+
+
+def _numbers(record: Record) -> list[tuple[str, float]]:
+    return [
+        (name, value)
+        for name, value in record.items()
+        if name != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+
+
+def _line(record: Record) -> str:
+    # JSON has no NaN: a value that is not finite is written as its name
+    plain = {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
+    return json.dumps(plain)

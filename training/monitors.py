@@ -1,0 +1,215 @@
+"""What is watched while a run goes: collapse, steps without a finite gradient, speed, memory."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from deo.errors import DeoError
+
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "GH200": 989e12,
+    "B200": 2250e12,
+    "A100": 312e12,
+    "A40": 149.7e12,
+    "A10": 125e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "V100": 125e12,
+    "MI300X": 1307e12,
+    "MI250X": 383e12,
+    "4090": 165e12,
+    "3090": 71e12,
+}
+"""Dense 16-bit tensor throughput by a part of the device's name, from the makers' data sheets."""
+
+
+class RunStoppedError(DeoError, RuntimeError):
+    """Training stopped itself, because going on would waste the machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse:
+    """When an embedding counts as collapsed (numbers of healthy and collapsed runs: training.md).
+
+    Args:
+        cosine: mean cosine between different samples above which all look alike.
+        rank: effective rank, as a part of the largest possible one, below which they do.
+        possible: the largest rank there can be: the embedding's width or the samples per step,
+            whichever is smaller.
+        after: steps in which nothing is judged: at random weights every embedding looks alike.
+        patience: records in a row that it takes.
+    """
+
+    cosine: float
+    rank: float
+    possible: int
+    after: int
+    patience: int = 3
+
+
+class CollapseAlarm:
+    """Judges records in order; says so once when `patience` in a row look collapsed."""
+
+    def __init__(self, limits: Collapse) -> None:
+        self.limits = limits
+        self._in_a_row = 0
+
+    def judge(self, step: int, *, head_cosine: float, effective_rank: float) -> str | None:
+        """The alarm's text at the record that raises it, else None."""
+        limits = self.limits
+        low = limits.rank * limits.possible
+        collapsed = head_cosine > limits.cosine or effective_rank < low
+        self._in_a_row = self._in_a_row + 1 if collapsed and step >= limits.after else 0
+        if self._in_a_row != limits.patience:
+            return None
+        return (
+            f"COLLAPSE at step {step}: mean cosine between samples {head_cosine:.3f} "
+            f"(alarm above {limits.cosine}), effective rank {effective_rank:.1f} of "
+            f"{limits.possible} (alarm below {low:.1f}). The samples are embedded alike: lower "
+            "the learning rate, raise loss.expansion, or look at the data"
+        )
+
+
+@dataclass(kw_only=True)
+class FiniteGuard:
+    """Counts steps whose gradient was not finite and stops a run that makes no others.
+
+    Args:
+        limit: how many in a row stop the run.
+        skipped: how many there were.
+        in_a_row: how many there were lately.
+    """
+
+    limit: int
+    skipped: int = 0
+    in_a_row: int = 0
+
+    def judge(self, step: int, *, finite: bool, folder: Any) -> bool:
+        """Count one step; whether it was skipped.
+
+        Raises:
+            RunStoppedError: it was the last that is tolerated.
+        """
+        if finite:
+            self.in_a_row = 0
+            return False
+        self.skipped += 1
+        self.in_a_row += 1
+        if self.in_a_row >= self.limit:
+            raise RunStoppedError(
+                f"{self.in_a_row} steps in a row without a finite loss and gradient, the last at "
+                f"step {step}; the weights are as before them. Each was dumped to {folder}. Lower "
+                "optim.lr or optim.clip, or take run.precision=fp32"
+            )
+        return True
+
+
+class Speed(NamedTuple):
+    """Over the steps since the last record.
+
+    Args:
+        samples_per_second: of all processes.
+        step_seconds: per step.
+        wait_share: part of the time that the process stood still for data.
+        mfu: part of the device's peak arithmetic that was used; None where that is not known.
+        eta_seconds: until the last step at this speed.
+    """
+
+    samples_per_second: float
+    step_seconds: float
+    wait_share: float
+    mfu: float | None
+    eta_seconds: float
+
+
+@dataclass(kw_only=True)
+class Speedometer:
+    """Times steps between records.
+
+    Args:
+        samples_per_step: of all processes.
+        flops_per_step: of this process; None when not counted.
+        peak_flops: of this process's device; None when not known.
+        clock: seconds; another one for tests.
+    """
+
+    samples_per_step: int
+    flops_per_step: float | None = None
+    peak_flops: float | None = None
+    clock: Callable[[], float] = time.perf_counter
+    _began: float = field(init=False)
+    _waited: float = field(init=False, default=0.0)
+    _steps: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def step(self, *, waited: float) -> None:
+        """One step ended, `waited` seconds of which were spent on waiting for data."""
+        self._steps += 1
+        self._waited += waited
+
+    def read(self, *, steps_left: int) -> Speed:
+        """Speed since the last reading, which starts a new stretch."""
+        now = self.clock()
+        elapsed = max(now - self._began, 1e-9)
+        seconds = elapsed / max(1, self._steps)
+        mfu = None
+        if self.flops_per_step is not None and self.peak_flops is not None:
+            mfu = self.flops_per_step / seconds / self.peak_flops
+        speed = Speed(
+            samples_per_second=self.samples_per_step / seconds,
+            step_seconds=seconds,
+            wait_share=min(1.0, self._waited / elapsed),
+            mfu=mfu,
+            eta_seconds=seconds * steps_left,
+        )
+        self._began, self._waited, self._steps = now, 0.0, 0
+        return speed
+
+
+def peak_flops(device: torch.device) -> float | None:
+    """The peak 16-bit throughput of a CUDA device that `PEAK_FLOPS` knows, else None."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    words = name.replace("-", " ").split()
+    return next((peak for part, peak in PEAK_FLOPS.items() if part in words), None)
+
+
+def count_flops(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Run `work` and count the floating-point operations of its matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        result = work()
+    return result, float(counter.get_total_flops())
+
+
+def memory_gib(device: torch.device) -> float:
+    """The most memory used so far: on a CUDA device, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+@torch.no_grad()
+def drift(student: nn.Module, teacher: nn.Module) -> torch.Tensor:
+    """How far the EMA teacher is behind: norm of the difference over the norm of the student,
+    over the parameters that both have by name. A scalar tensor; nothing waits for it."""
+    theirs = dict(teacher.named_parameters())
+    pairs = [
+        (parameter, theirs[name])
+        for name, parameter in student.named_parameters()
+        if name in theirs and theirs[name].shape == parameter.shape
+    ]
+    apart = torch.stack([(ours - other).float().norm() for ours, other in pairs]).norm()
+    return apart / torch.stack([ours.float().norm() for ours, _ in pairs]).norm()
