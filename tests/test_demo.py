@@ -1,0 +1,61 @@
+"""The tour, with a micro model without training and a small scene."""
+
+from pathlib import Path
+
+import pytest
+import rasterio
+from click.testing import CliRunner
+from PIL import Image
+
+import deo.demo
+from deo.cli import cli
+from deo.demo import take_tour
+from deo.errors import OutputError
+from deo.synthetic import write_scene
+
+MICRO = {"model": "test_deo_swin", "untrained": True}
+
+
+@pytest.fixture
+def small_scene(tmp_path: Path) -> Path:
+    path = tmp_path / "given.tif"
+    write_scene(path, size=160)
+    return path
+
+
+def test_take_tour__writes_features_and_pictures_of_a_given_scene(
+    tmp_path: Path, small_scene: Path
+) -> None:
+    tour = take_tour(tmp_path / "tour", scene=small_scene, **MICRO)
+    with rasterio.open(tour.features) as features, rasterio.open(tour.similarity) as similar:
+        assert features.shape == similar.shape == (20, 20)
+        assert features.count == 32
+    for picture in (tour.preview, tour.similarity_preview):
+        with Image.open(picture) as image:
+            assert image.width > 300
+    assert tour.scene == small_scene
+
+
+def test_take_tour__synthesises_a_scene_and_looks_at_its_river(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deo.demo, "write_scene", lambda path: write_scene(path, size=160))
+    tour = take_tour(tmp_path, **MICRO)
+    assert tour.scene == tmp_path / "scene.tif"
+    assert tour.what == "the river"
+
+
+def test_take_tour__refuses_to_replace_an_earlier_one(tmp_path: Path, small_scene: Path) -> None:
+    (tmp_path / "preview.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"preview\.png"):
+        take_tour(tmp_path, scene=small_scene, **MICRO)
+    assert (tmp_path / "preview.png").read_bytes() == b"mine"
+    take_tour(tmp_path, scene=small_scene, overwrite=True, **MICRO)
+
+
+def test_demo__prints_what_it_made_and_what_to_try(tmp_path: Path, small_scene: Path) -> None:
+    options = ["--scene", str(small_scene), "--model", "test_deo_swin", "--untrained"]
+    shown = CliRunner().invoke(cli, ["demo", str(tmp_path / "out"), *options])
+    assert shown.exit_code == 0, shown.output
+    for word in ("features.tif", "preview.png", "similar.tif", "deo extract", "--at"):
+        assert word in shown.output
