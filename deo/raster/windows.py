@@ -7,6 +7,7 @@ one cell.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,12 +74,12 @@ class Axis:
         first = self.starts[index] // stride
         cells = self.tile // stride
         total = np.zeros(cells)
-        for other, start in enumerate(self.starts):
-            shift = first - start // stride
-            if abs(shift) < cells:
-                theirs = self._taper(other, stride)
-                low, high = max(shift, 0), min(cells, cells + shift)
-                total[low - shift : high - shift] += theirs[low:high]
+        nearest = bisect_right(self.starts, self.starts[index] - self.tile)
+        beyond = bisect_left(self.starts, self.starts[index] + self.tile)
+        for other in range(nearest, beyond):
+            shift = first - self.starts[other] // stride
+            low, high = max(shift, 0), min(cells, cells + shift)
+            total[low - shift : high - shift] += self._taper(other, stride)[low:high]
         return (self._taper(index, stride) / total).astype(np.float32)
 
     def _taper(self, index: int, stride: int) -> NDArray[np.float64]:
