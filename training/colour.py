@@ -42,7 +42,7 @@ class Choices(NamedTuple):
     kernel: int
     solarize: NDArray[np.bool_]
 
-    def part(self, part: slice | NDArray[np.int64]) -> "Choices":
+    def part(self, part: NDArray[np.int64]) -> "Choices":
         return Choices(
             jitter=self.jitter[part],
             order=self.order[part],
@@ -54,52 +54,53 @@ class Choices(NamedTuple):
             solarize=self.solarize[part],
         )
 
+    def ranking(self) -> NDArray[np.int64]:
+        """(N,) an order in which crops that undergo the same operations at the same time are
+        neighbours, as `augment` wants them."""
+        hue_at = np.where(self.jitter, (ORDERS[self.order] == HUE).argmax(axis=1), 4)
+        return np.lexsort((self.blur, np.where(self.jitter, self.order, 0), hue_at))
 
-def augment(
-    crops: Tensor, choices: Choices, *, mean: Sequence[float], std: Sequence[float]
-) -> None:
+
+def augment(rgb: Tensor, choices: Choices, *, mean: Sequence[float], std: Sequence[float]) -> None:
     """Divide by the peak, jitter, grey, blur, solarize, z-score.
 
     Args:
-        crops: (N, 3, H, W) float32, changed in place.
+        rgb: changed in place.
+        choices: of these crops, in the order of their `ranking`.
     """
-    place = np.where(choices.jitter, (ORDERS[choices.order] == HUE).argmax(axis=1), 4)
-    rank = np.argsort(place, kind="stable")
-    choices = choices.part(rank)
-    rgb = _take(crops.transpose(0, 1), rank)
     divide_by_peak(rgb)
-    jittered = int(choices.jitter.sum())
-    if jittered:
-        jitter(rgb[:, :jittered], ORDERS[choices.order[:jittered]], choices.factors[:jittered])
-    _put(rgb, choices.grayscale, lambda some, _: grey(some).expand_as(some))
-    _put(rgb, choices.blur, lambda some, at: gaussian_blur(some, choices.sigma[at], choices.kernel))
-    _put(rgb, choices.solarize, lambda some, _: solarize(some))
+    some = int(choices.jitter.sum())
+    if some:
+        jitter(rgb[:, :some], ORDERS[choices.order[:some]], choices.factors[:some])
+    _replace(rgb, choices.grayscale, lambda part, _: grey(part).expand_as(part))
+    _replace(
+        rgb, choices.blur, lambda part, at: gaussian_blur(part, choices.sigma[at], choices.kernel)
+    )
+    _replace(rgb, choices.solarize, lambda part, _: solarize(part))
     scale, shift = (
         torch.tensor(values, device=rgb.device)[:, None, None, None]
         for values in ([1 / s for s in std], [-m / s for m, s in zip(mean, std, strict=True)])
     )
     rgb.mul_(scale).add_(shift)
-    crops.copy_(_take(rgb, np.argsort(rank)).transpose(0, 1))
 
 
-def _take(rgb: Tensor, index: NDArray[np.int64]) -> Tensor:
-    return rgb.index_select(1, torch.from_numpy(index).to(rgb.device))
-
-
-def _put(
+def _replace(
     rgb: Tensor,
     mask: NDArray[np.bool_],
     operate: Callable[[Tensor, NDArray[np.int64]], Tensor],
 ) -> None:
-    """Replace the crops under `mask` by what `operate` makes of them."""
+    """Put in the place of the crops under `mask` what `operate` makes of them."""
     at = np.flatnonzero(mask)
-    if len(at):
-        rgb.index_copy_(1, torch.from_numpy(at).to(rgb.device), operate(_take(rgb, at), at))
+    if len(at) == len(mask):
+        rgb.copy_(operate(rgb, at))
+    elif len(at):
+        index = torch.from_numpy(at).to(rgb.device)
+        rgb.index_copy_(1, index, operate(rgb.index_select(1, index), at))
 
 
 def grey(rgb: Tensor) -> Tensor:
     """(N, H, W) luma with torchvision's weights."""
-    return rgb[0].mul(_GREY[0]).add_(rgb[1] * _GREY[1]).add_(rgb[2] * _GREY[2])
+    return rgb[0].mul(_GREY[0]).add_(rgb[1], alpha=_GREY[1]).add_(rgb[2], alpha=_GREY[2])
 
 
 def divide_by_peak(rgb: Tensor) -> None:
@@ -120,17 +121,15 @@ def blend(rgb: Tensor, kinds: NDArray[np.int64], factors: NDArray[np.float64]) -
         factors: (N,) not negative.
     """
     rest = 1.0 - factors
-    by_mean = _plane_factors(np.where(kinds == CONTRAST, rest, 0.0), rgb)
-    by_grey = _plane_factors(np.where(kinds == SATURATION, rest, 0.0), rgb)
-    rgb_factor = _plane_factors(factors, rgb)
-    if (kinds == BRIGHTNESS).all():
-        rgb.mul_(rgb_factor).clamp_(0.0, 1.0)
-        return
-    other = grey(rgb)
-    # summed by rows, then over rows: the order is the same for any number of crops and threads
-    mean = other.sum(-1).sum(-1).div_(other[0].numel())[:, None, None]
-    other.mul_(by_grey).add_(mean * by_mean)
-    rgb.mul_(rgb_factor).add_(other).clamp_(0.0, 1.0)
+    luma = None if (kinds == BRIGHTNESS).all() else grey(rgb)
+    rgb.mul_(_beside(rgb, factors))
+    if luma is not None and (kinds == CONTRAST).any():
+        # summed by rows, then over rows: in this order for any number of crops and threads
+        mean = luma.sum(-1).sum(-1).div_(luma[0].numel())[:, None, None]
+        rgb.add_(mean.mul_(_beside(rgb, np.where(kinds == CONTRAST, rest, 0.0))))
+    if luma is not None and (kinds == SATURATION).any():
+        rgb.add_(luma.mul_(_beside(rgb, np.where(kinds == SATURATION, rest, 0.0))))
+    rgb.clamp_(0.0, 1.0)
 
 
 def shift_hue(rgb: Tensor, shifts: NDArray[np.float64]) -> None:
@@ -148,10 +147,10 @@ def shift_hue(rgb: Tensor, shifts: NDArray[np.float64]) -> None:
     low = torch.minimum(red, lower)
     middle = torch.minimum(red, upper)
     chroma = torch.maximum(red, upper).sub_(low)
-    hue = middle.sub_(lower).div_(torch.clamp_min(chroma, 1e-20)).div_(6.0)
+    hue = middle.sub_(lower).div_(torch.clamp_min(chroma, 1e-20)).mul_(1.0 / 6.0)
     not_red.mul_(torch.mul(blue_over_green, 2.0).sub_(1.0 / 3.0))
     hue.add_(not_red).sub_(blue_over_green).abs_()
-    hue.add_(_plane_factors(shifts + 1.0, rgb))
+    hue.add_(_beside(rgb, shifts + 1.0))
     for plane, offset in zip(rgb, (0.0, 2.0 / 3.0, 1.0 / 3.0), strict=True):
         torch.add(hue, offset, out=plane).frac_().sub_(0.5).abs_().mul_(6.0).sub_(1.0)
         plane.clamp_(0.0, 1.0).mul_(chroma).add_(low)
@@ -185,8 +184,8 @@ def solarize(rgb: Tensor) -> Tensor:
 def gaussian_blur(rgb: Tensor, sigmas: NDArray[np.float64], kernel: int) -> Tensor:
     """Separable Gaussian with reflected borders, each crop its own sigma; not in place.
 
-    A block of outputs is one product of a small banded matrix with the inputs that it needs:
-    five times less arithmetic than a full matrix at 224 pixels.
+    One product with a matrix per axis; above 128 pixels by blocks of rows, without the matrix's
+    zeros.
 
     Args:
         sigmas: (N,) in pixels.
@@ -196,36 +195,39 @@ def gaussian_blur(rgb: Tensor, sigmas: NDArray[np.float64], kernel: int) -> Tens
         (3, N, H, W)
     """
     _, count, height, width = rgb.shape
-    margin = kernel // 2
-    padded = F.pad(rgb, (margin,) * 4, mode="reflect").flatten(0, 1)
-    taps = np.exp(-0.5 * ((np.arange(kernel) - margin) / sigmas[:, None]) ** 2)
+    taps = np.exp(-0.5 * ((np.arange(kernel) - kernel // 2) / sigmas[:, None]) ** 2)
     taps /= taps.sum(axis=1, keepdims=True)
     weights = torch.from_numpy(taps).to(rgb.device, torch.float32)
-    tall = rgb.new_empty(3 * count, height, width + 2 * margin)
-    for band, outputs, inputs in _bands(weights, height):
-        torch.bmm(band, padded[:, inputs], out=tall[:, outputs])
-    wide = rgb.new_empty(3 * count, height, width)
-    for band, outputs, inputs in _bands(weights, width):
-        torch.bmm(tall[:, :, inputs], band.mT, out=wide[:, :, outputs])
+    rows = _blur_matrices(weights, height)
+    columns = rows if width == height else _blur_matrices(weights, width)
+    planes = rgb.flatten(0, 1)
+    tall, wide = torch.empty_like(planes), torch.empty_like(planes)
+    for outputs, inputs in _blocks(height, kernel // 2):
+        torch.bmm(rows[:, outputs, inputs], planes[:, inputs], out=tall[:, outputs])
+    for outputs, inputs in _blocks(width, kernel // 2):
+        torch.bmm(tall[:, :, inputs], columns[:, outputs, inputs].mT, out=wide[:, :, outputs])
     return wide.view(3, count, height, width)
 
 
-def _bands(taps: Tensor, size: int) -> Iterator[tuple[Tensor, slice, slice]]:
-    """Banded matrices (3N, outputs, inputs) that make each block of outputs from padded inputs."""
-    kernel = taps.shape[1]
-    blocks = max(1, round(size / _BLOCK))
-    most = -(-size // blocks)
-    spaced = F.pad(taps, (most - 1, most - 1))
-    band = spaced.unfold(1, most + kernel - 1, 1).flip(1).repeat(3, 1, 1)
+def _blur_matrices(taps: Tensor, size: int) -> Tensor:
+    """(3N, size, size) of (N, kernel) taps: banded, the reflected borders folded in."""
+    count, kernel = taps.shape
+    margin = kernel // 2
+    spaced = F.pad(taps, (size - 1, size - 1))
+    padded = spaced.unfold(1, size + kernel - 1, 1).flip(1)
+    matrix = padded[:, :, margin : margin + size].contiguous()
+    matrix[:, :, 1 : margin + 1] += padded[:, :, :margin].flip(2)
+    matrix[:, :, -margin - 1 : -1] += padded[:, :, margin + size :].flip(2)
+    return matrix.expand(3, -1, -1, -1).reshape(3 * count, size, size)
+
+
+def _blocks(size: int, margin: int) -> Iterator[tuple[slice, slice]]:
+    """Ranges of outputs, and of the inputs that they need."""
+    blocks = size // _BLOCK if size > 4 * _BLOCK else 1
     for start, stop in pairwise(size * block // blocks for block in range(blocks + 1)):
-        count = stop - start
-        yield (
-            band[:, :count, : count + kernel - 1],
-            slice(start, stop),
-            slice(start, stop + kernel - 1),
-        )
+        yield slice(start, stop), slice(max(0, start - margin), min(size, stop + margin))
 
 
-def _plane_factors(values: NDArray[np.float64], rgb: Tensor) -> Tensor:
-    """(N,) on the host -> (N, 1, 1) beside `rgb`."""
+def _beside(rgb: Tensor, values: NDArray[np.float64]) -> Tensor:
+    """(N,) on the host -> (N, 1, 1), to be broadcast over planes."""
     return torch.from_numpy(values).to(rgb.device, torch.float32)[:, None, None]

@@ -4,8 +4,10 @@ A sample's views depend on (seed, epoch, sample, view) alone: on no worker, batc
 All decisions are drawn on the host, so a GPU never waits for one; pixels stay where they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -147,6 +149,7 @@ def make_views(
     pixels = _reorder(images, bands, ordered).to(torch.float32)
     keys = samples.cpu().numpy()
     views: list[Tensor] = [images] * len(specs)
+    chunks: list[Callable[[], None]] = []
     for spec in dict.fromkeys(specs):
         places = np.array([place for place, other in enumerate(specs) if other == spec])
         drawn = uniforms(
@@ -156,10 +159,27 @@ def make_views(
             seed=seed,
             epoch=epoch,
         )
-        made = _make_equal_views(pixels, spec, drawn, ordered)
-        for place, view in zip(places.tolist(), torch.split(made, len(keys)), strict=True):
-            views[place] = _reorder(view, ordered, bands)
-    return views
+        out = pixels.new_empty(len(drawn), len(bands), spec.size, spec.size)
+        chunks += _equal_views(pixels, spec, drawn, ordered, out)
+        for place, view in zip(places.tolist(), torch.split(out, len(keys)), strict=True):
+            views[place] = view
+    _run(chunks, threads=torch.get_num_threads() if images.device.type == "cpu" else 1)
+    return [_reorder(view, ordered, bands) for view in views]
+
+
+def _run(chunks: Sequence[Callable[[], None]], *, threads: int) -> None:
+    """Chunks side by side, each on one thread: what a product of matrices returns depends, in the
+    last bit, on the threads that share it, and small operations are not worth sharing."""
+    if threads == 1:
+        for chunk in chunks:
+            chunk()
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for done in [pool.submit(chunk) for chunk in chunks]:
+                done.result()
+    finally:
+        torch.set_num_threads(threads)  # a worker's setting is the default of later threads
 
 
 def _rgb_first(bands: BandSet) -> BandSet:
@@ -173,10 +193,11 @@ def _reorder(images: Tensor, given: BandSet, wanted: BandSet) -> Tensor:
     return images if given == wanted else images[:, list(wanted.positions_in(given.names))]
 
 
-def _make_equal_views(
-    images: Tensor, spec: ViewSpec, drawn: NDArray[np.float64], bands: BandSet
-) -> Tensor:
-    """(N, C, size, size): view n is of image n modulo B, decided by row n of `drawn`."""
+def _equal_views(
+    images: Tensor, spec: ViewSpec, drawn: NDArray[np.float64], bands: BandSet, out: Tensor
+) -> Iterator[Callable[[], None]]:
+    """Work that fills `out` (N, C, size, size): view n is of image n modulo B, decided by row n of
+    `drawn`."""
     count, colours = len(drawn), len(RGB_BANDS) if RGB_BANDS[0] in bands else 0
     height, width = images.shape[-2:]
     boxes = random_boxes(
@@ -184,14 +205,19 @@ def _make_equal_views(
     )
     crops = _crops(np.arange(count) % len(images), boxes, spec, drawn, bands, images.device)
     choices = _choices(spec, drawn)
-    out = images.new_empty(count, len(bands), spec.size, spec.size)
-    step = max(1, _CHUNK // (3 * spec.size**2)) if images.device.type == "cpu" else count
-    for start in range(0, count, step):
-        part = slice(start, start + step)
-        resize_crops(images, crops.part(part), out[part])
+
+    def fill(which: NDArray[np.int64]) -> None:
+        resize_crops(images, crops, which, out)
         if colours:
-            augment(out[part, :colours], choices.part(part), mean=AERIAL_MEAN, std=AERIAL_STD)
-    return out
+            index = torch.from_numpy(which).to(out.device)
+            rgb = out[index, :colours].transpose(0, 1).contiguous()
+            augment(rgb, choices.part(which), mean=AERIAL_MEAN, std=AERIAL_STD)
+            out[index, :colours] = rgb.transpose(0, 1)
+
+    step = max(1, _CHUNK // (3 * spec.size**2)) if images.device.type == "cpu" else count
+    ranking = choices.ranking()
+    for start in range(0, count, step):
+        yield partial(fill, ranking[start : start + step])
 
 
 def _crops(
