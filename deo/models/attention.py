@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from timm.models import register_notrace_module
-from timm.models.vision_transformer import Attention
+from timm.models.vision_transformer import Attention  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -14,7 +14,7 @@ padding, the roll and the masks:
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from timm.models import register_notrace_module
@@ -30,7 +30,7 @@ class Run(NamedTuple):
     """Consecutive equal cells along one axis; `extent` is the cell's size with its padding."""
 
     start: int
-    count: int
+    number: int
     size: int
     extent: int
 
@@ -56,7 +56,7 @@ class CellKind(NamedTuple):
     @property
     def cells(self) -> int:
         """Cells per image."""
-        return sum(rows.count * columns.count for rows, columns in self.places)
+        return sum(rows.number * columns.number for rows, columns in self.places)
 
 
 def cell_runs(size: int, window: int, shift: int) -> list[Run]:
@@ -93,28 +93,26 @@ def _paired(x: Tensor, kind: CellKind, part: Tensor) -> list[tuple[Tensor, Tenso
     batch, _, _, channels = x.shape
     pairs, used = [], 0
     for rows, columns in kind.places:
-        taken = batch * rows.count * columns.count
-        here = part[used : used + taken, : kind.height * kind.width]
+        grid, cell = (rows.number, columns.number), (kind.height, kind.width)
+        taken = batch * grid[0] * grid[1]
+        here = part[used : used + taken, : cell[0] * cell[1]]
         used += taken
         there = x[
             :,
-            rows.start : rows.start + rows.count * rows.size,
-            columns.start : columns.start + columns.count * columns.size,
+            rows.start : rows.start + grid[0] * cell[0],
+            columns.start : columns.start + grid[1] * cell[1],
         ]
-        there = there.unflatten(2, (columns.count, columns.size)).unflatten(
-            1, (rows.count, rows.size)
-        )
-        shape = (batch, rows.count, columns.count, kind.height, kind.width, channels)
-        pairs.append(
-            (there.permute(0, 1, 3, 2, 4, 5), here.unflatten(0, shape[:3]).unflatten(3, shape[3:5]))
-        )
+        there = there.view(batch, grid[0], cell[0], grid[1], cell[1], channels)
+        here = here.view(batch, *grid, *cell, channels)
+        pairs.append((there.transpose(2, 3), here))
     return pairs
 
 
 def _split(joint: Tensor, kinds: Sequence[CellKind], batch: int) -> list[Tensor]:
     """Joint tokens (T, C) as one (B * cells, L, C) per kind."""
-    parts = joint.split([batch * kind.cells * kind.tokens for kind in kinds])
-    return [part.unflatten(0, (-1, kind.tokens)) for part, kind in zip(parts, kinds, strict=True)]
+    parts = torch.split(joint, [batch * kind.cells * kind.tokens for kind in kinds])
+    shape = joint.shape[1:]
+    return [part.view(-1, kind.tokens, *shape) for part, kind in zip(parts, kinds, strict=True)]
 
 
 def _gather(x: Tensor, kinds: Sequence[CellKind]) -> Tensor:
@@ -194,9 +192,10 @@ class DeoSwinBlock(KernelChoice, SwinTransformerBlock):
         batch, height, width, _ = x.shape
         layer = self.attn
         kinds = cell_kinds((height, width), self.window_size, self.shift_size)
-        qkv = layer.qkv(_ToCells.apply(x, kinds)).unflatten(1, (3, layer.num_heads, -1))
-        full = layer._get_rel_pos_bias()[0].to(qkv.dtype)
-        full = full.unflatten(2, self.window_size).unflatten(1, self.window_size)
+        qkv = layer.qkv(_ToCells.apply(x, kinds))
+        qkv = qkv.view(qkv.shape[0], 3, layer.num_heads, -1)
+        full = layer._get_rel_pos_bias().to(qkv.dtype)
+        full = full.view(-1, *self.window_size, *self.window_size)
         dropout = layer.attn_drop.p if self.training else 0.0
         parts = []
         for kind, part in zip(kinds, _split(qkv, kinds, batch), strict=True):
@@ -232,34 +231,31 @@ class DeoSwin(SwinTransformer):
         widths = stem_widths(in_chans, bands)
         super().__init__(
             in_chans=sum(widths.values()),
-            embed_layer=partial(DualPatchEmbed, widths=widths, bands=bands),
+            embed_layer=cast(Any, partial(DualPatchEmbed, widths=widths, bands=bands)),
             always_partition=True,
             strict_img_size=False,
             **kwargs,
         )
         if len(widths) > 1:
             vars(self).pop("in_chans", None)  # two stems have no one count; timm exports it
-        for stage in self.layers:
-            for block in stage.blocks:
-                block.__class__ = DeoSwinBlock  # the stage hard-codes timm's block
+        for block in self._blocks():
+            block.__class__ = DeoSwinBlock  # the stage hard-codes timm's block
 
-    def set_input_size(
+    def _blocks(self) -> list[SwinTransformerBlock]:
+        return [module for module in self.modules() if isinstance(module, SwinTransformerBlock)]
+
+    def set_input_size(  # type: ignore[override]  # timm's signature differs between versions
         self,
         img_size: int | tuple[int, int] | None = None,
         patch_size: int | tuple[int, int] | None = None,
         window_size: int | tuple[int, int] | None = None,
-        window_ratio: int | None = None,
-        always_partition: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         """Change the nominal input size; windows keep their size unless a new one is said.
 
         timm would scale the windows with the input, which is another network.
         """
-        if window_size is None and window_ratio is None:
-            window_size = self.layers[0].blocks[0].window_size
-        super().set_input_size(
-            img_size=img_size,
-            patch_size=patch_size,
-            window_size=window_size,
-            window_ratio=window_ratio,
-        )
+        if not kwargs.get("window_ratio"):
+            window_size = window_size or self._blocks()[0].window_size
+        kwargs |= {"img_size": img_size, "patch_size": patch_size, "window_size": window_size}
+        super().set_input_size(**(kwargs | {"always_partition": True}))
