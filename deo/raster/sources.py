@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ LARGEST_BLOCK = 512 * 2**20
 """Bytes that one stored block may unpack to; GDAL has to hold it whole."""
 
 _LARGEST_DIRECT = 2**28  # pixels that a decimated read without overviews may go through
+_STAC_PREFIXES = ("s2", "eo", "earthsearch", "processing")
+_STAC_TAGS = (
+    *("s2:processing_baseline", "s2:product_uri", "earthsearch:boa_offset_applied"),
+    *("processing:version", "eo:bands", "eo:common_name"),
+)
+
 _LATTICE = 16  # windows along each axis, where there are more
 
 _EXACT = frozenset(["uint8", "int8", "uint16", "int16"])  # held exactly by float32
@@ -170,8 +177,8 @@ class RasterSource:
             grid=grid,
             dtypes=tuple(dataset.dtypes),
             descriptions=tuple(dataset.descriptions),
-            band_tags=tuple(dataset.tags(index) for index in dataset.indexes),
-            tags=dataset.tags(),
+            band_tags=tuple(_tags(dataset, index) for index in dataset.indexes),
+            tags=_tags(dataset, 0),
             gdal_scales=tuple(dataset.scales),
             gdal_offsets=tuple(dataset.offsets),
             colours=tuple(dataset.colorinterp),
@@ -270,6 +277,24 @@ class RasterSource:
     def close(self) -> None:
         with _gdal(self.path, "close it"):
             self.dataset.close()
+
+
+def _tags(dataset: Any, index: int) -> dict[str, str]:
+    """Metadata tags of a band, or of the dataset (0), with STAC's names whole.
+
+    GDAL splits `s2:processing_baseline=05.09` at the colon when it reads it.
+    """
+    tags = {}
+    for key, value in dataset.tags(index).items():
+        name, equals, rest = value.partition("=")
+        if key in _STAC_PREFIXES and equals and re.fullmatch(r"\w+", name):
+            key, value = f"{key}:{name}", rest
+        tags[key] = value
+    for key in _STAC_TAGS:
+        value = dataset.get_tag_item(key, bidx=index)
+        if value is not None:
+            tags[key] = value
+    return tags
 
 
 def _mask_shape(where: dict[str, Any], count: int) -> dict[str, Any]:
