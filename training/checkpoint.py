@@ -7,14 +7,14 @@ A checkpoint is one file `step-00001234.pt` of plain tensors, numbers and string
 import os
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from deo.errors import ConfigError, OutputError, WeightsError
+from deo.errors import OutputError, WeightsError
 
 _NAME = re.compile(r"step-(\d{8,})\.pt")
 
@@ -25,12 +25,14 @@ class Checkpoint(NamedTuple):
     Args:
         step: steps finished.
         config: the run's whole configuration as nested tables.
+        data: what identifies the data.
         state: what `State` needs to go on, by name.
         randomness: one entry of `random_state` per rank.
     """
 
     step: int
     config: dict[str, Any]
+    data: dict[str, Any]
     state: dict[str, Any]
     randomness: list[dict[str, Any]]
 
@@ -115,49 +117,6 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss_next))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
-
-
-def refuse_changes(
-    saved: Mapping[str, Any], wanted: Mapping[str, Any], *, free: frozenset[str] = frozenset()
-) -> None:
-    """Compare two configurations.
-
-    Args:
-        free: dotted names, or their first parts, that may differ because they do not change what
-            is computed.
-
-    Raises:
-        ConfigError: they differ; every difference is shown.
-    """
-    changed = [line for name, line in differences(saved, wanted) if not _covered(name, free)]
-    if changed:
-        listed = "".join(f"\n  {line}" for line in changed)
-        raise ConfigError(
-            f"the run was started with another configuration (saved -> asked for):{listed}\n"
-            "Repeat the saved one to resume, or choose another output folder for a new run"
-        )
-
-
-def differences(
-    saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, str]]:
-    """Dotted name and a readable line for every value that differs."""
-    for key in sorted({*saved, *wanted}):
-        ours, theirs = wanted.get(key, "not set"), saved.get(key, "not set")
-        name = f"{prefix}{key}"
-        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            yield from differences(theirs, ours, f"{name}.")
-        elif _plain(ours) != _plain(theirs):
-            yield name, f"{name}: {theirs!r} -> {ours!r}"
-
-
-def _covered(name: str, free: frozenset[str]) -> bool:
-    parts = name.split(".")
-    return any(".".join(parts[: i + 1]) in free for i in range(len(parts)))
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _flush_folder(folder: Path) -> None:

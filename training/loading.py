@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,7 +75,7 @@ class _Steps(Sampler[int]):
 
 def batches(
     samples: Samples, order: Order, *, start: int, stop: int, workers: int = 0, ahead: int = 4
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches of steps `start` to `stop`, the same for any number of workers.
 
     Close the generator (`contextlib.closing`) where the loop over it may be left early.

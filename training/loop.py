@@ -1,12 +1,13 @@
-"""One step of dual-teacher pretraining."""
+"""One step of dual-teacher pretraining, and the run that repeats it."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from deo.bands import RGB_BANDS
+from deo.training.loading import Batch
 from deo.training.losses import (
     GLOBAL_VIEWS,
     coding_rate_loss,
@@ -59,6 +60,31 @@ class StepRecord(NamedTuple):
     lr: float
     weight_decay: float
     momentum: float
+
+
+class Observer(Protocol):
+    """Sees every step of a run after it was taken: writes, saves, or ends it by raising."""
+
+    def __call__(self, state: State, batch: Batch, record: StepRecord, /) -> None: ...
+
+
+def fit(state: State, batches: Iterable[Batch], observers: Sequence[Observer]) -> None:
+    """Take a step on every batch, in the order given, until there are no more.
+
+    Args:
+        batches: those of the steps from `state.step` on.
+        observers: called in order after each step.
+
+    Raises:
+        DeoError: whatever reading, stepping or an observer says.
+    """
+    device = state.context.device
+    for batch in batches:
+        assert batch.step == state.step, f"batch of step {batch.step} at step {state.step}"
+        images = batch.images.to(device, non_blocking=True).float()
+        record = train_step(state, images, batch.samples)
+        for observe in observers:
+            observe(state, batch, record)
 
 
 def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:

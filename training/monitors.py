@@ -9,27 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from deo.errors import DeoError
-
-PEAK_FLOPS = {
-    "H200": 989e12,
-    "H100": 989e12,
-    "GH200": 989e12,
-    "B200": 2250e12,
-    "A100": 312e12,
-    "A40": 149.7e12,
-    "A10": 125e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "V100": 125e12,
-    "MI300X": 1307e12,
-    "MI250X": 383e12,
-    "4090": 165e12,
-    "3090": 71e12,
-}
-"""Dense 16-bit tensor throughput by a part of the device's name, from the makers' data sheets."""
 
 
 class RunStoppedError(DeoError, RuntimeError):
@@ -175,22 +156,6 @@ class Speedometer:
         )
         self._began, self._waited, self._steps = now, 0.0, 0
         return speed
-
-
-def peak_flops(device: torch.device) -> float | None:
-    """The peak 16-bit throughput of a CUDA device that `PEAK_FLOPS` knows, else None."""
-    if device.type != "cuda":
-        return None
-    name = torch.cuda.get_device_name(device)
-    words = name.replace("-", " ").split()
-    return next((peak for part, peak in PEAK_FLOPS.items() if part in words), None)
-
-
-def count_flops(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Run `work` and count the floating-point operations of its matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        result = work()
-    return result, float(counter.get_total_flops())
 
 
 def memory_gib(device: torch.device) -> float:

@@ -4,6 +4,7 @@ A folder of shards holds `shard-00000.bin`, ... (samples in C order, little-endi
 and `index.json`, which is written last: a folder without it is not finished.
 """
 
+import hashlib
 import json
 import os
 import zlib
@@ -73,6 +74,13 @@ class Index:
         temporary = folder / f".{INDEX_NAME}.{os.getpid()}"
         temporary.write_text(text + "\n")
         temporary.replace(folder / INDEX_NAME)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with any sample."""
+        checksums = "".join(shard.crc32 for shard in self.shards)
+        text = f"{self.dtype} {self.shape} {self.bands} {checksums}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -83,3 +83,25 @@ def prepare(
     click.echo(report.table())
     if report.skipped:
         click.echo(f"\nSkipped records and reasons: {output / 'skipped.csv'}")
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def pretrain(arguments: tuple[str, ...]) -> None:
+    """Pretrain a backbone; the same command again resumes. See `deo pretrain --help`."""
+    from deo.training.pretrain import pretrain as command
+
+    command.main(list(arguments), prog_name="deo pretrain")
+
+
+@click.command()
+@click.argument("run", type=_FOLDER)
+@click.option("-o", "--output", type=_ANY, help="PNG to write.  [default: RUN/curves.png]")
+def plot(run: Path, output: Path | None) -> None:
+    """Draw the curves of the pretraining in RUN to a PNG."""
+    from deo.training.plots import plot_run
+
+    click.echo(plot_run(run, output or run / "curves.png"))
