@@ -105,3 +105,26 @@ def plot(run: Path, output: Path | None) -> None:
     from deo.training.plots import plot_run
 
     click.echo(plot_run(run, output or run / "curves.png"))
+
+
+@click.command()
+@click.argument("run", type=_ANY)
+@click.option("-o", "--output", type=_ANY, required=True, help="Weights to write (.safetensors).")
+@click.option("--teacher", is_flag=True, help="The EMA teacher (multispectral stem alone).")
+@click.option("--step", type=int, help="Checkpoint of this step.  [default: the newest]")
+@click.option("--push", "repository", help="Upload to the Hugging Face Hub too: user/name.")
+def export(
+    run: Path, output: Path, teacher: bool, step: int | None, repository: str | None
+) -> None:
+    """Write the backbone that RUN trained, with a model card and an MLM description beside.
+
+    The student is written, with both stems where an optical teacher took part. The file loads
+    with timm (pretrained_cfg_overlay=dict(file=...)) and with `deo extract --weights`.
+    """
+    from deo.training import export as exporting
+
+    for path in exporting.export(run, output, teacher=teacher, step=step):
+        click.echo(path)
+    if repository:
+        exporting.push(run, repository, teacher=teacher)
+        click.echo(f"https://huggingface.co/{repository}")

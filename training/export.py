@@ -1,0 +1,203 @@
+"""From a run to a backbone that others load: weights, model card, machine-readable description."""
+
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from torch import nn
+
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
+from deo.errors import DataError, WeightsError
+from deo.models import files
+from deo.models.weights import save_weights
+from deo.preprocess import Contract, fit_contract
+from deo.training import checkpoint as checkpoints
+from deo.training import settings
+from deo.training.config import Config
+from deo.training.describe import Provenance, mlm_item, model_card
+from deo.training.journal import METRICS_NAME, read_metrics
+from deo.training.pretrain import CHECKPOINTS_NAME
+from deo.training.teachers import licence_of
+
+_TRUNK = "trunk.net."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A backbone out of a run.
+
+    Args:
+        model: without heads, in evaluation mode.
+        contract: the input that it was trained on.
+        provenance: where it comes from.
+    """
+
+    model: nn.Module
+    contract: Contract
+    provenance: Provenance
+
+
+class Exported(NamedTuple):
+    """What `export` wrote."""
+
+    weights: Path
+    card: Path
+    mlm: Path
+
+
+def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -> Trained:
+    """Rebuild the trunk of a run.
+
+    Args:
+        run: the output folder of `deo pretrain`, or one checkpoint.
+        teacher: the EMA teacher, which has the multispectral stem alone, in place of the student,
+            which has both stems where an optical teacher took part (and is what was published).
+        step: of the checkpoint; the newest when None.
+
+    Raises:
+        DataError: there is no checkpoint, or none of that step.
+        WeightsError: the checkpoint is damaged or does not fit its own configuration.
+    """
+    path = _choose(run, step)
+    found = checkpoints.load(path)
+    config = settings.from_dict(found.config)
+    role = "teacher" if teacher else "student"
+    tensors = {
+        name.removeprefix(_TRUNK): tensor
+        for name, tensor in found.state[role].items()
+        if name.startswith(_TRUNK)
+    }
+    stems = {name.split(".")[1] for name in tensors if name.startswith("patch_embed.")}
+    both = {"ms", "rgb"} <= stems
+    bands = RGB_BANDS if config.model.input == "rgb" else MODEL_BANDS
+    model = timm.create_model(
+        config.model.name,
+        num_classes=0,
+        in_chans=None if both else len(bands),
+        **config.model.options,
+    )
+    try:
+        model.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not hold a whole {config.model.name}: {error}") from error
+    provenance = Provenance(
+        model=config.model.name,
+        role=role,
+        stems=("ms", "rgb") if both else (config.model.input,),
+        step=found.step,
+        config=config,
+        data=found.data,
+        licence=licence_of(config.optical),
+        measured=_measured(path, found.step),
+        deo_version=importlib.metadata.version("deo"),
+    )
+    return Trained(
+        model=model.eval(), contract=fit_contract("pretrain", bands=bands), provenance=provenance
+    )
+
+
+def export(run: Path, output: Path, *, teacher: bool = False, step: int | None = None) -> Exported:
+    """Write a run's backbone as safetensors, with a card (`.md`) and an MLM item (`.json`) beside.
+
+    Raises:
+        DataError, WeightsError: see `load_trained`.
+        OutputError: the files cannot be written.
+    """
+    trained = load_trained(run, teacher=teacher, step=step)
+    provenance, config = trained.provenance, trained.provenance.config
+    metadata = {
+        "role": provenance.role,
+        "step": str(provenance.step),
+        "config": settings.dumps(config),
+        "data": json.dumps(provenance.data),
+    }
+    if provenance.licence is not None:
+        metadata["optical_teacher"] = config.optical.name
+        metadata["optical_teacher_licence"] = provenance.licence
+    _write(trained, output, config, metadata)
+    card, item = output.with_suffix(".md"), output.with_suffix(".json")
+    shape = _features_shape(trained.model, trained.contract.bands, config.views.global_size)
+    card.write_text(model_card(provenance, trained.contract, weights=output.name))
+    text = mlm_item(provenance, trained.contract, trained.model, shape, weights=output.name)
+    item.write_text(json.dumps(text, indent=2) + "\n")
+    return Exported(output, card, item)
+
+
+def push(
+    run: Path, repository: str, *, teacher: bool = False, private: bool = False, **options: Any
+) -> None:
+    """Upload a run's backbone to the Hugging Face Hub through timm's `push_to_hf_hub`.
+
+    Args:
+        repository: `user/name`.
+        options: passed to timm (`token`, `revision`, `commit_message`, ...).
+
+    Raises:
+        DataError, WeightsError: see `load_trained`.
+    """
+    trained = load_trained(run, teacher=teacher)
+    provenance = trained.provenance
+    timm.models.push_to_hf_hub(
+        trained.model,
+        repository,
+        private=private,
+        task_name="image-feature-extraction",
+        safe_serialization=True,
+        model_config={"architecture": provenance.model, "num_classes": 0, "global_pool": "avg"},
+        model_card={
+            "description": model_card(provenance, trained.contract, weights="model.safetensors"),
+            "details": {"Pretraining step": str(provenance.step), "Role": provenance.role},
+        },
+        **options,
+    )
+
+
+def _choose(run: Path, step: int | None) -> Path:
+    if run.is_file():
+        return run
+    folder = run / CHECKPOINTS_NAME
+    saved = checkpoints.saved(folder)
+    if not saved:
+        raise DataError(f"{run} has no checkpoint in {folder}; is it the output of `deo pretrain`?")
+    if step is None:
+        return saved[-1]
+    chosen = [path for path in saved if path.stem == f"step-{step:08d}"]
+    if not chosen:
+        there = ", ".join(str(int(path.stem.removeprefix("step-"))) for path in saved)
+        raise DataError(f"{folder} has no checkpoint of step {step}; it has those of {there}")
+    return chosen[0]
+
+
+def _write(trained: Trained, path: Path, config: Config, metadata: dict[str, str]) -> None:
+    record = trained.contract.record()
+    if not config.model.options:
+        save_weights(trained.model, path, contract=record, metadata=metadata)
+        return
+    # other shapes than the registered backbone's: rebuilt with the same options only
+    metadata |= {
+        "model": config.model.name,
+        "options": json.dumps(dict(config.model.options)),
+        "bands": str(trained.contract.bands),
+        "contract": json.dumps(record),
+    }
+    files.write(trained.model.state_dict(), path, metadata)
+
+
+@torch.no_grad()
+def _features_shape(model: nn.Module, bands: BandSet, size: int) -> tuple[int, ...]:
+    """Shape of one image's last features, channels last."""
+    features: Any = model
+    return tuple(features.forward_features(torch.zeros(1, len(bands), size, size)).shape)
+
+
+def _measured(path: Path, step: int) -> dict[str, Any]:
+    """The last record of the run's metrics up to this step, where it lies beside."""
+    metrics = path.parent.parent / METRICS_NAME
+    if not metrics.is_file():
+        return {}
+    records = [record for record in read_metrics(metrics) if record["step"] <= step]
+    return records[-1] if records else {}
