@@ -98,9 +98,10 @@ def load(path: Path) -> Checkpoint:
 def random_state() -> dict[str, Any]:
     """The state of every global generator of this process."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    words = np.asarray(keys).astype(np.int64)
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
-        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "numpy": [kind, torch.from_numpy(words), position, has_gauss, gauss],
         "python": list(random.getstate()),
     }
     if torch.cuda.is_available():

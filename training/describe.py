@@ -46,6 +46,7 @@ def model_card(provenance: Provenance, contract: Contract, *, weights: str) -> s
     """The card as markdown."""
     config, own = provenance.config, provenance
     channels = {"ms": f"10 bands ({contract.bands})", "rgb": "red, green, blue"}
+    stem = "" if len(own.stems) > 1 else f" in_chans={len(contract.bands)},"
     measured = [f"| {name} | {own.measured[name]:.4f} |" for name in _SHOWN if name in own.measured]
     lines = [
         "---",
@@ -61,7 +62,7 @@ def model_card(provenance: Provenance, contract: Contract, *, weights: str) -> s
         "",
         "```python",
         "import deo, timm",
-        f'model = timm.create_model("{own.model}", pretrained=True, num_classes=0,',
+        f'model = timm.create_model("{own.model}", pretrained=True, num_classes=0,{stem}',
         f'                          pretrained_cfg_overlay=dict(file="{weights}"))',
         "```",
         "",

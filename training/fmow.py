@@ -159,7 +159,10 @@ def _read(path: Path, indexes: list[int], size: int, *, of: int) -> NDArray[np.u
                 )
         except (RasterioError, OSError) as error:
             raise UnusableImageError(f"{path.name} cannot be read: {error}") from error
-    return np.rint(np.clip(np.nan_to_num(values), 0, 65535)).astype(np.uint16)
+    rounded: NDArray[np.uint16] = np.rint(np.clip(np.nan_to_num(values), 0, 65535)).astype(
+        np.uint16
+    )
+    return rounded
 
 
 def _rows(table: Path) -> Iterator[Key]:

@@ -177,4 +177,5 @@ def drift(student: nn.Module, teacher: nn.Module) -> torch.Tensor:
         if name in theirs and theirs[name].shape == parameter.shape
     ]
     apart = torch.stack([(ours - other).float().norm() for ours, other in pairs]).norm()
-    return apart / torch.stack([ours.float().norm() for ours, _ in pairs]).norm()
+    whole: torch.Tensor = apart / torch.stack([ours.float().norm() for ours, _ in pairs]).norm()
+    return whole

@@ -247,7 +247,8 @@ def _cuts(plan: Preparation, strip: Strip, scene: Scene) -> Iterator[Cut]:
 def _storable(sample: NDArray[Any]) -> NDArray[Any]:
     if sample.dtype in (np.uint8, np.uint16):
         return sample
-    return np.rint(np.clip(np.nan_to_num(sample), 0, 65535)).astype(np.uint16)
+    rounded: NDArray[Any] = np.rint(np.clip(np.nan_to_num(sample), 0, 65535)).astype(np.uint16)
+    return rounded
 
 
 def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:

@@ -57,7 +57,7 @@ class StopRequest:
 
     def __init__(self, context: Context) -> None:
         self._several = context.world_size > 1
-        self._group = dist.new_group(backend="gloo") if self._several else None
+        self._group: Any = dist.new_group(backend="gloo") if self._several else None
         self.received: int = 0
 
     @contextmanager

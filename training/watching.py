@@ -87,7 +87,7 @@ class Watch:
         speed = self.speed.read(steps_left=state.steps - state.step)
         terms = state.context.mean(self._suspects[-1].terms).tolist()
         values = dict(zip(_MEASURED, terms, strict=True))
-        line = {
+        line: dict[str, Any] = {
             "step": record.step + 1,
             "epoch": record.epoch,
             **values,
