@@ -1,0 +1,177 @@
+"""Scenes over HTTP from a server on this machine that serves byte ranges."""
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from deo.bands import BandSet
+from deo.errors import SceneError
+from deo.raster.scene import open_scene
+from deo.raster.sources import REMOTE_SETTINGS, gdal_path
+from deo.raster.windows import Window
+
+SIZE = 512
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the files of a folder, remembers requests, and breaks when told to."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder = folder
+        self.sent = 0
+        self.requests: list[str] = []
+        self.broken = False
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        self.server.requests.append(self.path)
+        file = self.server.folder / self.path.split("?")[0].lstrip("/")
+        if self.server.broken or not file.is_file():
+            self.send_error(403 if self.server.broken else 404)
+            return
+        content = file.read_bytes()
+        status, first, last = 200, 0, len(content) - 1
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if match:
+            status, first = 206, int(match[1])
+            last = min(int(match[2] or last), last)
+        self.send_response(status)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(last - first + 1))
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.end_headers()
+        if body:
+            self.server.sent += last - first + 1
+            self.wfile.write(content[first : last + 1])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server(tmp_path)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def tiled(path: Path, *, seed: int = 0, **tags: str) -> np.ndarray:
+    array = np.random.default_rng(seed).integers(1, 60_000, (3, SIZE, SIZE)).astype("uint16")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint16", count=3, height=SIZE, width=SIZE, tiled=True,
+        blockxsize=128, blockysize=128, crs="EPSG:32633", interleave="band",
+        transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    ) as file:  # fmt: skip
+        file.write(array)
+        file.descriptions = ("B04", "B03", "B02")
+        file.update_tags(**tags)
+    return array
+
+
+def test_http__reads_a_window_by_ranges(server: Server, tmp_path: Path) -> None:
+    array = tiled(tmp_path / "a" / "scene.tif", PROCESSING_BASELINE="03.01")
+    before = dict(os.environ)
+    with open_scene(f"http://{server.address}/a/scene.tif") as scene:
+        values = scene.read(Window(row=130, col=5, height=60, width=70), BandSet("B02")).values
+        assert scene.name == "scene.tif"
+    np.testing.assert_array_equal(values[0], array[2, 130:190, 5:75])
+    assert server.sent < (tmp_path / "a/scene.tif").stat().st_size / 3
+    assert dict(os.environ) == before
+    asked = {path.split("?")[0] for path in server.requests}
+    assert asked == {"/a/scene.tif"}  # no listing, no sidecar files
+
+
+def test_http__list_of_files_and_archive_in_the_address(server: Server, tmp_path: Path) -> None:
+    folder = "sentinel-s2-l2a-cogs/36/Q/WD/2023/7/S2A_36QWD_20230701_0_L2A"
+    for name, index in (("B04", 0), ("B8A", 1)):
+        array = tiled(tmp_path / folder / "all.tif", seed=3)[index : index + 1]
+        size = {"height": SIZE, "width": SIZE, "count": 1, "dtype": "uint16", "driver": "GTiff"}
+        with rasterio.open(
+            tmp_path / folder / f"{name}.tif", "w", crs="EPSG:32636",
+            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6), **size,
+        ) as file:  # fmt: skip
+            file.write(array)
+            file.scales, file.offsets = (0.0001,), (-0.1,)
+    urls = [f"http://{server.address}/{folder}/{name}.tif" for name in ("B04", "B8A")]
+    with open_scene(urls) as scene:
+        assert scene.bands == BandSet("B04,B8A")
+        assert set(scene.radiometry.offset) == {0}
+        assert "not applied a second time" in " ".join(scene.radiometry.evidence)
+
+
+def test_s3__goes_through_gdals_own_client(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = tiled(tmp_path / "bucket" / "key" / "scene.tif", seed=7)
+    for key, value in {
+        "AWS_S3_ENDPOINT": server.address,
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_NO_SIGN_REQUEST": "YES",
+    }.items():
+        monkeypatch.setenv(key, value)
+    with open_scene("s3://bucket/key/scene.tif", offset=0) as scene:
+        values = scene.read(Window(row=0, col=0, height=9, width=9), BandSet("B04")).values
+    np.testing.assert_array_equal(values[0], array[0, :9, :9])
+
+
+def test_http__absent_and_failing_are_one_message(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REMOTE_SETTINGS, "GDAL_HTTP_MAX_RETRY", 0)  # type: ignore[arg-type]
+    with pytest.raises(SceneError, match=r"http://.*gone.tif: cannot open it .*404"):
+        open_scene(f"http://{server.address}/gone.tif")
+    tiled(tmp_path / "breaks.tif", seed=9)
+    with open_scene(f"http://{server.address}/breaks.tif", offset=0) as scene:
+        server.broken = True
+        with pytest.raises(SceneError, match=r"breaks.tif: cannot read rows 400..463"):
+            scene.read(Window(row=400, col=300, height=64, width=64))
+
+
+def test_settings__the_four_of_cloud_reading_are_on() -> None:
+    assert REMOTE_SETTINGS["GDAL_DISABLE_READDIR_ON_OPEN"] == "EMPTY_DIR"
+    for key in ("GDAL_HTTP_MULTIPLEX", "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES", "VSI_CACHE"):
+        assert REMOTE_SETTINGS[key] in ("YES", "TRUE")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("s3://bucket/a/b.tif", "/vsis3/bucket/a/b.tif"),
+        ("https://host/a.tif?sig=1", "/vsicurl/https://host/a.tif?sig=1"),
+        ("/data/a.tif", "/data/a.tif"),
+        ("/vsizip/x.zip/a.tif", "/vsizip/x.zip/a.tif"),
+    ],
+)
+def test_gdal_path__spellings(given: str, wanted: str) -> None:
+    assert gdal_path(given) == wanted
