@@ -163,20 +163,32 @@ def make_views(
         chunks += _equal_views(pixels, spec, drawn, ordered, out)
         for place, view in zip(places.tolist(), torch.split(out, len(keys)), strict=True):
             views[place] = view
-    _run(chunks, threads=torch.get_num_threads() if images.device.type == "cpu" else 1)
+    _run(chunks, device=images.device.type)
     return [_reorder(view, ordered, bands) for view in views]
 
 
-def _run(chunks: Sequence[Callable[[], None]], *, threads: int) -> None:
-    """Chunks side by side, each on one thread: what a product of matrices returns depends, in the
-    last bit, on the threads that share it, and small operations are not worth sharing."""
+def _run(chunks: Sequence[Callable[[], None]], *, device: str) -> None:
+    """Chunks in full precision; on a CPU side by side, each on one thread: what a product of
+    matrices returns depends, in the last bit, on the threads that share it, and small operations
+    are not worth sharing."""
+    threads = torch.get_num_threads() if device == "cpu" else 1
+    inference = torch.is_inference_mode_enabled()  # of this thread, so of none of the workers
+
+    def run(chunk: Callable[[], None]) -> None:
+        with (
+            torch.inference_mode(inference),
+            torch.no_grad(),
+            torch.autocast(device, enabled=False),
+        ):
+            chunk()
+
     if threads == 1:
         for chunk in chunks:
-            chunk()
+            run(chunk)
         return
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for done in [pool.submit(chunk) for chunk in chunks]:
+            for done in [pool.submit(run, chunk) for chunk in chunks]:
                 done.result()
     finally:
         torch.set_num_threads(threads)  # a worker's setting is the default of later threads

@@ -68,6 +68,8 @@ def test_make_views__bit_equal_on_any_number_of_threads() -> None:
             torch.set_num_threads(threads)
             results.append(views_of(images, [0, 1], specs))
             assert torch.get_num_threads() == threads
+        with torch.inference_mode():
+            assert_bit_equal(results[0], views_of(images, [0, 1], specs))
     finally:
         torch.set_num_threads(before)
     assert_bit_equal(results[0], results[1])
@@ -173,6 +175,12 @@ def test_make_views__no_colours() -> None:
 def test_make_views__any_dtype(dtype: torch.dtype) -> None:
     images = (some_images(2) / 12).to(dtype)
     assert_bit_equal(views_of(images, [0, 1]), views_of(images.float(), [0, 1]))
+
+
+def test_make_views__full_precision_under_autocast() -> None:
+    expected = views_of(some_images(2), [0, 1])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_bit_equal(views_of(some_images(2), [0, 1]), expected)
 
 
 def test_make_views__input_untouched() -> None:
