@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 class BandStatistics(NamedTuple):
     """Sums over pixels, each of shape (C,) float64. Pixels that are 0 in every band are nodata."""
 
-    count: NDArray[np.float64]
+    pixels: NDArray[np.float64]
     total: NDArray[np.float64]
     squares: NDArray[np.float64]
     minimum: NDArray[np.float64]
@@ -23,22 +23,22 @@ class BandStatistics(NamedTuple):
 
     def plus(self, sample: NDArray[Any]) -> "BandStatistics":
         """With one sample (C, H, W) added."""
-        pixels = sample[:, (sample != 0).any(axis=0)].astype(np.float64)
-        if not pixels.size:
+        seen = sample[:, (sample != 0).any(axis=0)].astype(np.float64)
+        if not seen.size:
             return self
         return self.merged(
             BandStatistics(
-                np.full(len(pixels), float(pixels.shape[1])),
-                pixels.sum(axis=1),
-                np.square(pixels).sum(axis=1),
-                pixels.min(axis=1),
-                pixels.max(axis=1),
+                np.full(len(seen), float(seen.shape[1])),
+                seen.sum(axis=1),
+                np.square(seen).sum(axis=1),
+                seen.min(axis=1),
+                seen.max(axis=1),
             )
         )
 
     def merged(self, other: "BandStatistics") -> "BandStatistics":
         return BandStatistics(
-            self.count + other.count,
+            self.pixels + other.pixels,
             self.total + other.total,
             self.squares + other.squares,
             np.minimum(self.minimum, other.minimum),
@@ -49,16 +49,16 @@ class BandStatistics(NamedTuple):
         """Mean, std, min and max of every band that has pixels, by name."""
         return {
             name: {
-                "mean": float(self.total[i] / self.count[i]),
+                "mean": float(self.total[i] / self.pixels[i]),
                 "std": float(
-                    max(0.0, self.squares[i] / self.count[i] - (self.total[i] / self.count[i]) ** 2)
+                    max(0.0, self.squares[i] / self.pixels[i] - (self.total[i] / self.pixels[i]) ** 2)
                     ** 0.5
                 ),
                 "min": float(self.minimum[i]),
                 "max": float(self.maximum[i]),
             }
             for i, name in enumerate(names)
-            if self.count[i]
+            if self.pixels[i]
         }
 
     def record(self) -> dict[str, list[float]]:

@@ -147,7 +147,7 @@ class Shards:
             raise IndexError(f"sample {number} of {len(self)}")
         position = int(np.searchsorted(self._starts, number, side="right")) - 1
         row = number - int(self._starts[position])
-        sample = self._map(position)[row]
+        sample: NDArray[Any] = self._map(position)[row]
         if not self._checked[number]:
             self._check(sample, position, row)
             self._checked[number] = True
