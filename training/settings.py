@@ -35,7 +35,8 @@ def from_dict(tree: Mapping[str, Any], *, base: Config | None = None) -> Config:
     Raises:
         ConfigError: a key is unknown, or a value has another type or cannot work.
     """
-    return _merge(base or Config(), tree, "")
+    config: Config = _merge(base or Config(), tree, "")
+    return config
 
 
 def to_dict(config: Config) -> dict[str, dict[str, Any]]:
@@ -174,11 +175,11 @@ def _plain(value: Any) -> Any:
 
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, str):
-        return json.dumps(value).replace("\x7f", "\\u007f")
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value).lower()
 
 
