@@ -41,6 +41,8 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.training.config", {"deo.errors"}),
     ("deo.training.evaluate", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
     ("deo.training.finetune", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
+    ("deo.training.predict", PIXELS | {"deo.models", "deo.training", "deo.raster"}),
+    ("deo.training.class_map", PIXELS | {"deo.training", "deo.raster"}),
     ("deo.training.predictions", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
     ("deo.training.store", PIXELS | {"deo.training", "deo.raster"}),
     ("deo.training.prepare", PIXELS | {"deo.training", "deo.raster"}),

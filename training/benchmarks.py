@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from deo.bands import RGB_BANDS, SENTINEL2, BandSet
-from deo.errors import DataError
+from deo.errors import BandError, DataError
 from deo.training.chips import EUROSAT_CLASSES, EuroSAT, Sen1Floods11
 from deo.training.geobench import BandKeys, GeoBench
 from deo.training.layouts import Unit
@@ -171,25 +171,36 @@ BENCHMARKS: dict[str, Benchmark] = _table(
 
 
 def benchmark(
-    name: str, *, keys: BandKeys | None = None, partition: str | None = None
+    name: str,
+    *,
+    keys: BandKeys | None = None,
+    partition: str | None = None,
+    stored: BandSet | None = None,
 ) -> Benchmark:
     """Look a benchmark up.
 
     Args:
         keys: how to read the band keys of m-eurosat; None: corrected.
         partition: which `<partition>_partition.json` of GEO-Bench; None: `default`.
+        stored: the order the caller believes the files have; compared, never followed.
 
     Raises:
         DataError: unknown (the message lists all names), or an option that it does not have.
+        BandError: `stored` is not the order of this data set.
     """
     if name not in BENCHMARKS:
         raise DataError(f"unknown data set {name!r}; known are {', '.join(sorted(BENCHMARKS))}")
     found = BENCHMARKS[name]
+    if stored is not None and stored != found.layout.bands:
+        raise BandError(
+            f"wrong band order declared: {name} stores {found.layout.bands}, not {stored}; "
+            "leave the declaration out"
+        )
     if keys is not None and name != "m-eurosat":
         raise DataError(f"band keys are in question for m-eurosat only, not for {name}")
-    if partition is not None and not isinstance(found.layout, GeoBench):
-        raise DataError(f"only GEO-Bench has partitions; {name} has none")
     if not isinstance(found.layout, GeoBench):
+        if partition is not None:
+            raise DataError(f"only GEO-Bench has partitions; {name} has none")
         return found
     layout = replace(
         found.layout, keys=keys or found.layout.keys, partition=partition or found.layout.partition

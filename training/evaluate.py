@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import ConfigError, DataError
-from deo.radiometry import Pixels
 from deo.training.features import FeatureSource
-from deo.training.layouts import IGNORE, Sample, Split, Unit
+from deo.training.inputs import pixels_of
+from deo.training.layouts import IGNORE, Split, Unit
 from deo.training.probes import (
     C_GRID,
     METRICS,
@@ -49,12 +49,6 @@ class PooledSplit(NamedTuple):
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
-
-
-def pixels_of(sample: Sample, unit: Unit) -> Pixels:
-    """A chip on the scale of digital numbers, as far as its unit allows."""
-    scale = 1.0 if unit.value is None else unit.value
-    return Pixels(sample.image * np.float32(scale), sample.valid)
 
 
 def pooled(source: FeatureSource, split: Split, unit: Unit, *, chunk: int = 256) -> PooledSplit:
@@ -98,7 +92,7 @@ def evaluate_knn(
         same="all" in splits,
     )
     how["split"] = "leave one out" if "all" in splits else "train + valid -> test"
-    return Outcome(_per_tile(queries.labels, predicted, benchmark), "tile", how)
+    return Outcome(tile_confusions(queries.labels, predicted, benchmark), "tile", how)
 
 
 def evaluate_probe(
@@ -118,13 +112,15 @@ def evaluate_probe(
             part.features, part.labels, count=folds, seed=seed, grid=grid
         )
         how: dict[str, Any] = {"split": f"{folds}-fold", "folds": folds}
-        return Outcome(_per_tile(part.labels, predicted, benchmark), "tile", how)
+        return Outcome(tile_confusions(part.labels, predicted, benchmark), "tile", how)
     train, valid, test = (pooled(source, splits[name], benchmark.unit) for name in _ORDER)
     probe = logistic_probe(
         train.features, train.labels, validation=(valid.features, valid.labels), grid=grid
     )
     how = {"split": "train, valid -> test", "c": probe.c}
-    return Outcome(_per_tile(test.labels, probe.predict(test.features), benchmark), "tile", how)
+    return Outcome(
+        tile_confusions(test.labels, probe.predict(test.features), benchmark), "tile", how
+    )
 
 
 def evaluate_pixels(
@@ -183,7 +179,7 @@ def _joined(parts: Any) -> PooledSplit:
     return PooledSplit(np.concatenate(features), np.concatenate(labels))
 
 
-def _per_tile(
+def tile_confusions(
     truth: NDArray[np.int64], predicted: NDArray[Any], benchmark: Benchmark
 ) -> NDArray[np.int64]:
     """(N, K, K): one confusion matrix per tile."""

@@ -5,18 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deo.bands import BandSet
-from deo.errors import ModelError
-from deo.preprocess import Contract
 from deo.radiometry import Pixels
-
-RAW_BANDS, BAND_STATISTICS = "raw-bands", "band-statistics"
+from deo.training.backbones import BAND_STATISTICS, RAW_BANDS
+from deo.training.inputs import InputContract
 
 
 class FeatureSource(Protocol):
@@ -76,7 +73,7 @@ class NetworkFeatures:
     """
 
     model: nn.Module
-    contract: Contract
+    contract: InputContract
     identity: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[int, ...] = (-1,)
     size: int | None = None
@@ -141,25 +138,3 @@ def _same_shapes(chips: Sequence[Pixels], most: int) -> Iterator[Sequence[Pixels
         if index == len(chips) or full or chips[index].valid.shape != chips[start].valid.shape:
             yield chips[start:index]
             start = index
-
-
-def timm_backbone(
-    name: str, *, channels: int, pretrained: bool, seed: int = 0, **settings: Any
-) -> nn.Module:
-    """Any timm model as a list of maps; a random one is seeded.
-
-    Raises:
-        ModelError: timm does not know the name or cannot give its maps.
-    """
-    if not timm.is_model(name.split(".")[0]):
-        raise ModelError(
-            f"unknown model {name!r}: neither a timm model nor {RAW_BANDS} or {BAND_STATISTICS}"
-        )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            return timm.create_model(
-                name, pretrained=pretrained, in_chans=channels, features_only=True, **settings
-            )
-        except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
-            raise ModelError(f"{name} gives no feature maps: {error}") from error

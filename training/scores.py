@@ -4,7 +4,7 @@ Everything is counted as one confusion matrix per unit (a chip, a scene): rows a
 columns the prediction. Units add up, so a bootstrap over units is a weighted sum.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -119,8 +119,8 @@ def bootstrap(
     """A statistic of all units and the 2.5 and 97.5 percentiles over resampled units.
 
     Args:
-        matrices: (units, K, K), one confusion matrix per independent unit.
-        statistic: what to compute from a (K, K) sum.
+        matrices: (units, ...), one confusion matrix (K, K) per independent unit.
+        statistic: what to compute from their sum.
         draws: resamples; 0 gives an interval of no width.
         seed: of the resampling.
 
@@ -132,15 +132,33 @@ def bootstrap(
     value = statistic(matrices.sum(0).astype(np.float64))
     if draws == 0:
         return Score(value, value, value)
-    units, size = len(matrices), matrices.shape[1]
+    units, shape = len(matrices), matrices.shape[1:]
     rng = np.random.default_rng(seed)
     flat = matrices.reshape(units, -1).astype(np.float64)
     even = np.full(units, 1 / units)
-    values = [
-        statistic((rng.multinomial(units, even) @ flat).reshape(size, size)) for _ in range(draws)
-    ]
+    values = [statistic((rng.multinomial(units, even) @ flat).reshape(shape)) for _ in range(draws)]
     low, high = np.nanpercentile(values, (2.5, 97.5)) if np.isfinite(values).any() else (value,) * 2
     return Score(value, float(low), float(high))
+
+
+def bootstrap_runs(
+    runs: Sequence[NDArray[np.int64]], statistic: Statistic, *, draws: int = 1000, seed: int = 0
+) -> Score:
+    """The mean statistic of several runs on the same units, which are resampled together.
+
+    Raises:
+        DataError: there is no run, or the runs have different units.
+    """
+    shapes = {run.shape for run in runs}
+    if len(shapes) != 1:
+        raise DataError(f"runs to average need the same units, got shapes {sorted(shapes)}")
+    units, size, _ = shapes.pop()
+    joined = np.stack(runs, 1).reshape(units, -1, size)  # (units, runs x K, K)
+
+    def mean(summed: NDArray[np.float64]) -> float:
+        return float(np.mean([statistic(part) for part in summed.reshape(-1, size, size)]))
+
+    return bootstrap(joined, mean, draws=draws, seed=seed)
 
 
 def _ratio(part: float, whole: float) -> float:

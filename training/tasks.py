@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import numpy as np
-
 from deo.bands import BandSet
 from deo.errors import DataError
 from deo.training.layouts import Layout, Split, Unit
@@ -86,23 +84,3 @@ class Benchmark:
             )
             for split, names in self.layout.splits(root).items()
         }
-
-
-def fraction(samples: Split, share: float, *, seed: int) -> Split:
-    """A random part of a split, at least one sample, classes in proportion where there are any.
-
-    Raises:
-        DataError: the share is not in 0 .. 1.
-    """
-    if not 0 < share <= 1:
-        raise DataError(f"fraction {share} is not in (0, 1]")
-    if share == 1:
-        return samples
-    rng = np.random.default_rng(seed)
-    first = samples[0].target
-    groups = samples.targets() if first.ndim == 0 else np.zeros(len(samples), np.int64)
-    chosen: list[int] = []
-    for value in np.unique(groups):
-        members = rng.permutation(np.flatnonzero(groups == value))
-        chosen += members[: max(1, round(share * len(members)))].tolist()
-    return samples.subset(sorted(chosen))

@@ -12,10 +12,12 @@ import json
 from pathlib import Path
 
 from deo.bands import MODEL_BANDS
-from deo.preprocess import fit_contract
+from deo.training.backbones import open_backbone
 from deo.training.benchmarks import benchmark
 from deo.training.evaluate import evaluate_knn, evaluate_pixels, evaluate_probe
-from deo.training.features import BandFeatures, FeatureSource, NetworkFeatures, timm_backbone
+from deo.training.features import BandFeatures, FeatureSource, NetworkFeatures
+from deo.training.inputs import choose_contract
+from deo.training.layouts import Unit
 from deo.training.scores import STATISTICS, bootstrap
 
 
@@ -48,18 +50,17 @@ def main() -> None:
     chosen = parser.parse_args()
     source: FeatureSource = BandFeatures(bands=MODEL_BANDS)
     if chosen.model != "band-statistics":
-        if chosen.weights is not None:
-            from deo.models.weights import load_backbone
-
-            model = load_backbone(chosen.model, weights=chosen.weights, bands=MODEL_BANDS).model
-        else:
-            trained = not chosen.untrained
-            model = timm_backbone(
-                chosen.model, channels=len(MODEL_BANDS), pretrained=trained, seed=chosen.seed
-            )
+        loaded = open_backbone(
+            chosen.model,
+            weights=chosen.weights,
+            untrained=chosen.untrained,
+            seed=chosen.seed,
+        )
         source = NetworkFeatures(
-            model=model,
-            contract=fit_contract("pretrain", bands=MODEL_BANDS),
+            model=loaded.model,
+            contract=choose_contract(
+                None, bands=MODEL_BANDS, unit=Unit.DN, stored=loaded.weights.contract
+            ),
             layers=tuple(int(layer) for layer in chosen.layers.split(",")),
         )
     print(json.dumps(judge(source, chosen.data, seed=chosen.seed)))

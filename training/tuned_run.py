@@ -1,0 +1,187 @@
+"""One run of `deo finetune`: data, backbone, head, the loop, and the files it leaves."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from deo.bands import BandSet
+from deo.errors import ConfigError, OutputError
+from deo.training import checkpoint
+from deo.training.backbones import BASELINES, open_backbone
+from deo.training.finetune import Epoch, tune
+from deo.training.heads import Network, build_network
+from deo.training.inputs import InputContract, choose_bands, choose_contract
+from deo.training.layouts import Split
+from deo.training.patches import Examples
+from deo.training.predictions import confusions
+from deo.training.scores import STATISTICS
+from deo.training.splits import divide, fraction
+from deo.training.tasks import Benchmark, Task
+from deo.training.tuned import BEST, Description, save_tuned
+from deo.training.tuning import TuneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedRun:
+    """What is tuned on what.
+
+    Args:
+        benchmark, data: the labels.
+        model, weights, untrained: the backbone.
+        bands, contract: its input; None: see `choose_bands`, `choose_contract`.
+        test, valid: see `divide`.
+        share: part of the training samples used.
+    """
+
+    benchmark: Benchmark
+    data: Path
+    model: str
+    weights: Path | None = None
+    untrained: bool = False
+    bands: BandSet | None = None
+    contract: str | None = None
+    test: tuple[str, ...] = ()
+    valid: float = 0.15
+    share: float = 1.0
+    tuning: TuneConfig = field(default_factory=TuneConfig)
+    device: str = "cpu"
+
+
+class Finished(NamedTuple):
+    """The best network's file and one line about it."""
+
+    path: Path
+    summary: str
+
+
+def run_tuning(
+    run: TunedRun,
+    *,
+    task: str,
+    folder: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[Epoch], None] | None = None,
+) -> Finished:
+    """Tune, keep the best epoch as `best.safetensors`, score it on the test part if there is one.
+
+    Raises:
+        ConfigError: task and data do not fit, or `resume` meets other settings.
+        OutputError: the folder holds a run already, or cannot be written.
+    """
+    bench = run.benchmark
+    _check_task(bench, task, run.model)
+    _prepare(folder, resume=resume, overwrite=overwrite)
+    parts = _parts(run)
+    loaded = open_backbone(
+        run.model,
+        bands=parts["train"].bands,
+        weights=run.weights,
+        untrained=run.untrained,
+        seed=run.tuning.seed,
+    )
+    contract = choose_contract(
+        run.contract,
+        bands=loaded.bands,
+        unit=bench.unit,
+        stored=loaded.weights.contract,
+        train=parts["train"],
+    )
+    head = "linear" if bench.task in (Task.CLASSIFY, Task.MULTILABEL) else run.tuning.head
+    network = build_network(
+        bench.task.value,
+        loaded.model,
+        classes=bench.class_count,
+        head=head,
+        width=run.tuning.width,
+        frozen=run.tuning.frozen,
+        seed=run.tuning.seed,
+    )
+    examples = _examples(parts, bench, contract)
+    best = math.nan
+    for epoch in tune(
+        network,
+        bench,
+        examples["train"],
+        examples.get("valid"),
+        run.tuning,
+        folder=folder,
+        resume=resume,
+        device=run.device,
+    ):
+        best = epoch.best
+        if report is not None:
+            report(epoch)
+    description = Description(
+        task=bench.task.value,
+        backbone=run.model,
+        weights=loaded.weights.source,
+        bands=loaded.bands.names,
+        classes=bench.class_names,
+        head=head,
+        width=run.tuning.width,
+        contract=contract.record(),
+        dataset=bench.name,
+        score=None if math.isnan(best) else best,
+        crop=run.tuning.crop,
+    )
+    save_tuned(network, description, folder / BEST)
+    return Finished(folder / BEST, _summary(network, examples, run, best))
+
+
+def _check_task(bench: Benchmark, task: str, model: str) -> None:
+    fitting = {
+        "classify": (Task.CLASSIFY, Task.MULTILABEL),
+        "segment": (Task.SEGMENT,),
+        "change": (Task.CHANGE,),
+    }
+    if bench.task not in fitting[task]:
+        raise ConfigError(f"{bench.name} is made for {bench.task.value}, not for {task}")
+    if model in BASELINES:
+        raise ConfigError(f"{model} is no network and cannot be tuned")
+
+
+def _prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    there = checkpoint.saved(folder) if folder.is_dir() else []
+    if there and not resume and not overwrite:
+        raise OutputError(f"{folder} holds a run; use --resume to go on, --overwrite to replace it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            for path in (*there, folder / "log.jsonl", folder / BEST):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _parts(run: TunedRun) -> dict[str, Split]:
+    bands = run.bands or choose_bands(run.benchmark.layout)
+    splits = run.benchmark.open(run.data, bands=bands)
+    if "all" in splits and not run.test:
+        splits = {"train": splits["all"]}  # for use, not for a score: nothing is held out to test
+    parts = divide(splits, test=run.test, valid=run.valid, seed=run.tuning.seed)
+    if run.share < 1:
+        parts["train"] = fraction(parts["train"], run.share, seed=run.tuning.seed)
+    return parts
+
+
+def _examples(
+    parts: Mapping[str, Split], bench: Benchmark, contract: InputContract
+) -> dict[str, Examples]:
+    return {
+        name: Examples(split=part, unit=bench.unit, contract=contract)
+        for name, part in parts.items()
+    }
+
+
+def _summary(network: Network, examples: Mapping[str, Examples], run: TunedRun, best: float) -> str:
+    metric = run.benchmark.metric
+    text = f"validation {metric} {100 * best:.1f} %" if not math.isnan(best) else "last epoch"
+    if "test" not in examples or not len(examples["test"]):
+        return text
+    matrices = confusions(
+        network, examples["test"], run.benchmark, crop=run.tuning.crop, device=run.device
+    )
+    return f"{text}, test {metric} {100 * STATISTICS[metric](matrices.sum(0)):.1f} %"
