@@ -13,9 +13,10 @@ from rasterio.enums import ColorInterp
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
 from deo.radiometry import Evidence, gdal_evidence, path_evidence, tag_evidence
+from deo.raster.gdal import is_remote
 from deo.raster.names import file_band, is_ancillary, raster_bands
 from deo.raster.safe import enclosing_evidence
-from deo.raster.sources import RasterSource, Source, is_remote
+from deo.raster.sources import RasterSource, Source
 
 RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
 _ESA_FILE = re.compile(r"_?T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d\w)(_\d0m)?\.(jp2|tiff?)$")

@@ -16,9 +16,10 @@ from deo.bands import BandSet
 from deo.errors import BandError, SceneError
 from deo.radiometry import Radiometry, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
+from deo.raster.gdal import is_remote
 from deo.raster.grid import Grid
 from deo.raster.safe import Tree, folder_tree, product_root, read_product, zip_tree
-from deo.raster.sources import ArraySource, Source, is_remote
+from deo.raster.sources import ArraySource, Source
 
 _FLOAT_SAMPLE = 256  # pixels a side
 _FLOAT_PERCENTILE = 99.9

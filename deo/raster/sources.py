@@ -1,12 +1,9 @@
 """Where stored numbers come from: a raster file that GDAL opens, or an array in memory."""
 
-import contextlib
-import logging
 import math
-import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -16,29 +13,14 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import SceneError
 from deo.radiometry import Pixels
+from deo.raster.gdal import gdal, gdal_path
 from deo.raster.grid import Grid
 from deo.raster.windows import Window
-
-log = logging.getLogger(__name__)
-
-REMOTE_SETTINGS: Mapping[str, Any] = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "VSI_CACHE": "TRUE",
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 0.5,
-    "GDAL_HTTP_CONNECTTIMEOUT": 10,
-    "GDAL_HTTP_LOW_SPEED_TIME": 30,
-    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
-}
-"""How GDAL reads over the network: no directory listings, ranges merged and cached, and an end
-to waiting. Used inside `rasterio.Env` only."""
 
 LARGEST_BLOCK = 512 * 2**20
 """Bytes that one stored block may unpack to; GDAL has to hold it whole."""
@@ -78,45 +60,6 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def gdal_path(source: str | os.PathLike[str]) -> str:
-    """A path or URL in GDAL's spelling; `s3://` goes through GDAL's own credentials."""
-    text = os.fspath(source)
-    if text.startswith("s3://"):
-        return f"/vsis3/{text.removeprefix('s3://')}"
-    if text.startswith(("http://", "https://")):
-        return f"/vsicurl/{text}"
-    return text
-
-
-def is_remote(path: str) -> bool:
-    return path.startswith(("http://", "https://", "s3://", "gs://", "az://")) or any(
-        part in path for part in ("/vsicurl/", "/vsis3/", "/vsigs/", "/vsiaz/")
-    )
-
-
-@contextlib.contextmanager
-def _gdal(path: str, doing: str) -> Iterator[None]:
-    """GDAL with our settings; what goes wrong in it becomes a `SceneError`."""
-    settings = REMOTE_SETTINGS if is_remote(path) else {}
-    try:
-        with rasterio.Env(**settings):
-            yield
-    except SceneError:
-        raise
-    except (
-        RasterioError, OSError, ValueError, TypeError, OverflowError, MemoryError, SystemError,
-        AttributeError,
-    ) as error:  # fmt: skip
-        raise SceneError(f"{path}: cannot {doing}: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """What GDAL said first, which is at the end of rasterio's chain of causes."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 @dataclass(frozen=True, kw_only=True)
 class RasterSource:
     """A raster file, opened."""
@@ -141,7 +84,7 @@ class RasterSource:
             SceneError: GDAL cannot open it, or what it holds cannot be a scene.
         """
         location = gdal_path(path)
-        with _gdal(path, "open it as a raster"):
+        with gdal(path, "open it as a raster"):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 dataset = rasterio.open(location)
@@ -189,14 +132,14 @@ class RasterSource:
         where = f"rows {window.row}..{window.row + window.height - 1}, "
         where += f"columns {window.col}..{window.col + window.width - 1}"
         box = RasterioWindow(window.col, window.row, window.width, window.height)
-        with _gdal(self.path, f"read {where}"):
+        with gdal(self.path, f"read {where}"):
             values = self.dataset.read(list(indexes), window=box, out_dtype="float32")
             return Pixels(values, self._valid(values, indexes, window=box))
 
     def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
         size = self.grid.height * self.grid.width
         shape = (len(indexes), height, width)
-        with _gdal(self.path, "read an overview"):
+        with gdal(self.path, "read an overview"):
             if size > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
                 return self._lattice(indexes, height, width)
             values = self.dataset.read(
@@ -260,7 +203,7 @@ class RasterSource:
 
     def mask_source(self, indexes: Sequence[int]) -> str:
         said: dict[str, None] = {}
-        with _gdal(self.path, "read how it marks missing pixels"):
+        with gdal(self.path, "read how it marks missing pixels"):
             every = self.dataset.mask_flag_enums
         for index in indexes:
             flags = every[index - 1]
@@ -275,7 +218,7 @@ class RasterSource:
         return ", ".join(said)
 
     def close(self) -> None:
-        with _gdal(self.path, "close it"):
+        with gdal(self.path, "close it"):
             self.dataset.close()
 
 

@@ -14,8 +14,8 @@ import rasterio
 
 from deo.bands import BandSet
 from deo.errors import SceneError
+from deo.raster.gdal import REMOTE_SETTINGS, gdal_path
 from deo.raster.scene import open_scene
-from deo.raster.sources import REMOTE_SETTINGS, gdal_path
 from deo.raster.windows import Window
 
 SIZE = 512

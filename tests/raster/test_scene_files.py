@@ -144,7 +144,7 @@ def test_list__bands_name_nameless_files_in_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             scene.read(whole(scene), BandSet("B02")).values, second.read()
         )
-    with pytest.raises(BandError, match="names 3 bands .* for 2 files"):
+    with pytest.raises(BandError, match=r"names 3 bands .* for 2 files"):
         open_scene(files, bands="B08,B02,B03")
     with pytest.raises(BandError, match="does not name its 1 band"):
         open_scene(files)
