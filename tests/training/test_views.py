@@ -7,6 +7,7 @@ from torch import Tensor
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, ConfigError, DataError
+from deo.training import crops, views
 from deo.training.views import ViewSpec, make_views, published_views
 
 SPECS = published_views(global_size=33, local_size=18, n_local=3)
@@ -41,10 +42,10 @@ def test_published_views__counts_and_probabilities() -> None:
 
 
 def test_make_views__shapes_and_scale() -> None:
-    views = views_of(some_images(5), [3, 1, 4, 1, 5])
-    assert [view.shape for view in views] == [(5, 10, 33, 33)] * 2 + [(5, 10, 18, 18)] * 3
-    assert all(view.dtype == torch.float32 for view in views)
-    assert all(view.isfinite().all() and view.abs().max() < 12 for view in views)
+    made = views_of(some_images(5), [3, 1, 4, 1, 5])
+    assert [view.shape for view in made] == [(5, 10, 33, 33)] * 2 + [(5, 10, 18, 18)] * 3
+    assert all(view.dtype == torch.float32 for view in made)
+    assert all(view.isfinite().all() and view.abs().max() < 12 for view in made)
 
 
 @pytest.mark.parametrize("sizes", [(33, 18), (64, 32)])
@@ -207,6 +208,14 @@ def test_make_views__bad_input() -> None:
 def test_view_spec__refuses(bad: dict) -> None:
     with pytest.raises(ConfigError, match=rf"view ({'|'.join(bad)}|blur_kernel) is"):
         ViewSpec(**{"size": 64} | bad)
+
+
+def test_make_views__form_for_a_gpu_equals_that_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = views_of(some_images(3), [0, 1, 2])
+    monkeypatch.setattr(crops, "_resize_each", crops._resize_together)
+    monkeypatch.setattr(views, "_CHUNK", 10**9)
+    for one, other in zip(expected, views_of(some_images(3), [0, 1, 2]), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 @pytest.mark.gpu
