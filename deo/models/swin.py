@@ -179,7 +179,8 @@ def cell_bias(full: Tensor, kind: CellKind) -> Tensor:
     if not kind.has_padding:
         return real
     below, beside = keys[:, :, height:].flatten(2), keys[:, :, :height, width:].flatten(2)
-    padding = torch.cat([below, beside], dim=2).float().logsumexp(2, keepdim=True)
+    exact = torch.promote_types(full.dtype, torch.float32)
+    padding = torch.cat([below, beside], dim=2).to(exact).logsumexp(2, keepdim=True)
     return F.pad(torch.cat([real, padding.to(real.dtype)], dim=2), (0, 0, 0, 1))
 
 
