@@ -1,5 +1,6 @@
 """One context for one process or many, so that nobody else asks how many there are."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,9 +129,11 @@ def share(
     if context.world_size == 1:
         return student
     ids = [context.device.index] if context.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(
-        student, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
-    )
+    wrapper = nn.parallel.DistributedDataParallel
+    known = inspect.signature(wrapper).parameters  # torch 2.15 renamed the argument
+    sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {sync: False}
+    return wrapper(student, device_ids=ids, gradient_as_bucket_view=True, **options)
 
 
 def shard(module: nn.Module, blocks: list[nn.Module]) -> nn.Module:
