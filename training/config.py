@@ -84,7 +84,7 @@ class Optical:
             summary=(self.summary, self.summary >= 0, "0 or more"),
             weights=(
                 self.weights,
-                self.weights is None or self.name.startswith("deo_"),
+                self.weights is None or "deo_" in self.name,
                 "left out unless optical.name is a deo_* backbone",
             ),
         )

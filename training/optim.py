@@ -40,18 +40,20 @@ def parameter_groups(module: nn.Module, *, decay_tables: bool = False) -> Groups
 def build_optimizer(groups: Groups, optim: config.Optim) -> torch.optim.Optimizer:
     """The optimiser with the decayed parameters as first group; `set_step` fills in the rates.
 
-    AdamW and SGD are fused, which lets a step be left out on the device (`found_inf`).
+    AdamW and SGD are fused, which lets a step be left out on the device (`found_inf`), unless the
+    parameters are sharded.
     """
+    fused = not any(isinstance(p, DTensor) for group in groups for p in group.values())
     parameters: list[dict[str, Any]] = [
         {"params": list(groups.decayed.values())},
         {"params": list(groups.kept.values()), "weight_decay": 0.0},
     ]
     if optim.name == "adamw":
         return torch.optim.AdamW(
-            parameters, lr=0.0, betas=optim.betas, eps=optim.eps, weight_decay=0.0, fused=True
+            parameters, lr=0.0, betas=optim.betas, eps=optim.eps, weight_decay=0.0, fused=fused
         )
     if optim.name == "sgd":
-        return torch.optim.SGD(parameters, lr=0.0, momentum=0.9, fused=True)
+        return torch.optim.SGD(parameters, lr=0.0, momentum=0.9, fused=fused)
     lars: torch.optim.Optimizer = Lars(parameters, lr=0.0, momentum=0.9, weight_decay=0.0)
     return lars
 
