@@ -26,8 +26,11 @@ BASELINE_OFFSET = -1000.0
 _FIRST_WITH_OFFSET = 4.0
 _UNKNOWN_BASELINE = 99.0  # N9999 marks products of test or local processors
 _PRODUCT = re.compile(r"S2[A-D]_MSI(?:L1C|L2A)_\d{8}T\d{6}_N(\d{4})_R\d{3}_T\w{5}_\d{8}T\d{6}")
-_HARMONISED = re.compile(r"(^|[/.])sentinel-cogs([/.]|$)|/sentinel-s2-l2a-cogs/")
-_COLLECTION_1 = re.compile(r"/sentinel-2-c1-l2a/")
+# paths in the public archives, and the names of their items, e.g. S2A_36QWD_20200701_0_L2A
+_HARMONISED = re.compile(
+    r"(^|[/.])sentinel-cogs([/.]|$)|/sentinel-s2-l2a-cogs/|S2[A-D]_\d{1,2}[A-Z]{3}_\d{8}_\d+_L2A"
+)
+_COLLECTION_1 = re.compile(r"/sentinel-2-c1-l2a/|S2[A-D]_T\d{2}[A-Z]{3}_\d{8}T\d{6}_L2A")
 _CURE = "; say what holds with --scale and --offset (digital number = stored x scale + offset)"
 
 
@@ -154,7 +157,7 @@ def path_evidence(path: str) -> tuple[Evidence, ...]:
     if _HARMONISED.search(path):
         found.append(
             Evidence(
-                fact="the sentinel-cogs archive, whose pixels have the offset applied "
+                fact="path of the sentinel-cogs archive, whose pixels have the offset applied "
                 "whatever their metadata advertise",
                 offset=0.0,
                 applied=True,
@@ -163,7 +166,7 @@ def path_evidence(path: str) -> tuple[Evidence, ...]:
     elif _COLLECTION_1.search(path):
         found.append(
             Evidence(
-                fact=f"the Collection-1 archive (baseline 05.00 or later), offset "
+                fact=f"path of the Collection-1 archive (baseline 05.00 or later), offset "
                 f"{BASELINE_OFFSET:g}",
                 offset=BASELINE_OFFSET,
             )

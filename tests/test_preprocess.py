@@ -59,7 +59,7 @@ def expected(contract: Contract, pixels: Pixels) -> np.ndarray:
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(CONTRACTS),
     st.lists(st.sampled_from([b.name for b in SENTINEL2]), min_size=1, unique=True),

@@ -52,6 +52,8 @@ def test_path__public_archives() -> None:
     cogs = "https://sentinel-cogs.s3.us-west-2.amazonaws.com/sentinel-s2-l2a-cogs/36/Q/B04.tif"
     assert one(*path_evidence(cogs)) == (1, 0)
     assert one(*path_evidence("s3://sentinel-cogs/sentinel-s2-l2a-cogs/36/Q/B04.tif")) == (1, 0)
+    assert one(*path_evidence("/data/S2A_36QWD_20230701_0_L2A/B04.tif")) == (1, 0)
+    assert one(*path_evidence("/data/S2B_T38XNG_20231001T103236_L2A_B04.tif")) == (1, -1000)
     collection1 = "https://e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com/"
     assert one(*path_evidence(f"{collection1}sentinel-2-c1-l2a/36/Q/B04.tif")) == (1, -1000)
 

@@ -22,7 +22,7 @@ RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
 _ESA_FILE = re.compile(r"_?T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d\w)(_\d0m)?\.(jp2|tiff?)$")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Asset:
     """One band of a source.
 
@@ -203,7 +203,7 @@ def file_assets(
                 own = BandSet([bands[position]])
             found.append(_assets_of(source, bands=own, overruled=overruled, product=product))
     return Found(
-        name=shown_name(os.path.commonpath(spectral) if len(spectral) > 1 else spectral[0]),
+        name=_files_name(spectral),
         assets=tuple(asset for one in found for asset in one.assets),
         names_source=" and ".join(dict.fromkeys(one.names_source for one in found)),
         ignored=(
@@ -211,6 +211,13 @@ def file_assets(
             *(label for one in found for label in one.ignored),
         ),
     )
+
+
+def _files_name(files: Sequence[str]) -> str:
+    """One file's name, or that of the folder where the first of several lies."""
+    if len(files) == 1:
+        return shown_name(files[0])
+    return PurePosixPath(files[0].split("?")[0]).parent.name or shown_name(files[0])
 
 
 def _check_order(path: str, source: RasterSource, files: Sequence[str], bands: BandSet) -> None:

@@ -1,6 +1,7 @@
 """From what a user points at to chosen assets: which kind of source, which bands, which file."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from deo.raster.grid import Grid
 from deo.raster.safe import Tree, folder_tree, product_root, read_product, zip_tree
 from deo.raster.sources import ArraySource, Source
 
+_DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
 _FLOAT_SAMPLE = 256  # pixels a side
 _FLOAT_PERCENTILE = 99.9
 
@@ -84,7 +86,7 @@ def find(source: Any, *, bands: BandSet | None, resolution: float | None, overru
         if path.is_dir():
             found = file_assets(folder_files(path), overruled=overruled)
             return found._replace(name=path.resolve().name)
-        if not path.exists():
+        if not path.exists() and not _DRIVER_PREFIX.match(text):
             raise SceneError(f"{text} does not exist")
     return raster_assets(text, bands=bands, overruled=overruled)
 
@@ -171,11 +173,11 @@ def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[As
 
 def _robust_maximum(assets: Sequence[Asset]) -> float | None:
     """The largest of the assets' high percentiles, None without a valid number."""
-    sources: dict[int, tuple[Source, list[int]]] = {}
+    sources: dict[Source, list[int]] = {}
     for asset in assets:
-        sources.setdefault(id(asset.source), (asset.source, []))[1].append(asset.index)
+        sources.setdefault(asset.source, []).append(asset.index)
     maxima = []
-    for source, indexes in sources.values():
+    for source, indexes in sources.items():
         height, width = (
             min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
         )

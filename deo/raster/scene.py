@@ -33,7 +33,7 @@ SAMPLE_SIZE = 1024
 """Longest side of the sample that a scene is measured on, in pixels."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
     """Bands of one place and time. A context manager: leaving it closes the files.
 
@@ -141,9 +141,9 @@ class Scene:
         return Pixels(values, valid)
 
     def _by_source(self, positions: Sequence[int]) -> list[list[int]]:
-        groups: dict[int, list[int]] = {}
+        groups: dict[Source, list[int]] = {}
         for position in positions:
-            groups.setdefault(id(self.assets[position].source), []).append(position)
+            groups.setdefault(self.assets[position].source, []).append(position)
         return list(groups.values())
 
     def _read_group(self, group: Sequence[int], window: Window) -> Pixels:

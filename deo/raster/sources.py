@@ -60,7 +60,7 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RasterSource:
     """A raster file, opened."""
 
@@ -263,7 +263,7 @@ def _check_blocks(path: str, dataset: Any) -> None:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ArraySource:
     """An array (C, H, W) in memory with an optional mask (True = valid)."""
 

@@ -40,7 +40,7 @@ def slow(values: np.ndarray, line: Line, count: int) -> np.ndarray:
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from([1 / 6, 1 / 3, 1 / 2, 1.0, 1.5, 2.0, 3.0, 6.0]),
     st.integers(0, 3),
@@ -60,7 +60,7 @@ def test_taps__are_the_stated_kernel(scale: float, shift: int, seed: int) -> Non
     assert done.valid.all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data(), size=st.sampled_from([20.0, 60.0, 10.0, 5.0, 2.5]))
 def test_resample__a_window_equals_the_crop_of_the_whole(data: st.DataObject, size: float) -> None:
     other = grid(size)

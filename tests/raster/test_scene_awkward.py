@@ -124,7 +124,7 @@ def test_absurd_header__nothing_of_its_size_is_allocated(tmp_path: Path) -> None
     with rasterio.open(
         path, "w", driver="GTiff", dtype="uint16", count=3, height=200_000, width=200_000,
         tiled=True, crs="EPSG:32633", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
-        sparse_ok=True, bigtiff="YES", nodata=0, blockxsize=512, blockysize=512,
+        sparse_ok=True, bigtiff="YES", nodata=0, blockxsize=128, blockysize=128,
     ) as file:  # fmt: skip
         file.descriptions = ("B04", "B03", "B02")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
