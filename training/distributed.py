@@ -139,6 +139,9 @@ def share(
 def shard(module: nn.Module, blocks: list[nn.Module]) -> nn.Module:
     """Shard a module over all processes in place (FSDP2), each of `blocks` being one unit.
 
+    The module's own parameters are let go after each forward pass as well: a module without a
+    backward pass, such as the EMA teacher, would go on with the values of its first one.
+
     Raises:
         ConfigError: no processes were joined (torchrun starts them).
     """
@@ -146,5 +149,5 @@ def shard(module: nn.Module, blocks: list[nn.Module]) -> nn.Module:
         raise ConfigError("run.strategy=fsdp needs processes to share between; start with torchrun")
     for block in blocks:
         fully_shard(block)
-    fully_shard(module)
+    fully_shard(module, reshard_after_forward=True)
     return module
