@@ -31,30 +31,38 @@ class _Mute:
     """Keeps one fault of rasterio's from printing tracebacks, while it is entered.
 
     GDAL quotes damaged files in its messages; rasterio's handler fails to decode those as UTF-8
-    and Python reports that on standard error. The message reaches us by the exception all the same.
+    and reports that on standard error, by both of Python's hooks. The message reaches us by the
+    exception all the same.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._depth = 0
-        self._before: Any = None
+        self._unraisable: Any = None
+        self._uncaught: Any = None
 
     def __enter__(self) -> None:
         with self._lock:
             if self._depth == 0:
-                self._before, sys.unraisablehook = sys.unraisablehook, self._report
+                self._unraisable, sys.unraisablehook = sys.unraisablehook, self._drop_unraisable
+                self._uncaught, sys.excepthook = sys.excepthook, self._drop_uncaught
             self._depth += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
-                sys.unraisablehook = self._before
+                sys.unraisablehook, sys.excepthook = self._unraisable, self._uncaught
 
-    def _report(self, fault: Any) -> None:
+    def _drop_unraisable(self, fault: Any) -> None:
         if isinstance(fault.exc_value, UnicodeDecodeError) and "rasterio" in str(fault.object):
             return
-        self._before(fault)
+        self._unraisable(fault)
+
+    def _drop_uncaught(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, UnicodeDecodeError) and trace is None:  # raised in compiled code
+            return
+        self._uncaught(kind, error, trace)
 
 
 _MUTE = _Mute()

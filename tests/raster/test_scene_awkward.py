@@ -108,6 +108,17 @@ def test_mute__drops_rasterios_decoding_fault_only() -> None:
         sys.unraisablehook = before
 
 
+def test_mute__lets_uncaught_errors_through(capfd: pytest.CaptureFixture[str]) -> None:
+    before = sys.excepthook
+    with gdal("x.tif", "read it"):
+        fault = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")
+        sys.excepthook(UnicodeDecodeError, fault, None)
+        sys.excepthook(ValueError, ValueError("other"), None)
+    assert sys.excepthook is before
+    assert "bad" not in (shown := capfd.readouterr().err)
+    assert "ValueError: other" in shown
+
+
 def test_damaged__the_error_names_the_window(small: Path) -> None:
     content = small.read_bytes()
     third = len(content) // 3
