@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 from deo.errors import OutputError
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
-from deo.raster.quantise import INT8_NODATA, check_float16, fit_scales, to_int8
+from deo.raster.quantise import INT8_NODATA, fit_scales, to_float16, to_int8
 from deo.raster.spool import RowReader
 
 BLOCK = 512
@@ -41,7 +41,7 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
             out.descriptions = info.names
             if scales is not None:
                 out.scales = tuple(float(scale) for scale in scales)
-            _fill(out, rows, scales, profile["blockysize"])
+            _fill(out, rows, scales, profile["blockysize"], half=info.dtype == "float16")
         _add_overviews(scratch, rows)
         raster_copy(
             scratch, target, copy_src_overviews=True, **_compressed(profile), num_threads="2"
@@ -93,7 +93,9 @@ def _compressed(profile: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fill(out: Any, rows: RowReader, scales: NDArray[np.float32] | None, block: int) -> None:
+def _fill(
+    out: Any, rows: RowReader, scales: NDArray[np.float32] | None, block: int, *, half: bool
+) -> None:
     """Write whole rows of blocks, some channels at a time, each block once."""
     channels, height, width = rows.shape
     group = max(1, _BUDGET // (block * width * 4))
@@ -105,8 +107,8 @@ def _fill(out: Any, rows: RowReader, scales: NDArray[np.float32] | None, block: 
             values: Any = rows.values(top, end, chosen).transpose(1, 0, 2)
             if scales is not None:
                 values = to_int8(values, scales[chosen, None, None])
-            elif out.profile.get("nbits") == 16 or out.tags(1, ns="IMAGE_STRUCTURE").get("NBITS"):
-                values = check_float16(values)
+            elif half:
+                values = to_float16(values).astype(np.float32)  # GDAL would cut off, not round
             out.write(values, list(range(first + 1, chosen.stop + 1)), window=window)
 
 

@@ -17,7 +17,7 @@ from rasterio.warp import transform as reproject
 from deo.errors import ConfigError, OutputError, require
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
-from deo.raster.quantise import check_float16, to_int8
+from deo.raster.quantise import to_float16, to_int8
 from deo.raster.spool import RowReader
 
 _EXTRA = "geo"
@@ -159,7 +159,7 @@ def _table(
     if scales is not None:
         embedding = to_int8(embedding, scales)
     elif info.dtype == "float16":
-        embedding = check_float16(embedding).astype(np.float16)
+        embedding = to_float16(embedding)
     count, channels = embedding.shape
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * channels)
     flat = pa.array(embedding.reshape(-1), type=schema.field("embedding").type.value_type)

@@ -44,9 +44,7 @@ class Panel:
     mark: tuple[float, float] | None = None
 
 
-def stretch(
-    values: NDArray[np.float32], valid: NDArray[np.bool_], *, gamma: float = 1.0
-) -> Rgba:
+def stretch(values: NDArray[np.float32], valid: NDArray[np.bool_], *, gamma: float = 1.0) -> Rgba:
     """Colours (H, W, 3) -> (H, W, 4) uint8: percentiles 2 to 98 of each channel fill the range.
 
     Cells that are not valid are transparent. A `gamma` below 1 lifts the dark.

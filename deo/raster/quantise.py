@@ -28,8 +28,8 @@ def to_int8(values: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray
     )
 
 
-def check_float16(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `values` when float16 can hold them.
+def to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Round to the nearest float16.
 
     Raises:
         OutputError: one is beyond 65504.
@@ -40,4 +40,4 @@ def check_float16(values: NDArray[np.float32]) -> NDArray[np.float32]:
             f"a feature of size {largest:.4g} does not fit into float16 (at most 65504); "
             "choose float32 or int8"
         )
-    return values
+    return values.astype(np.float16)

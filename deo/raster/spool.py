@@ -113,6 +113,7 @@ class Spool:
             folder.mkdir(exist_ok=True)
             self._lock = (folder / "lock").open("ab")
         self._files: list[tuple[BinaryIO, BinaryIO]] = []
+        self._closing = contextlib.ExitStack()
         try:
             self._claim()
             with disk_errors(folder):
@@ -148,10 +149,8 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the files and the lock."""
-        for pair in self._files:
-            for file in pair:
-                with contextlib.suppress(OSError):
-                    file.close()
+        with contextlib.suppress(OSError):
+            self._closing.close()
         self._lock.close()
 
     def remove(self) -> None:
@@ -180,8 +179,11 @@ class Spool:
         for index, (shape, rows) in enumerate(zip(self.shapes, self._rows, strict=True)):
             width = shape.width * _ITEM.itemsize
             values, valid = self._paths(index)
-            pair = (_open_at(values, rows * shape.channels * width), _open_at(valid, rows * width))
-            self._files.append(pair)
+            opened = [
+                self._closing.enter_context(_open_at(path, rows * size))
+                for path, size in ((values, shape.channels * width), (valid, width))
+            ]
+            self._files.append((opened[0], opened[1]))
         self._replace("job.json", job)
         self._note_progress()
 

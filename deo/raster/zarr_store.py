@@ -9,7 +9,7 @@ import numpy as np
 from deo.errors import require
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
-from deo.raster.quantise import INT8_NODATA, check_float16, fit_scales, to_int8
+from deo.raster.quantise import INT8_NODATA, fit_scales, to_float16, to_int8
 from deo.raster.spool import RowReader
 
 _CHUNK_BYTES = 4 * 2**20
@@ -72,7 +72,7 @@ def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
             if scales is not None:
                 values = to_int8(values, scales[:, None, None])
             elif info.dtype == "float16":
-                values = check_float16(values).astype(np.float16)
+                values = to_float16(values)
             array[:, top:end] = values
             fraction[top:end] = rows.valid(top, end)
 

@@ -1,0 +1,316 @@
+"""Every format, from rows held in memory."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+
+from deo.errors import ConfigError, OutputError
+from deo.raster import geoparquet
+from deo.raster.metadata import MapInfo, scale_transform, sensing_time
+from deo.raster.quantise import fit_scales, to_int8
+from deo.raster.sinks import check_target, existing_tags, write_output
+from deo.raster.spool import Shape
+
+TAGS = {"DEO_MODEL": "toy", "DEO_LAYER": "1", "DEO_CONTRACT": '{"name": "scene"}'}
+TRANSFORM = Affine(40, 0, 500_000, 0, -40, 5_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldRows:
+    data: NDArray[np.float32]  # (height, channels, width)
+    fraction: NDArray[np.float32]
+
+    @property
+    def shape(self) -> Shape:
+        height, channels, width = self.data.shape
+        return Shape(channels, height, width)
+
+    def values(self, start: int, stop: int, channels: slice = slice(None)) -> Any:
+        return self.data[start:stop, channels].copy()
+
+    def valid(self, start: int, stop: int) -> Any:
+        return self.fraction[start:stop].copy()
+
+    def blocks(self, budget: int = 0) -> Any:
+        for start in range(0, len(self.data), 7):
+            yield start, self.values(start, start + 7)
+
+
+def held_rows(height: int = 30, width: int = 41, channels: int = 5) -> HeldRows:
+    rng = np.random.default_rng(3)
+    data = rng.normal(size=(height, channels, width)).astype(np.float32)
+    data *= np.logspace(-2, 2, channels, dtype=np.float32)[:, None]
+    fraction = np.ones((height, width), np.float32)
+    fraction[: height // 3, : width // 3] = 0
+    fraction[height // 3, : width // 3] = 0.25
+    data.transpose(0, 2, 1)[fraction == 0] = np.nan
+    return HeldRows(data=data, fraction=fraction)
+
+
+def info(channels: int = 5, **changes: Any) -> MapInfo:
+    facts: dict[str, Any] = {
+        "layer": 1,
+        "stride": 4,
+        "crs": CRS.from_epsg(32633),
+        "transform": TRANSFORM,
+        "dtype": "float32",
+        "tags": TAGS,
+        "names": tuple(f"feature {index}" for index in range(channels)),
+        "source": "scene_20200102.tif",
+        "datetime": sensing_time("scene_20200102.tif"),
+        **changes,
+    }
+    return MapInfo(**facts)
+
+
+def write(rows: HeldRows, about: MapInfo, target: Path, **options: Any) -> None:
+    folder = target.parent / "work"
+    folder.mkdir(exist_ok=True)
+    size = {"height": rows.shape.height * 4 - 3, "width": rows.shape.width * 4 - 1}
+    write_output(rows, about, target, folder=folder, **{**size, **options})
+    assert list(folder.iterdir()) == []
+
+
+def check_cog(path: Path) -> None:
+    from rio_cogeo.cogeo import cog_validate
+
+    valid, errors, warnings = cog_validate(path, strict=True, quiet=True)
+    assert valid, (errors, warnings)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 0), ("float16", 5e-4), ("int8", 0.5 / 127 + 1e-6)]
+)
+def test_cog__holds_the_map(tmp_path: Path, dtype: str, tolerance: float) -> None:
+    rows, about = held_rows(), info(dtype=dtype)
+    write(rows, about, tmp_path / "map.tif")
+    check_cog(tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.crs == about.crs
+        assert file.transform == TRANSFORM
+        assert file.descriptions == about.names
+        assert {key: file.tags()[key] for key in TAGS} == TAGS
+        assert file.compression.name == "zstd"
+        assert file.interleaving.name == "band"
+        assert set(file.colorinterp[1:]) == {rasterio.enums.ColorInterp.undefined}
+        found = file.read(masked=True)
+        scales = np.array(file.scales)[:, None, None]
+        assert file.dtypes[0] == ("int8" if dtype == "int8" else "float32")
+    np.testing.assert_array_equal(np.ma.getmaskarray(found)[0], rows.fraction == 0)
+    wanted = rows.data.transpose(1, 0, 2)
+    error = np.abs(found.filled(0) * scales - np.nan_to_num(wanted))
+    largest = np.nanmax(np.abs(wanted), axis=(1, 2), keepdims=True)
+    assert (error <= tolerance * largest).all()
+
+
+def test_cog__large_maps_have_tiles_and_nodata_aware_overviews(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = np.ones((1100, 2, 700), np.float32) * rng.uniform(1, 2, (1, 2, 1)).astype(np.float32)
+    data[:, :, 300:] = np.nan
+    rows = HeldRows(data=data, fraction=np.isfinite(data[:, 0]).astype(np.float32))
+    write(rows, info(2), tmp_path / "map.tif")
+    check_cog(tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.block_shapes == [(512, 512)] * 2
+        assert file.overviews(1) == [2, 4]
+        small = file.read(out_shape=(2, 275, 175))
+    np.testing.assert_allclose(small[:, :, :75], data[:275, :, :75].transpose(1, 0, 2), rtol=1e-6)
+    assert np.isnan(small[:, :, 76:]).all()
+
+
+def test_cog__a_thousand_channels_in_bounded_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(20, 1024, 30)).astype(np.float32)
+    rows = HeldRows(data=data, fraction=np.ones((20, 30), np.float32))
+    write(rows, info(1024), tmp_path / "map.tif")
+    check_cog(tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        np.testing.assert_array_equal(file.read(), data.transpose(1, 0, 2))
+
+
+def test_cog__the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(held_rows(600, 300, 3), info(3), tmp_path / f"{name}.tif")
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
+def test_write_output__refuses_what_float16_cannot_hold(tmp_path: Path, suffix: str) -> None:
+    rows = held_rows()
+    rows.data[20:] = 1e6
+    with pytest.raises(OutputError, match="does not fit into float16"):
+        write(rows, info(dtype="float16"), tmp_path / f"map{suffix}", chip=8)
+    assert not (tmp_path / f"map{suffix}").exists()
+
+
+def test_int8__is_off_by_half_a_scale_at_most() -> None:
+    rows = held_rows()
+    scales = fit_scales(rows)
+    stored = to_int8(rows.data, scales[:, None])
+    assert stored.min() == -128
+    np.testing.assert_array_equal(stored == -128, np.isnan(rows.data))
+    error = np.abs(stored * scales[:, None] - rows.data)[stored != -128]
+    assert error.max() <= (scales.max() / 2) * 1.0001
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_geoparquet__reads_back_with_geopandas(tmp_path: Path, dtype: str) -> None:
+    import geopandas
+    import pyarrow.parquet as pq
+
+    rows, about = held_rows(), info(dtype=dtype)
+    path = tmp_path / "chips.parquet"
+    write(rows, about, path, chip=32)
+    frame = geopandas.read_parquet(path)
+    assert frame.crs == "EPSG:4326"
+    assert frame["id"].is_unique
+    assert frame.geometry.is_valid.all()
+    assert len(frame) == 4 * 6 - 1, "the chip without valid pixels is left out"
+    back = frame.to_crs(about.crs)
+    chip = back[(back["row"] == 32) & (back["col"] == 64)]
+    np.testing.assert_allclose(
+        chip.total_bounds, [500_640, 4_999_360, 500_960, 4_999_680], atol=0.01
+    )
+    metadata = pq.read_metadata(path).metadata
+    emb = json.loads(metadata[b"emb"])
+    assert (emb["model"], emb["dimensions"], emb["data_type"]) == ("toy", 5, dtype)
+    geo = json.loads(metadata[b"geo"])
+    np.testing.assert_allclose(geo["columns"]["geometry"]["bbox"], frame.total_bounds)
+    assert geo["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
+    assert pq.read_metadata(path).row_group(0).column(0).compression == "ZSTD"
+    found = np.array([list(embedding) for embedding in frame["embedding"]], np.float64)
+    found *= np.array(emb.get("scale", 1.0))
+    for line, embedding in zip(frame.itertuples(), found, strict=True):
+        cells = (slice(line.row // 4, line.row // 4 + 8), slice(line.col // 4, line.col // 4 + 8))
+        weight = rows.fraction[cells]
+        values = np.nan_to_num(rows.data[cells[0], :, cells[1]])
+        wanted = (values * weight[:, None]).sum(axis=(0, 2)) / weight.sum()
+        np.testing.assert_allclose(embedding, wanted, rtol=2e-3 if dtype == "float16" else 1e-4,
+                                   atol=1 if dtype == "int8" else 1e-4)  # fmt: skip
+        area = min(32, 117 - line.row) * min(32, 163 - line.col) / 16
+        assert line.valid_fraction == pytest.approx(min(weight.sum() / area, 1), rel=1e-5)
+    assert existing_tags(path) == TAGS
+
+
+def test_geoparquet__a_map_without_valid_cells_is_an_empty_table(tmp_path: Path) -> None:
+    import geopandas
+
+    data = np.full((4, 2, 4), np.nan, np.float32)
+    rows = HeldRows(data=data, fraction=np.zeros((4, 4), np.float32))
+    write(rows, info(2), tmp_path / "chips.parquet", chip=8)
+    assert len(geopandas.read_parquet(tmp_path / "chips.parquet")) == 0
+
+
+@pytest.mark.parametrize(
+    ("chip", "changes", "error", "said"),
+    [
+        (30, {}, ConfigError, "try 32"),
+        (0, {}, ConfigError, "try 4"),
+        (32, {"crs": None}, OutputError, "no coordinate reference system"),
+    ],
+)
+def test_geoparquet__refuses_beforehand(
+    chip: int, changes: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        geoparquet.check(info(**changes), chip)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_zarr__reads_back(tmp_path: Path, dtype: str) -> None:
+    import zarr
+
+    rows, about = held_rows(), info(dtype=dtype)
+    write(rows, about, tmp_path / "map.zarr")
+    group = zarr.open_group(tmp_path / "map.zarr", mode="r")
+    assert group.metadata.zarr_format == 3
+    assert group.attrs["geoemb:dimensions"] == 5
+    assert group.attrs["geoemb:model"] == "toy"
+    assert group.attrs["proj:code"] == "EPSG:32633"
+    assert group.attrs["spatial:transform"] == list(TRANSFORM)[:6]
+    assert group.attrs["spatial:bbox"] == [500_000, 4_998_800, 501_640, 5_000_000]
+    array = group["embeddings"]
+    assert array.metadata.dimension_names == ("embedding", "y", "x")
+    assert array.dtype == dtype
+    found = array[:].astype(np.float32)
+    if dtype == "int8":
+        found[found == -128] = np.nan
+        found *= group["scale"][:][:, None, None]
+    wanted = rows.data.transpose(1, 0, 2)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+    tolerance = {"float32": 0, "float16": 5e-4, "int8": 0.0041}[dtype]
+    largest = np.nanmax(np.abs(wanted), axis=(1, 2), keepdims=True)
+    assert (np.abs(np.nan_to_num(found - wanted)) <= tolerance * largest).all()
+    np.testing.assert_array_equal(group["valid_fraction"][:], rows.fraction)
+    assert group["x"][0] == 500_020
+    assert group["y"][-1] == 5_000_000 - 29.5 * 40
+    assert existing_tags(tmp_path / "map.zarr") == TAGS
+
+
+def test_write_output__replaces_a_zarr_that_is_there(tmp_path: Path) -> None:
+    for layer in (1, 2):
+        write(held_rows(), info(layer=layer), tmp_path / "map.zarr")
+    import zarr
+
+    group = zarr.open_group(tmp_path / "map.zarr", mode="r")
+    assert group["embeddings"].attrs["long_name"].startswith("layer 2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.zarr", "work"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "error", "said"),
+    [
+        ("map.jpg", {}, OutputError, "its suffix says nothing; known are .tif"),
+        ("map", {}, OutputError, "its suffix says nothing"),
+        ("missing/map.tif", {}, OutputError, "no folder"),
+        ("folder.tif", {}, OutputError, "it is a folder"),
+        ("map.tif", {"dtype": "float64"}, ConfigError, "float64"),
+    ],
+)
+def test_check_target__refuses_beforehand(
+    tmp_path: Path, name: str, changes: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(error, match=said):
+        check_target(tmp_path / name, info(**changes))
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.tif"]
+
+
+def test_existing_tags__none_for_files_of_others(tmp_path: Path) -> None:
+    for suffix in (".tif", ".parquet", ".zarr"):
+        (tmp_path / f"other{suffix}").write_text("something else")
+        assert existing_tags(tmp_path / f"other{suffix}") is None
+
+
+def test_map_info__places_cells() -> None:
+    turned = scale_transform(Affine(1, 2, 30, 4, -5, 60), 8)
+    about = replace(info(), transform=turned)
+    x, y = about.place(np.array([0, 1, 0]), np.array([0, 0, 1]))
+    assert (x[0], y[0]) == (30, 60)
+    assert (x[1] - x[0], y[1] - y[0]) == (8, 32)
+    assert (x[2] - x[0], y[2] - y[0]) == (16, -40)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("mumbai_1_20151130.tif", "2015-11-30T12:00:00+00:00"),
+        (
+            "S2B_MSIL2A_20230823T095559_N0509_R122_T34UCF_20230823T124759.SAFE",
+            "2023-08-23T09:55:59+00:00",
+        ),
+        ("Spain_7370579_S2Hand.tif", None),
+        ("tile_20991399.tif", None),
+    ],
+)
+def test_sensing_time__only_from_a_real_date(name: str, wanted: str | None) -> None:
+    found = sensing_time(name)
+    assert (found.isoformat() if found else None) == wanted

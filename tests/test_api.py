@@ -1,0 +1,355 @@
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rasterio.transform import from_origin
+
+import deo
+from deo import MODEL_BANDS, RGB_BANDS, BandSet
+from deo.api import Extraction, feature_model
+from deo.errors import (
+    BandError,
+    ConfigError,
+    DeoError,
+    ModelError,
+    OutputError,
+    SceneError,
+    WeightsError,
+)
+from deo.raster import mapping
+from deo.raster.extract import RowBand
+from deo.raster.spool import Spool
+
+MICRO: dict[str, Any] = {"model": "test_deo_swin", "untrained": True, "tile": 64, "overlap": 32}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Callable[..., Path]:
+    def make(
+        height: int = 100, width: int = 130, bands: BandSet = MODEL_BANDS, name: str = "scene.tif"
+    ) -> Path:
+        rng = np.random.default_rng(1)
+        values = rng.integers(100, 4000, (len(bands), height, width)).astype(np.uint16)
+        values[:, :40, :40] = 0
+        path = tmp_path / name
+        with rasterio.open(
+            path, "w", driver="GTiff", count=len(bands), height=height, width=width,
+            dtype="uint16", nodata=0, crs="EPSG:32633",
+            transform=from_origin(500_000, 5_000_000, 10, 10), tiled=True, blockxsize=64,
+            blockysize=64, compress="deflate",
+        ) as file:  # fmt: skip
+            file.write(values)
+            file.descriptions = tuple(bands)
+        return path
+
+    return make
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != "scene.tif")
+
+
+def test_extract__writes_a_cog_on_the_scene_s_grid(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = scene()
+    (written,) = deo.extract(source, tmp_path / "out.tif", **MICRO)
+    assert written == tmp_path / "out.tif"
+    with rasterio.open(source) as before, rasterio.open(written) as file:
+        assert (file.count, file.height, file.width) == (128, 4, 5)
+        assert file.crs == before.crs
+        assert file.transform == rasterio.Affine(320, 0, 500_000, 0, -320, 5_000_000)
+        tags = file.tags()
+        values = file.read()
+    assert np.isnan(values[:, 0, 0]).all()
+    assert np.isfinite(values).sum() == 128 * 19
+    assert tags["DEO_MODEL"] == "test_deo_swin"
+    assert tags["DEO_WEIGHTS"] == "untrained"
+    assert len(tags["DEO_WEIGHTS_SHA256"]) == 64
+    assert (tags["DEO_LAYER"], tags["DEO_STRIDE"]) == ("3", "32")
+    assert tags["DEO_BANDS"] == str(MODEL_BANDS)
+    assert json.loads(tags["DEO_CONTRACT"])["name"] == "scene"
+    assert json.loads(tags["DEO_RADIOMETRY"])["scale"] == [1.0] * 10
+    assert tags["DEO_VERSION"] == deo.__version__
+    assert leftovers(tmp_path) == ["out.tif"]
+
+
+def test_extract__equals_the_model_on_a_scene_of_one_tile(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).uniform(100, 4000, (10, 64, 64)).astype(np.float32)
+    bands = MODEL_BANDS
+    settings = {**MICRO, "bands": bands, "contract": "s2", "scale": 1.0, "offset": 0.0}
+    deo.extract(array, tmp_path / "out.tif", **{**settings, "layer": None})
+    loaded = feature_model("test_deo_swin", untrained=True, layer=None)
+    image = (array - np.array(bands.mean)[:, None, None]) / np.array(bands.std)[:, None, None]
+    with torch.inference_mode():
+        maps = loaded.model.call(torch.from_numpy(image.astype(np.float32))[None])
+    for layer, wanted in enumerate(maps):
+        with rasterio.open(tmp_path / f"out_layer{layer}.tif") as file:
+            np.testing.assert_allclose(file.read(), wanted[0].numpy(), atol=1e-4)
+
+
+def test_extract__the_same_input_gives_the_same_bytes(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = scene()
+    for name in ("a", "b"):
+        deo.extract(source, tmp_path / f"{name}.tif", **MICRO)
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+@pytest.mark.parametrize("layer", [0, 2, -1])
+def test_extract__one_layer_is_the_same_alone_or_among_all(tmp_path: Path, layer: int) -> None:
+    array = np.random.default_rng(0).integers(100, 4000, (10, 64, 64)).astype(np.uint16)
+    deo.extract(array, tmp_path / "one.tif", **MICRO, bands=MODEL_BANDS, layer=layer)
+    deo.extract(array, tmp_path / "all.tif", **MICRO, bands=MODEL_BANDS, layer=None)
+    with (
+        rasterio.open(tmp_path / "one.tif") as one,
+        rasterio.open(tmp_path / f"all_layer{layer % 4}.tif") as among,
+    ):
+        np.testing.assert_allclose(one.read(), among.read(), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 200), (31, 33), (64, 64), (65, 64)])
+def test_extract__scenes_of_any_size(
+    scene: Callable[..., Path], tmp_path: Path, size: tuple[int, int]
+) -> None:
+    source = scene(*size)
+    with rasterio.open(source, "r+") as file:
+        file.write(np.full((10, *size), 1000, np.uint16))
+    deo.extract(source, tmp_path / "out.tif", **MICRO)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.shape == tuple(-(-side // 32) for side in size)
+        assert np.isfinite(file.read()).all()
+
+
+@pytest.mark.parametrize(
+    ("bands", "chosen", "wanted"),
+    [
+        (RGB_BANDS, None, RGB_BANDS),
+        (MODEL_BANDS, RGB_BANDS, RGB_BANDS),
+        (MODEL_BANDS, BandSet(["B12", "B04"]), BandSet(["B04", "B12"])),
+    ],
+)
+def test_extract__stem_follows_the_bands(
+    scene: Callable[..., Path], tmp_path: Path, bands: BandSet, chosen: Any, wanted: BandSet
+) -> None:
+    deo.extract(scene(bands=bands), tmp_path / "out.tif", **MICRO, bands=chosen)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.tags()["DEO_BANDS"] == str(wanted)
+
+
+def test_extract__contract_stored_with_the_weights_is_used(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deo.preprocess import fit_contract
+
+    stored = fit_contract("stats", bands=MODEL_BANDS, mean=[900.0] * 10, std=[400.0] * 10)
+    plan = Extraction(**MICRO)
+    with plan.open(scene()) as opened:
+        loaded = plan.load(opened)
+        with_contract = loaded._replace(contract=stored.record())
+        plan._loaded[MODEL_BANDS] = with_contract
+        assert plan.job("scene", opened, tmp_path / "out.tif").contract == stored
+        said = Extraction(**MICRO, contract="s2")
+        said._loaded[MODEL_BANDS] = with_contract
+        assert said.job("scene", opened, tmp_path / "out.tif").contract.name == "s2"
+
+
+def test_extract__resume_keeps_what_is_complete_and_refuses_what_differs(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, out = scene(), tmp_path / "out.tif"
+    deo.extract(source, out, **MICRO)
+    before = out.stat().st_mtime_ns
+    told: list[int] = []
+    deo.extract(source, out, **MICRO, resume=True, progress=lambda done, of: told.append(done))
+    assert out.stat().st_mtime_ns == before
+    assert not told
+    with pytest.raises(OutputError, match=r"made otherwise \(DEO_LAYER '3' there, '2' now"):
+        deo.extract(source, out, **{**MICRO, "layer": 2}, resume=True)
+    with pytest.raises(OutputError, match="exists; use overwrite"):
+        deo.extract(source, out, **MICRO)
+    deo.extract(source, out, **{**MICRO, "layer": 2}, overwrite=True)
+    with rasterio.open(out) as file:
+        assert file.tags()["DEO_LAYER"] == "2"
+
+
+def test_extract__leaves_a_stranger_s_file_alone(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "out.tif").write_text("precious")
+    with pytest.raises(OutputError, match="not made by deo"):
+        deo.extract(scene(), tmp_path / "out.tif", **MICRO, resume=True)
+    assert (tmp_path / "out.tif").read_text() == "precious"
+
+
+def test_extract__an_interrupted_run_goes_on_where_it_was(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = scene(300, 70)
+    deo.extract(source, tmp_path / "straight.tif", **MICRO)
+    append = Spool.append
+
+    def fail_at_third(self: Spool, band: RowBand) -> None:
+        if band.tile_row == 3:
+            raise OSError(28, "No space left on device")
+        append(self, band)
+
+    out = tmp_path / "out.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "append", fail_at_third)
+        with pytest.raises(OSError, match="No space"):
+            deo.extract(source, out, **MICRO)
+    assert not out.exists()
+    assert (tmp_path / "out.tif.partial").is_dir()
+    tiles: list[int] = []
+    deo.extract(source, out, **MICRO, resume=True, progress=lambda done, of: tiles.append(done))
+    assert out.read_bytes() == (tmp_path / "straight.tif").read_bytes()
+    assert not (tmp_path / "out.tif.partial").exists()
+    assert max(tiles) < 2 * 9, "the finished rows were not computed again"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="resource limits of POSIX")
+@pytest.mark.parametrize("limit", [30_000, 180_000])  # the rows take 160 000: spool, then COG
+def test_extract__a_full_disk_is_one_message(
+    scene: Callable[..., Path], tmp_path: Path, limit: int
+) -> None:
+    """A limit on the size of files stands in for the disk; GDAL and Python both meet it."""
+    import resource
+
+    source, out = scene(200, 200), tmp_path / "out.tif"
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OutputError, match=f"cannot write {tmp_path}"):
+            deo.extract(source, out, **{**MICRO, "layer": 0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert not out.exists()
+    deo.extract(source, out, **{**MICRO, "layer": 0}, resume=True)
+
+
+def test_extract__refuses_a_disk_without_room_beforehand(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(total=10**6, used=10**6, free=1000)
+    monkeypatch.setattr("deo.raster.disk.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(OutputError, match="GiB are needed"):
+        deo.extract(scene(), tmp_path / "out.tif", **MICRO)
+    assert leftovers(tmp_path) == []
+
+
+def test_extract__an_unreadable_tile_is_one_message(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = scene(300, 300)
+    raw = bytearray(source.read_bytes())
+    middle = len(raw) // 2
+    raw[middle : middle + 100_000] = bytes(100_000)  # more than a block, its header included
+    source.write_bytes(raw)
+    with pytest.raises(SceneError, match=r"scene\.tif"):
+        deo.extract(source, tmp_path / "out.tif", **MICRO, contract="s2")
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        ({"model": "deo_swin_x"}, ModelError, "deo_swin_x"),
+        ({"layer": 4}, ModelError, "layers 0 .* to 3 .* got 4"),
+        ({"tile": 50}, ConfigError, "tile of 50"),
+        ({"overlap": 64}, ConfigError, "overlap of 64"),
+        ({"batch_size": 0}, ConfigError, "batch size 0"),
+        ({"precision": "fp8"}, ConfigError, "fp8"),
+        ({"device": "cuda:99"}, ModelError, "cuda:99"),
+        ({"device": "toaster"}, ModelError, "toaster"),
+        ({"dtype": "uint4"}, ConfigError, "uint4"),
+        ({"contract": "stats"}, ConfigError, "mean"),
+        ({"untrained": False}, WeightsError, "weights"),
+        ({"bands": BandSet(["B01"])}, BandError, "B01"),
+        ({"preview": "out.jpg"}, OutputError, r"\*.png"),
+        ({"extraction": Extraction(**MICRO)}, ConfigError, "not both"),
+    ],
+)
+def test_extract__refuses_what_cannot_work(
+    scene: Callable[..., Path], tmp_path: Path, settings: dict[str, Any],
+    error: type[DeoError], said: str,
+) -> None:  # fmt: skip
+    with pytest.raises(error, match=said):
+        deo.extract(scene(), tmp_path / "out.tif", **{**MICRO, **settings})
+    assert leftovers(tmp_path) == []
+
+
+def test_extract__missing_bands_are_named(scene: Callable[..., Path], tmp_path: Path) -> None:
+    some = BandSet(["B04", "B03", "B02", "B08"])
+    with pytest.raises(BandError, match="lacks B05, B06, B07, B8A, B11, B12"):
+        deo.extract(scene(bands=some), tmp_path / "out.tif", **MICRO)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind root")
+def test_extract__a_read_only_folder_is_one_message(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = scene()
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(OutputError, match="permission denied"):
+        deo.extract(source, tmp_path / "locked" / "out.tif", **MICRO)
+
+
+def test_extract__a_failure_while_writing_leaves_rows_to_resume(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OutputError("cannot write: the disk is full")
+
+    monkeypatch.setattr(mapping, "write_output", fail)
+    with pytest.raises(OutputError, match="disk is full"):
+        deo.extract(scene(), tmp_path / "out.tif", **MICRO)
+    assert leftovers(tmp_path) == ["out.tif.partial"]
+
+
+def test_extract__tells_progress(scene: Callable[..., Path], tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    deo.extract(
+        scene(), tmp_path / "out.tif", **MICRO, progress=lambda done, of: told.append((done, of))
+    )
+    assert told[-1] == (12, 12)
+
+
+def test_extract__preview_and_stac(scene: Callable[..., Path], tmp_path: Path) -> None:
+    import pystac
+    from PIL import Image
+
+    deo.extract(scene(), tmp_path / "out.tif", **MICRO, preview=tmp_path / "out.png", stac=True)
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.mode == "RGBA"
+        assert np.asarray(picture)[..., 3].min() == 0
+    item = pystac.Item.from_file(str(tmp_path / "out.stac.json"))
+    assert item.assets["embeddings"].href == "./out.tif"
+    assert item.properties["emb:type"] == "pixel"
+    assert item.properties["emb:dimensions"] == 128
+    assert {link.rel for link in item.links} >= {"emb:model", "emb:source-data"}
+    west, south, east, north = item.bbox or ()
+    assert 15 <= west < east < 15.02
+    assert 45.1 < south < north < 45.2
+    model = json.loads((tmp_path / "out.mlm.json").read_text())
+    described = model["properties"]["mlm:input"][0]
+    assert "bands" in described["input"]["dim_order"]
+    assert described["bands"] == list(MODEL_BANDS)
+    assert model["properties"]["mlm:name"] == "test_deo_swin"
+    assert leftovers(tmp_path) == ["out.mlm.json", "out.png", "out.stac.json", "out.tif"]
