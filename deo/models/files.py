@@ -87,7 +87,10 @@ def _in_place(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; renamed to `path` at the end, removed on failure."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # as the umask has it; safetensors writes for the owner alone
         yield partial
+        partial.chmod(mode)
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {path}: {error}") from error

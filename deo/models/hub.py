@@ -4,13 +4,15 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import huggingface_hub
 import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.utils.tqdm import tqdm as hf_tqdm
 
 from deo.errors import WeightsError
 from deo.models import cache, convert, files
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SAVED_NAMES = ("model.safetensors", "pytorch_model.bin")
 """Names that timm's `save_for_hf` gives weights, the preferred one first."""
 
+_PATIENCE = 3
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
@@ -128,11 +131,31 @@ def _download(
     return _obtain(published.repo, revision, file, cache_dir)
 
 
+class _Bar(hf_tqdm):
+    """A progress bar that ends a download which begins anew without end.
+
+    huggingface_hub starts over, for ever, where a server breaks off early and cannot resume; it
+    tells the bar by a negative step.
+    """
+
+    starts_over = 0
+
+    def update(self, n: float | None = 1) -> bool | None:
+        if n is not None and n < 0:
+            self.starts_over += 1
+        if self.starts_over > _PATIENCE:
+            raise ConnectionError(f"the transfer broke off {self.starts_over} times, unresumed")
+        shown: bool | None = super().update(n)
+        return shown
+
+
 def _obtain(repo: str, revision: str, file: str, cache_dir: str | Path | None) -> _Download:
+    known = signature(huggingface_hub.hf_hub_download).parameters
+    bar: dict[str, Any] = {"tqdm_class": _Bar} if "tqdm_class" in known else {}  # newer ones
     try:
         path = Path(
             huggingface_hub.hf_hub_download(
-                repo, file, revision=revision, cache_dir=cache_dir, library_name="deo"
+                repo, file, revision=revision, cache_dir=cache_dir, library_name="deo", **bar
             )
         )
     except Exception as error:  # the HTTP library behind it differs between versions
@@ -228,8 +251,8 @@ def _explained(error: Exception, repo: str, revision: str, file: str) -> Weights
     elif constants.HF_HUB_OFFLINE:
         what = "is not in the cache and HF_HUB_OFFLINE forbids to fetch it"
     else:
-        cause = error.__cause__ or error
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
+        reason = f"{type(cause or error).__name__}: {str(cause or error).strip()}".splitlines()[0]
         what = f"could not be fetched from {constants.ENDPOINT} ({reason})"
     return WeightsError(
         f"hub:{repo}@{revision}/{file} {what}. Connect once, or bring the file from "

@@ -24,7 +24,6 @@ from typing import Any
 from hub import COMMIT, Hosted, Hub
 
 HOME = Path(sys.argv[2])
-ONLINE = sys.argv[1] == "online"
 HUB = Hub()
 os.environ |= {
     "HF_ENDPOINT": HUB.url,
@@ -32,7 +31,7 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_XET": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_OFFLINE": "0" if ONLINE else "1",
+    "HF_HUB_OFFLINE": "1" if sys.argv[1] == "offline" else "0",
 }
 
 import huggingface_hub  # noqa: E402
@@ -42,6 +41,7 @@ from conftest import published_layout  # noqa: E402
 from huggingface_hub import constants  # noqa: E402
 
 import deo.cli  # noqa: E402
+from deo.bands import MODEL_BANDS  # noqa: E402
 from deo.errors import WeightsError  # noqa: E402
 from deo.models import entrypoints, files, registry, weights  # noqa: E402
 
@@ -245,8 +245,12 @@ def case_truncated_upload() -> None:
 def case_truncated_transfer() -> None:
     whole = released()
     host({FILE: Hosted(content=whole, sent=whole[: len(whole) // 2])})
-    with impatient():
-        refused(REPO, FILE)
+    chunk = constants.DOWNLOAD_CHUNK_SIZE
+    for size in (chunk, 1000):  # nothing arrives, or some of it, each time anew
+        constants.DOWNLOAD_CHUNK_SIZE = size
+        with impatient():
+            refused(REPO, FILE, "could not be fetched")
+    constants.DOWNLOAD_CHUNK_SIZE = chunk
 
 
 def case_bit_flipped() -> None:
@@ -372,10 +376,13 @@ def case_command_line_fails_with_one_message() -> None:
     host({})
     bad = HOME / "bad.pth"
     bad.write_bytes(released(change=lambda state: state.pop("norm.bias")))
-    out = HOME / "out.safetensors"
+    out, tif = HOME / "out.safetensors", HOME / "out.tif"
     for arguments in (
         ["convert", str(bad), str(out), "--model", SWIN],
         ["convert", str(HOME / "absent.pth"), str(out), "--model", SWIN],
+        ["extract", str(scene()), "-o", str(tif), "--model", SWIN, "--quiet"],
+        ["extract", str(scene()), "-o", str(tif), "--model", SWIN, "--weights", str(bad)],
+        ["extract", str(scene()), "-o", str(tif), "--model", "deo_swin_s"],
     ):
         sys.argv = ["deo", *arguments]
         stderr = io.StringIO()
@@ -386,9 +393,24 @@ def case_command_line_fails_with_one_message() -> None:
             assert end.code == 1  # noqa: PT017
         else:
             raise AssertionError("it went well")
-        assert stderr.getvalue().startswith("Error: ")
-        assert stderr.getvalue().count("\n") == 1
+        *warnings, message = stderr.getvalue().splitlines()
+        assert message.startswith("Error: ")
+        assert len(warnings) <= (arguments[0] == "extract"), warnings  # on the scene's radiometry
     assert not out.exists()
+    assert not tif.exists()
+
+
+def scene() -> Path:
+    import numpy as np
+    import rasterio
+
+    path = HOME / "scene.tif"
+    shape = {"count": 10, "height": 64, "width": 64, "dtype": "uint16"}
+    place = {"crs": "EPSG:32643", "transform": rasterio.Affine(10, 0, 0, 0, -10, 0)}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **place) as file:
+        file.write(np.full((10, 64, 64), 1000, np.uint16))
+        file.descriptions = MODEL_BANDS.names
+    return path
 
 
 def offline_cached() -> None:
@@ -406,9 +428,27 @@ def offline_uncached() -> None:
     assert HUB.asked() == []
 
 
+def full_size_swin_b() -> None:
+    """All 379 tensors of the released file; the backbone in its true size."""
+    content = released()
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    assert (len(state), state["features.0.0.attn.relative_position_bias_table"].shape[0]) == (
+        379,
+        529,
+    )
+    host({FILE: Hosted(content=content)})
+    load()
+    assert len(HUB.asked()) == 2
+    start = time.perf_counter()
+    weights.load_backbone(SWIN)
+    print(f"second load {time.perf_counter() - start:.2f} s", file=sys.stderr)
+    assert HUB.asked() == []
+
+
 def main() -> None:
-    prefix = "case_" if ONLINE else "offline_"
-    shrink()
+    prefix = {"online": "case_", "offline": "offline_", "full": "full_"}[sys.argv[1]]
+    if prefix != "full_":
+        shrink()
     outcome = {}
     for name, run in [(n, f) for n, f in globals().items() if n.startswith(prefix)]:
         try:

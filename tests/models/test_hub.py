@@ -1,6 +1,7 @@
 """Released weights through a stand-in for the Hub; the cases are in `hub_cases.py`."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,8 @@ OFFLINE = re.findall(r"^def (offline_\w+)", SCRIPT.read_text(), re.MULTILINE)
 
 def run(mode: str, home: Path) -> dict[str, str]:
     command = [sys.executable, str(SCRIPT), mode, str(home)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ended.returncode == 0, ended.stderr
     outcome: dict[str, str] = json.loads(ended.stdout.splitlines()[-1])
     return outcome
@@ -44,3 +46,8 @@ def test_released__online(online: dict[str, str], case: str) -> None:
 @pytest.mark.parametrize("case", OFFLINE)
 def test_released__offline(offline: dict[str, str], case: str) -> None:
     assert offline[case] == ""
+
+
+@pytest.mark.slow
+def test_released__full_size(tmp_path: Path) -> None:
+    assert run("full", tmp_path) == {"full_size_swin_b": ""}

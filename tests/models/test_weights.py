@@ -66,6 +66,9 @@ def test_save_weights__metadata_says_what_the_file_is(name: str, saved: Path) ->
     assert said["bands"] == str(MODEL_BANDS)
     assert json.loads(said["contract"]) == {"name": "scene"}
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+    plain = saved.with_name("plain")
+    plain.touch()
+    assert saved.stat().st_mode == plain.stat().st_mode
 
 
 def test_load_backbone__file_of_ours(name: str, saved: Path) -> None:
