@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models.swin_transformer import SwinTransformer
 
-import deo.models
 from deo.models import convert
-from deo.models.swin import _ToCells, _ToMap, cell_kinds, cell_runs
 
 SIDES = st.integers(4, 160)
 SLOW_SIDES = st.integers(4, 420)
@@ -109,43 +107,6 @@ def test_backward__equals_torchvision(window: int) -> None:
     assert {name.rsplit(".", 1)[0] for name in without} == {
         "patch_embed.rgb.proj", "patch_embed.rgb.norm", "norm",
     }  # fmt: skip
-
-
-@given(size=st.integers(1, 200), window=st.integers(1, 13), shifted=st.booleans())
-def test_cell_runs__cover_the_axis_once_and_respect_windows(
-    size: int, window: int, shifted: bool
-) -> None:
-    shift = window // 2 if shifted else 0
-    covered: list[int] = []
-    for run in cell_runs(size, window, shift):
-        assert 0 < run.size <= run.extent <= window
-        covered += range(run.start, run.start + run.number * run.size)
-        if run.number > 1:
-            assert run.size == run.extent
-    assert covered == list(range(size))
-    if size <= window:
-        assert len(cell_runs(size, window, shift)) == 1
-
-
-def test_cell_runs__follow_the_rolled_windows() -> None:
-    assert cell_runs(14, 12, 6) == [(0, 1, 6, 6), (6, 1, 8, 12)]
-    assert cell_runs(14, 12, 0) == [(0, 1, 12, 12), (12, 1, 2, 12)]
-    assert cell_runs(21, 7, 3) == [(0, 1, 3, 3), (3, 2, 7, 7), (17, 1, 4, 4)]
-
-
-def test_rearrangement__is_its_own_inverse_and_differentiable() -> None:
-    kinds = cell_kinds((5, 7), (4, 3), (2, 1))
-    x = torch.randn(2, 5, 7, 1, dtype=torch.float64, requires_grad=True)
-
-    def there_and_back(x: torch.Tensor) -> torch.Tensor:
-        joint = _ToCells.apply(x, kinds)
-        parts = deo.models.swin._split(joint, kinds, 2)
-        return _ToMap.apply(kinds, x.shape, *parts)
-
-    assert torch.equal(there_and_back(x), x)
-    assert torch.autograd.gradcheck(there_and_back, x)
-    assert torch.autograd.gradcheck(lambda x: _ToCells.apply(x, kinds), x)
-    assert torch.autograd.gradgradcheck(there_and_back, x, fast_mode=True)
 
 
 def test_set_input_size__keeps_the_windows_and_the_features() -> None:
