@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def is_intact(place: Path, name: str, note: Note) -> bool:
         return True
     if files.sha256(path) != note.converted_sha256:
         return False
-    _remember(place, name, replace(note, mtime_ns=status.st_mtime_ns))
+    with suppress(OutputError):  # a cache that cannot be written is hashed every time
+        _remember(place, name, replace(note, mtime_ns=status.st_mtime_ns))
     return True
 
 

@@ -46,6 +46,8 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
     def construct(*, img_size: int | tuple[int, int], **args: Any) -> nn.Module:
         """Load at the size that the weights are for: positions are resampled afterwards."""
         model = cast(Any, spec.build)(img_size=native.img_size if pretrained else img_size, **args)
+        if bands:
+            model.bands = bands.names  # `save_weights` writes them down
         if pretrained:
             source_bands = _band_set(saved.get("bands"))
             found = sources.from_cfg(native, cfg, bands=source_bands, cache_dir=cache_dir)

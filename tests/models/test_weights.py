@@ -128,6 +128,16 @@ def test_save_weights__chosen_bands_come_back(name: str, saved: Path, tmp_path: 
         weights.load_backbone(name, weights=again, bands=RGB_BANDS)
 
 
+def test_save_weights__bands_of_a_timm_model_are_written_down(name: str, tmp_path: Path) -> None:
+    named, unnamed = tmp_path / "named.safetensors", tmp_path / "unnamed.safetensors"
+    weights.save_weights(backbone(name, bands=FOUR.names), named)
+    assert weights.load_backbone(name, weights=named).bands == FOUR
+    weights.save_weights(backbone(name, in_chans=4), unnamed)
+    with pytest.raises(WeightsError, match=r"which bands the 4 channels"):
+        weights.load_backbone(name, weights=unnamed)
+    assert weights.load_backbone(name, weights=unnamed, bands=FOUR).bands == FOUR
+
+
 def test_save_weights__features_only_model_comes_back(name: str, tmp_path: Path) -> None:
     path = tmp_path / "features.safetensors"
     model = backbone(name, features_only=True, in_chans=10)
