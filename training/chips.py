@@ -39,8 +39,10 @@ class EuroSAT:
     """
 
     bands: BandSet = EUROSAT_BANDS
-    _files: ClassVar = {split: f"eurosat-{split[:3]}.txt" for split in ("valid", "test")} | {
-        "train": "eurosat-train.txt"
+    _files: ClassVar = {
+        "train": "eurosat-train.txt",
+        "valid": "eurosat-val.txt",
+        "test": "eurosat-test.txt",
     }
 
     def problems(self, root: Path) -> Iterator[str]:

@@ -47,6 +47,15 @@ class _Inert:
 
 
 _METADATA = ("geobench", "ccb", "rasterio", "affine", "datetime", "pandas", "shapely", "pyproj")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How pickles before protocol 3 write bytes."""
+    if encoding != "latin1":
+        raise DataError(f"its pickled attribute asks for the codec {encoding}; refused")
+    return text.encode("latin1")
+
+
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 _FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -54,6 +63,7 @@ _ARRAYS = {
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
     "collections.OrderedDict": dict,
+    "_codecs.encode": _latin1,
 } | {
     f"numpy.{core}.{name}": function
     for core in ("core", "_core")

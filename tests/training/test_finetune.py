@@ -1,0 +1,195 @@
+"""Tuning learns, stops, keeps the best, and resumes to the same numbers."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deo.bands import MODEL_BANDS, BandSet
+from deo.errors import ConfigError, OutputError
+from deo.preprocess import fit_contract
+from deo.training.backbones import open_backbone
+from deo.training.finetune import Epoch, tune
+from deo.training.heads import Network, build_network
+from deo.training.layouts import IGNORE, Sample, Split, Unit
+from deo.training.patches import Examples, batches
+from deo.training.predictions import confusions, sample_scores
+from deo.training.scores import STATISTICS, macro_iou
+from deo.training.tasks import Benchmark, Task
+from deo.training.tuning import TuneConfig
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Bright squares on dark ground: a mask; or two dates, where a square appears."""
+
+    pair: bool = False
+    side: int = 64
+
+    @property
+    def bands(self) -> BandSet:
+        return MODEL_BANDS
+
+    def problems(self, root: Path) -> list[str]:
+        return []
+
+    def splits(self, root: Path) -> dict[str, tuple[str, ...]]:
+        return {"train": ("0", "1", "2", "3"), "valid": ("4",), "test": ("5",)}
+
+    def read(self, root: Path, name: str) -> Sample:
+        rng = np.random.default_rng(int(name))
+        mask = np.zeros((self.side, self.side), np.int64)
+        row, col = rng.integers(0, self.side // 2, 2)
+        mask[row : row + self.side // 2, col : col + self.side // 2] = 1
+        ground = rng.normal(800, 30, (10, self.side, self.side))
+        image = (ground + 2500 * mask).astype(np.float32)
+        if self.pair:
+            image = np.stack((ground.astype(np.float32), image))
+        mask[0] = IGNORE
+        return Sample(image, mask, np.ones(mask.shape, bool))
+
+
+def toy(*, pair: bool = False) -> Benchmark:
+    return Benchmark(
+        name="squares",
+        task=Task.CHANGE if pair else Task.SEGMENT,
+        classes=("dark", "bright"),
+        layout=Squares(pair=pair),
+        metric="f1" if pair else "macro_iou",
+    )
+
+
+CONFIG = TuneConfig(
+    width=8, epochs=3, warmup=1, batch=4, rate=3e-3, crop=32, loss="ce", weight_decay=0.0
+)
+
+
+def examples(bench: Benchmark, root: Path = Path()) -> dict[str, Examples]:
+    contract = fit_contract("s2", bands=MODEL_BANDS)
+    splits = {
+        name: Split(root=root, layout=bench.layout, names=names, bands=MODEL_BANDS, classes=2)
+        for name, names in bench.layout.splits(root).items()
+    }
+    return {
+        name: Examples(split=split, unit=Unit.DN, contract=contract)
+        for name, split in splits.items()
+    }
+
+
+def network(bench: Benchmark, *, name: str = "test_deo_swin") -> Network:
+    torch.set_num_threads(1)
+    backbone = open_backbone(name, bands=MODEL_BANDS, untrained=True).model
+    return build_network(bench.task.value, backbone, classes=2, head="upernet", width=8)
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_tune__learns(pair: bool) -> None:
+    bench = toy(pair=pair)
+    parts, model = examples(bench), network(bench)
+    config = replace(CONFIG, epochs=6, balance=pair)
+    epochs = list(tune(model, bench, parts["train"], parts["valid"], config))
+    assert epochs[-1].loss < 0.85 * epochs[0].loss
+    score = STATISTICS[bench.metric](confusions(model, parts["test"], bench, crop=32).sum(0))
+    assert score > 0.7
+
+
+def test_tune__ends_with_the_best_weights() -> None:
+    bench = toy()
+    parts, model = examples(bench), network(bench)
+    epochs = list(tune(model, bench, parts["train"], parts["valid"], CONFIG))
+    best = max(epoch.score for epoch in epochs)
+    assert epochs[-1].best == best
+    again = confusions(model, parts["valid"], bench, crop=CONFIG.crop)
+    assert macro_iou(again.sum(0)) == pytest.approx(best)
+
+
+def test_tune__stops_without_progress() -> None:
+    bench = toy()
+    parts, model = examples(bench), network(bench)
+    config = replace(CONFIG, epochs=9, rate=1e-12, patience=1)
+    epochs = list(tune(model, bench, parts["train"], parts["valid"], config))
+    assert len(epochs) == 3  # the first, then two that are no better
+
+
+def test_tune__without_validation_keeps_the_last() -> None:
+    bench = toy()
+    parts, model = examples(bench), network(bench)
+    epochs = list(tune(model, bench, parts["train"], None, replace(CONFIG, epochs=2)))
+    assert len(epochs) == 2
+    assert np.isnan(epochs[-1].score)
+
+
+def test_tune__resume_equals_straight_through(tmp_path: Path) -> None:
+    bench = toy()
+    parts = examples(bench)
+
+    def go(folder: Path, *, stop: int | None, resume: bool) -> tuple[list[Epoch], Network]:
+        model, done = network(bench), []
+        for epoch in tune(
+            model, bench, parts["train"], parts["valid"], CONFIG, folder=folder, resume=resume
+        ):
+            done.append(epoch)
+            if epoch.number == stop:
+                break
+        return done, model
+
+    straight, wanted = go(tmp_path / "a", stop=None, resume=False)
+    first, _ = go(tmp_path / "b", stop=1, resume=False)
+    rest, found = go(tmp_path / "b", stop=None, resume=True)
+    assert first + rest == straight
+    for name, tensor in wanted.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
+    assert len((tmp_path / "b/log.jsonl").read_text().splitlines()) == 3
+
+
+def test_tune__resume_refuses_other_settings_and_nothing(tmp_path: Path) -> None:
+    bench = toy()
+    parts, model = examples(bench), network(bench)
+    with pytest.raises(OutputError, match="no checkpoint to resume from"):
+        next(tune(model, bench, parts["train"], None, CONFIG, folder=tmp_path, resume=True))
+    short = replace(CONFIG, epochs=1)
+    list(tune(model, bench, parts["train"], None, short, folder=tmp_path))
+    other = replace(short, rate=1e-3)
+    with pytest.raises(ConfigError, match=r"other settings: rate 0\.003, now 0\.001"):
+        next(tune(model, bench, parts["train"], None, other, folder=tmp_path, resume=True))
+    with pytest.raises(ConfigError, match="other samples"):
+        next(tune(model, bench, parts["valid"], None, short, folder=tmp_path, resume=True))
+
+
+def test_batches__depend_on_seed_and_epoch_alone() -> None:
+    part = examples(toy())["train"]
+    options = {"size": 4, "crop": 16, "flips": True}
+
+    def epoch(seed: int, number: int) -> torch.Tensor:
+        return torch.cat([b.images for b in batches(part, **options, seed=seed, epoch=number)])
+
+    first = epoch(0, 0)
+    assert first.shape == (4 * 16, 10, 16, 16)  # as many as fit without overlap
+    assert torch.equal(first, epoch(0, 0))
+    assert not torch.equal(first, epoch(0, 1))
+    assert not torch.equal(first, epoch(1, 0))
+
+
+def test_batches__mask_moves_with_the_image() -> None:
+    part = examples(toy())["train"]
+    for batch in batches(part, size=4, crop=16, flips=True, seed=0, epoch=0):
+        bright = batch.images[:, 6] > 0.2
+        known = batch.targets != IGNORE
+        assert torch.equal(bright[known], batch.targets[known] == 1)
+
+
+def test_batches__crop_must_fit() -> None:
+    part = examples(toy())["train"]
+    with pytest.raises(ConfigError, match="choose --crop below 96"):
+        next(iter(batches(part, size=2, crop=96, flips=False, seed=0, epoch=0)))
+
+
+def test_sample_scores__windows_equal_the_whole_for_a_local_network() -> None:
+    bench = toy()
+    model = network(bench)
+
+    model.forward = lambda images: images[:, :2]  # type: ignore[method-assign]
+    image = torch.randn(10, 50, 41)
+    torch.testing.assert_close(sample_scores(model, image, crop=16), image[:2])
