@@ -3,12 +3,12 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from deo.errors import DeoError
 
@@ -167,15 +167,18 @@ def memory_gib(device: torch.device) -> float:
 
 
 @torch.no_grad()
-def drift(student: nn.Module, teacher: nn.Module) -> torch.Tensor:
-    """How far the EMA teacher is behind: norm of the difference over the norm of the student,
-    over the parameters that both have by name. A scalar tensor; nothing waits for it."""
-    theirs = dict(teacher.named_parameters())
-    pairs = [
-        (parameter, theirs[name])
-        for name, parameter in student.named_parameters()
-        if name in theirs and theirs[name].shape == parameter.shape
-    ]
-    apart = torch.stack([(ours - other).float().norm() for ours, other in pairs]).norm()
-    whole: torch.Tensor = apart / torch.stack([ours.float().norm() for ours, _ in pairs]).norm()
-    return whole
+def drift(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """How far the EMA teacher is behind: norm of the difference over the norm of the student.
+
+    Args:
+        student, teacher: parameters in pairs.
+
+    Returns:
+        A scalar tensor; nothing waits for it.
+    """
+    apart = torch.stack(
+        [(ours - other).float().norm() for ours, other in zip(student, teacher, strict=True)]
+    )
+    sizes = torch.stack([ours.float().norm() for ours in student])
+    ratio: Tensor = apart.norm() / sizes.norm()
+    return ratio

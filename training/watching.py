@@ -92,7 +92,7 @@ class Watch:
             "epoch": record.epoch,
             **values,
             "grad_norm": float(self._suspects[-1].grad_norm),
-            "drift": float(_whole(drift(state.student, state.teacher))),
+            "drift": float(_whole(drift(state.average.student, state.average.teacher))),
             "lr": record.lr,
             "weight_decay": record.weight_decay,
             "momentum": record.momentum,
