@@ -363,5 +363,5 @@ def write_published_swin(path: Path, *, steps: int) -> None:
 
 
 def test_train_step__published_swin_trajectory(tmp_path: Path) -> None:
-    write_published_swin(tmp_path / "step_swin.npz", steps=3)
+    write_published_swin(tmp_path / "step_swin.npz", steps=2)
     check(tmp_path / "step_swin.npz")
