@@ -132,10 +132,10 @@ def compare(case: str, batch: int, rounds: int) -> None:
         spent = statistics.median(found)
         gflop = operations(models[label, dtype], inputs[dtype]) / 1e9
         share = gflop * 1e9 / spent / statistics.median(rates[dtype])
-        kind = str(dtype).removeprefix("torch.")
+        rate = statistics.median(rates[dtype]) / 1e9
         print(
-            f"  {label:9} {kind:8}  {spent:7.3f} s  x {ratio:4.2f}   {gflop / batch:5.1f} GFLOP per "
-            f"image at {share:4.0%} of {statistics.median(rates[dtype]) / 1e9:.0f} GFLOP/s"
+            f"  {label:9} {str(dtype).removeprefix('torch.'):8}  {spent:7.3f} s  x {ratio:4.2f}   "
+            f"{gflop / batch:5.1f} GFLOP per image at {share:4.0%} of {rate:.0f} GFLOP/s"
         )
 
 
