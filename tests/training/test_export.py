@@ -1,0 +1,139 @@
+"""Export: the trained trunk, loadable by timm, with a card and an MLM item."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+
+import deo  # noqa: F401  (registers the backbones)
+from deo.bands import MODEL_BANDS
+from deo.errors import DataError
+from deo.models.weights import load_backbone
+from deo.training import export as module
+from deo.training import settings
+from deo.training.config import Config
+from deo.training.export import export, load_trained, push
+from deo.training.pretrain import run
+
+
+@pytest.fixture
+def trained(tiny_config: Config, tmp_path: Path) -> Path:
+    config = settings.override(tiny_config, ["run.steps=2", "run.checkpoint_every=1"])
+    run(config, tmp_path / "run", progress=False)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def distilled(tiny_config: Config, tmp_path: Path) -> Path:
+    config = settings.override(
+        tiny_config, ["run.steps=1", "optical.name=test_vit", "optical.pretrained=false"]
+    )
+    run(config, tmp_path / "run", progress=False)
+    return tmp_path / "run"
+
+
+def images(channels: int) -> torch.Tensor:
+    return torch.randn(2, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_export__timm_and_deo_load_the_same_network(trained: Path, tmp_path: Path) -> None:
+    written = export(trained, tmp_path / "model.safetensors")
+    expected = load_trained(trained).model
+    model = timm.create_model(
+        "test_deo_swin",
+        pretrained=True,
+        num_classes=0,
+        in_chans=10,
+        pretrained_cfg_overlay={"file": str(written.weights)},
+    ).eval()
+    with torch.no_grad():
+        assert torch.equal(model(images(10)), expected(images(10)))
+    loaded = load_backbone("test_deo_swin", weights=written.weights)
+    assert loaded.bands == MODEL_BANDS
+    assert loaded.weights.contract is not None
+    assert loaded.weights.contract["name"] == "pretrain"
+
+
+def test_export__student_and_teacher_and_steps_differ(trained: Path) -> None:
+    networks = [
+        load_trained(trained),
+        load_trained(trained, teacher=True),
+        load_trained(trained, step=1),
+    ]
+    with torch.no_grad():
+        outputs = [network.model(images(10)) for network in networks]
+    assert not torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    with pytest.raises(DataError, match="no checkpoint of step 7; it has those of 1, 2"):
+        load_trained(trained, step=7)
+
+
+def test_export__a_distilled_student_has_both_stems(distilled: Path, tmp_path: Path) -> None:
+    written = export(distilled, tmp_path / "model.safetensors")
+    overlay = {"file": str(written.weights)}
+    for channels in (10, 3):
+        model = timm.create_model(
+            "test_deo_swin",
+            pretrained=True,
+            in_chans=channels,
+            num_classes=0,
+            pretrained_cfg_overlay=overlay,
+        ).eval()
+        with torch.no_grad():
+            expected = load_trained(distilled).model(images(channels))
+            assert torch.equal(model(images(channels)), expected)
+    assert load_trained(distilled, teacher=True).provenance.stems == ("ms",)
+    with safe_open(written.weights, "pt") as file:
+        metadata = file.metadata()
+    assert metadata["model"] == "test_deo_swin"
+    assert metadata["optical_teacher"] == "test_vit"
+    assert json.loads(metadata["data"])["samples"] == 24
+
+
+def test_export__card_and_item_say_where_it_comes_from(distilled: Path, tmp_path: Path) -> None:
+    written = export(distilled, tmp_path / "model.safetensors")
+    card = written.card.read_text()
+    for text in ("optical teacher: test_vit", "samples 24", "[optim]", "| head_cosine |"):
+        assert text in card
+    item = json.loads(written.mlm.read_text())
+    assert item["properties"]["mlm:input"][0]["bands"] == list(MODEL_BANDS)
+    assert item["properties"]["mlm:total_parameters"] == sum(
+        parameter.numel() for parameter in load_trained(distilled).model.parameters()
+    )
+    assert item["assets"]["weights"]["href"] == "./model.safetensors"
+    pystac = pytest.importorskip("pystac")
+    assert pystac.Item.from_dict(item, preserve_dict=True).id == "test_deo_swin-student-1"
+
+
+def test_card__its_own_example_runs(trained: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    written = export(trained, tmp_path / "model.safetensors")
+    code = written.card.read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["model"](images(10)).shape == (2, 128)
+
+
+def test_export__no_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is it the output of `deo pretrain`"):
+        export(tmp_path, tmp_path / "model.safetensors")
+
+
+def test_push__goes_through_timm(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def take(model: Any, repository: str, **options: Any) -> None:
+        calls.append((model, repository, options))
+
+    monkeypatch.setattr(module.timm.models, "push_to_hf_hub", take)
+    push(trained, "someone/deo-micro", private=True)
+    ((model, repository, options),) = calls
+    assert repository == "someone/deo-micro"
+    assert options["private"] is True
+    assert options["model_config"]["architecture"] == "test_deo_swin"
+    assert "arXiv 2602.19863" in options["model_card"]["description"]
+    assert model.state_dict().keys() == load_trained(trained).model.state_dict().keys()
