@@ -110,7 +110,7 @@ def compose(panels: Sequence[Panel], *, metres_across: float | None) -> Image.Im
 
 def save(page: Image.Image, path: Path) -> None:
     """Write a PNG."""
-    page.save(path, format="PNG", optimize=True)
+    page.save(path, format="PNG", compress_level=6)
 
 
 def _draw(page: Image.Image, panel: Panel, corner: tuple[int, int], size: tuple[int, int]) -> None:
@@ -139,8 +139,10 @@ def _enlarge(panel: Panel, size: tuple[int, int]) -> Image.Image:
 
 def _spread(image: Rgba) -> Rgba:
     """Give the two rings of transparent cells next to opaque ones the mean of those colours."""
-    colours = image[..., :3].astype(np.float32)
     known = image[..., 3] > 0
+    if known.all() or not known.any():
+        return image
+    colours = image[..., :3].astype(np.float32)
     for _ in range(2):
         total = np.zeros_like(colours)
         count = np.zeros(known.shape, np.float32)
