@@ -23,7 +23,7 @@ def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config(tiny_shards: Path) -> Config:
     """Eight steps of four samples, a checkpoint every third, a record of each; drop path on."""
     torch.set_num_threads(1)

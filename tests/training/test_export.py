@@ -20,20 +20,22 @@ from deo.training.export import export, load_trained, push
 from deo.training.pretrain import run
 
 
-@pytest.fixture
-def trained(tiny_config: Config, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = settings.override(tiny_config, ["run.steps=2", "run.checkpoint_every=1"])
-    run(config, tmp_path / "run", progress=False)
-    return tmp_path / "run"
+    output = tmp_path_factory.mktemp("trained")
+    run(config, output, progress=False)
+    return output
 
 
-@pytest.fixture
-def distilled(tiny_config: Config, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def distilled(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = settings.override(
         tiny_config, ["run.steps=1", "optical.name=test_vit", "optical.pretrained=false"]
     )
-    run(config, tmp_path / "run", progress=False)
-    return tmp_path / "run"
+    output = tmp_path_factory.mktemp("distilled")
+    run(config, output, progress=False)
+    return output
 
 
 def images(channels: int) -> torch.Tensor:
