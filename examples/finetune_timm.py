@@ -48,8 +48,8 @@ def main() -> None:
             optimizer.step()
         model.eval()
         with torch.inference_mode():
-            hits = [model(x).argmax(1) == y for x, y in DataLoader(test, batch_size=64)]
-        print(f"epoch {epoch + 1}: loss {loss.item():.3f}, accuracy {torch.cat(hits).float().mean():.3f}")
+            hits = torch.cat([model(x).argmax(1) == y for x, y in DataLoader(test, batch_size=64)])
+        print(f"epoch {epoch + 1}: loss {loss.item():.3f}, accuracy {hits.float().mean():.3f}")
 
 
 if __name__ == "__main__":

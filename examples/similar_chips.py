@@ -39,7 +39,9 @@ def main() -> None:
     vectors = vectors - vectors.mean(0)  # what all chips of a scene share tells none apart
     chips["similarity"] = cosine(vectors[chosen.row : chosen.row + 1], vectors)[0]
     found = chips.sort_values("similarity", ascending=False).head(chosen.count + 1)
-    print(f"{len(chips)} chips of {vectors.shape[1]} features; most like {chips['id'][chosen.row]}:")
+    print(
+        f"{len(chips)} chips of {vectors.shape[1]} features; most like {chips['id'][chosen.row]}:"
+    )
     for _, chip in found.iloc[1:].iterrows():
         x, y = chip.geometry.centroid.coords[0]
         print(f"  {chip['id']}: {chip['similarity']:.3f} at {y:.5f} N, {x:.5f} E")

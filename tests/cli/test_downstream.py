@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner, Result
+from rasterio.transform import from_origin
+
 from deo.bands import SENTINEL2
 from deo.cli import cli
 from deo.errors import BandError, ConfigError, DataError, DeoError, OutputError
 from deo.training.chips import EUROSAT_BANDS, EUROSAT_CLASSES
-from rasterio.transform import from_origin
 
 PRODUCT = [band.name for band in SENTINEL2]
 MODEL = ["--model", "test_deo_swin", "--untrained", "--device", "cpu"]
@@ -57,7 +58,9 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         mask = np.zeros((1, 32, 32), np.uint8)
         mask[:, 8 * number : 8 * number + 16] = 1
-        write(root / "images" / f"{number}.tif", noise(number, 900) + np.uint16(2000) * mask, PRODUCT)
+        write(
+            root / "images" / f"{number}.tif", noise(number, 900) + np.uint16(2000) * mask, PRODUCT
+        )
         write(root / "masks" / f"{number}.tif", mask)
     return root
 
