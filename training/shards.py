@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
-from deo.errors import DataError, DeoError, OutputError
+from deo.errors import BandError, DataError, DeoError, OutputError
 
 INDEX_NAME = "index.json"
 DTYPES = ("uint8", "uint16")
@@ -126,7 +126,10 @@ class Shards:
     def __init__(self, folder: str | Path, *, bands: BandSet = MODEL_BANDS) -> None:
         self.folder, self.bands = Path(folder), bands
         self.index = Index.read(self.folder)
-        positions = bands.positions_in(self.index.bands)
+        try:
+            positions = bands.positions_in(self.index.bands)
+        except BandError as error:
+            raise BandError(f"{self.folder}: {error}") from error
         self._positions = None if positions == tuple(range(len(self.index.bands))) else positions
         counts = [shard.count for shard in self.index.shards]
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -5,8 +5,10 @@ other bands are asked for: red, green, blue (aerial 0..255 or Sentinel-2 digital
 the other Sentinel-2 bands in digital numbers.
 """
 
+import importlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -45,7 +47,8 @@ def open_samples(
 
     Args:
         source: a folder with `index.json`; a `.h5`/`.hdf5` file with one dataset `images`; a
-            `.tar` or a folder of them; or a folder of GeoTIFFs, which are cut on the fly.
+            `.tar` or a folder of them; a folder of GeoTIFFs, which are cut on the fly; or
+            `module:name`, a callable of yours that returns `Samples`.
         bands: bands and order wanted.
         size, valid: for scenes only: edge of a cut in pixels, and the part of it that must hold
             data.
@@ -54,6 +57,8 @@ def open_samples(
         DataError: nothing readable stands there; the message says what was found.
     """
     path = Path(source)
+    if not path.exists() and re.fullmatch(r"[\w.]+:\w+", str(source)):
+        return _own_samples(str(source))
     if not path.exists():
         raise DataError(f"{path} does not exist; give shards, an HDF5 file, tars or scenes")
     if path.suffix.lower() in HDF5_SUFFIXES:
@@ -72,6 +77,19 @@ def open_samples(
         f"{path} holds no samples: no {INDEX_NAME}, no .tar and no scene "
         f"({', '.join(SCENE_SUFFIXES)}, .SAFE) was found in it"
     )
+
+
+def _own_samples(source: str) -> Samples:
+    module, _, name = source.partition(":")
+    try:
+        made: Samples = getattr(importlib.import_module(module), name)()
+        len(made)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{source} names no callable that returns samples ({error}); is its folder on "
+            "PYTHONPATH, and does the result have __len__ and __getitem__?"
+        ) from error
+    return made
 
 
 def find_scenes(folder: Path, pattern: str = "*") -> list[Path]:

@@ -1,7 +1,10 @@
 """What is watched: collapse, steps without a finite gradient, speed; and where it is written."""
 
 import json
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from deo.errors import DataError, OutputError
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.flops import peak_flops
-from deo.training.journal import JsonLines, TensorBoard, read_metrics
+from deo.training.journal import JsonLines, TensorBoard, WeightsAndBiases, read_metrics
 from deo.training.monitors import (
     Collapse,
     CollapseAlarm,
@@ -124,6 +127,29 @@ def test_tensorboard__holds_the_numbers(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Tags()["scalars"] == ["loss"]
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(3, 0.5)]
+
+
+def test_wandb__takes_the_numbers_and_resumes_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+
+    class Run:
+        def log(self, values: dict[str, float], step: int) -> None:
+            said.append((values, step))
+
+        def finish(self) -> None:
+            said.append("finished")
+
+    def init(**options: Any) -> Run:
+        said.append((options["id"], options["resume"], options["config"]))
+        return Run()
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    sink = WeightsAndBiases(tmp_path / "a", {"seed": 1})
+    sink.write({"step": 3, "loss": 0.5, "alarm": None})
+    sink.close()
+    assert said == [("a", "allow", {"seed": 1}), ({"loss": 0.5}, 3), "finished"]
 
 
 RECORD = {

@@ -305,3 +305,21 @@ def test_index__a_checksum_short_is_said(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(json.dumps(found))
     with pytest.raises(DataError, match="damaged"):
         Index.read(tmp_path)
+
+
+def test_own_source__the_documented_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Path(__file__).parents[2] / "docs" / "data.md"
+    code = document.read_text().split("```python\n")[1].split("```")[0]
+    assert code.count("\n") <= 26
+    (tmp_path / "my_data.py").write_text(code.replace("/data/mine", str(tmp_path)))
+    sample = random_samples(1)[0]
+    np.savez(tmp_path / "a.npz", **dict(zip(MODEL_BANDS, sample, strict=True)))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    samples = open_samples("my_data:open_mine")
+    assert len(samples) == 1
+    np.testing.assert_array_equal(samples[0], sample)
+    for wrong in ("my_data:missing", "no_such_module:x", "my_data:Mine"):
+        with pytest.raises(DataError, match="names no callable that returns samples"):
+            open_samples(wrong)
