@@ -1,6 +1,7 @@
 """What timm calls: builds a backbone by name and, if asked, fills every tensor of it."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -21,6 +22,12 @@ from deo.models.registry import SPECS, Spec
 from deo.models.stems import DUAL, MS, RGB, stem_widths
 from deo.models.swin import DeoSwin
 
+_NOTE = "built with "
+_NOT_NOTED = {
+    "device", "dtype", "features_only", "feature_cls", "out_indices", "num_classes", "drop_rate",
+    "drop_path_rate",
+}  # fmt: skip
+
 
 def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
     """Build a backbone for timm.
@@ -29,18 +36,21 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
         ModelError: `in_chans` or `bands` cannot be had from the pretrained stems.
         WeightsError: weights were asked for and cannot be found, or do not fit.
     """
-    saved = kwargs.pop("pretrained_model_args", None) or {}  # how an exported model was built
     cache_dir = kwargs.pop("cache_dir", None)
-    in_chans = kwargs.pop("in_chans", None)
-    bands = _band_set(kwargs.pop("bands", None))
-    widths = stem_widths(in_chans, bands.names if bands else None)
     cfg = resolve_pretrained_cfg(
         spec.name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
     )
+    saved = kwargs.pop("pretrained_model_args", None) or {}  # how an exported model was built
+    if not saved:
+        saved = _noted(cfg)
+        kwargs = saved | kwargs
+    note = {name: value for name, value in kwargs.items() if name not in _NOT_NOTED}
+    in_chans, bands = _stem_said(kwargs.pop("in_chans", None), kwargs.pop("bands", None), saved)
+    widths = stem_widths(in_chans, bands.names if bands else None)
     fills = DUAL.items() >= widths.items() or bands or in_chans == saved.get("in_chans")
     if pretrained and not (fills or cfg.file or cfg.state_dict):
         raise ModelError(_choices(spec, in_chans))
-    cfg = _describe(cfg, widths, bands)
+    cfg = dataclasses.replace(_describe(cfg, widths, bands), notes=cast(Any, _as_notes(note)))
     native = _as_saved(spec, saved) if pretrained else spec
 
     def construct(*, img_size: int | tuple[int, int], **args: Any) -> nn.Module:
@@ -74,6 +84,28 @@ def _band_set(bands: str | Iterable[str] | None) -> BandSet | None:
     if bands is None:
         return None
     return BandSet.parse(bands) if isinstance(bands, str) else BandSet(bands)
+
+
+def _noted(cfg: PretrainedCfg) -> dict[str, Any]:
+    """What `_as_notes` wrote into an exported configuration; timm keeps this from 1.0.31 on."""
+    if cfg.source not in ("local-dir", "hf-hub"):
+        return {}
+    notes = [note for note in cfg.notes or () if note.startswith(_NOTE)]
+    return cast(dict[str, Any], json.loads(notes[0].removeprefix(_NOTE))) if notes else {}
+
+
+def _stem_said(
+    in_chans: int | None, bands: str | Iterable[str] | None, saved: Mapping[str, Any]
+) -> tuple[int | None, BandSet | None]:
+    """The stem that the caller wants: an exported model's is behind what he left unsaid."""
+    wanted, stored = _band_set(bands), _band_set(saved.get("bands"))
+    if wanted != stored:
+        return (None if in_chans == saved.get("in_chans") else in_chans), wanted
+    return in_chans, wanted if in_chans == saved.get("in_chans") else None
+
+
+def _as_notes(args: Mapping[str, Any]) -> tuple[str, ...]:
+    return (_NOTE + json.dumps(args, default=str),) if args else ()
 
 
 def _as_saved(spec: Spec, saved: Mapping[str, Any]) -> Spec:

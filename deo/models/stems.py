@@ -107,6 +107,11 @@ class DualPatchEmbed(nn.Module):
             self.add_module(name, stem)
 
     @property
+    def proj(self) -> nn.Module:
+        """The first stem's convolution, where timm and others look for device and kernel."""
+        return self.get_submodule(f"{next(iter(self.widths))}.proj")
+
+    @property
     def grid_size(self) -> tuple[int, int]:
         """Rows and columns of patches at the nominal input size."""
         return self.dynamic_feat_size(self.img_size)

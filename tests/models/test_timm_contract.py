@@ -106,8 +106,10 @@ def test_forward_intermediates__agree_with_forward_features(name: str, image: to
     only = model.forward_intermediates(image, indices=[0, 2], intermediates_only=True)
     plain = model.forward_intermediates(image, intermediates_only=True)
     torch.testing.assert_close(only, [plain[0], plain[2]])
-    stopped, _ = model.forward_intermediates(image, indices=[1], stop_early=True)
-    assert stopped.shape[0] == 2
+    (early,) = model.forward_intermediates(
+        image, indices=[1], stop_early=True, intermediates_only=True
+    )
+    torch.testing.assert_close(early, plain[1])
 
 
 def test_forward__is_features_then_head(name: str, image: torch.Tensor) -> None:
@@ -250,6 +252,9 @@ def test_save_for_hf__comes_back_as_it_was(name: str, kwargs: dict, tmp_path: Pa
     )
 
 
+@pytest.mark.skipif(
+    not hasattr(timm.models, "_input"), reason="timm records a new size since 1.0.31"
+)
 def test_save_for_hf__a_resized_model_keeps_its_size(name: str, tmp_path: Path) -> None:
     model = build(name)
     model.set_input_size((96, 128))
@@ -275,6 +280,29 @@ def test_save_for_hf__one_stem_or_other_bands_are_taken_out_of_both(
     sparse = torch.zeros_like(x)
     sparse[:, at] = x[:, at]
     torch.testing.assert_close(other(x[:, at]), model(sparse), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("built", "asked", "widths"),
+    [
+        ({"in_chans": 10}, {"bands": ("B04", "B08")}, {"ms": 2}),
+        ({"in_chans": 10}, {}, {"ms": 10}),
+        ({"bands": ("B04", "B08", "B02", "B12")}, {"bands": ("B12", "B04")}, {"ms": 2}),
+        ({}, {"in_chans": 10}, {"ms": 10}),
+        ({}, {"in_chans": 10, "num_classes": 3}, {"ms": 10}),
+    ],
+    ids=str,
+)
+def test_save_for_hf__what_the_caller_says_goes_before_what_was_saved(
+    name: str, built: dict, asked: dict, widths: dict, tmp_path: Path
+) -> None:
+    model = build(name, **built)
+    save_for_hf(model, str(tmp_path), safe_serialization=True)
+    found = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, **asked)
+    assert found.patch_embed.widths == widths
+    wanted, weight = model.patch_embed.ms.proj.weight, found.patch_embed.ms.proj.weight
+    at = [model.patch_embed.bands.index(band) for band in found.patch_embed.bands]
+    assert torch.equal(weight, wanted[:, at])
 
 
 @pytest.mark.parametrize(
