@@ -231,6 +231,7 @@ def test_switch__optical_view_statistics() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the compiler trips over its own warnings
 def test_compile_blocks__computes_the_same() -> None:
     plain, compiled = state(Pixels()), state(Pixels())
     names = list(compiled.student.state_dict())
@@ -238,3 +239,24 @@ def test_compile_blocks__computes_the_same() -> None:
     assert list(compiled.student.state_dict()) == names
     for a, b in zip(steps(plain, 2), steps(compiled, 2), strict=True):
         torch.testing.assert_close(a.loss, b.loss, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
+def test_train_step__never_waits_for_the_device(precision: Any) -> None:
+    device = torch.device("cuda", torch.cuda.current_device())
+    made = [torch.randn(SAMPLES, 10, size, size, device=device) for size in (48, 48, 32)]
+    run = build(
+        config(run=replace(config().run, precision=precision)),
+        Context(device=device),
+        steps_per_epoch=4,
+        optical=Pixels(),
+        views=lambda images, keys, epoch: made,
+    )
+    steps(run)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps(run, 2)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert steps(run)[0].loss.isfinite()
