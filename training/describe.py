@@ -42,17 +42,20 @@ class Provenance:
     deo_version: str
 
 
-def model_card(provenance: Provenance, contract: Contract, *, weights: str) -> str:
-    """The card as markdown."""
+def model_card(
+    provenance: Provenance, contract: Contract, *, weights: str, licence: str | None = None
+) -> str:
+    """The card as markdown, without the Hub's front matter.
+
+    Args:
+        weights: name of the file.
+        licence: of these weights, where their publisher has chosen one.
+    """
     config, own = provenance.config, provenance
     channels = {"ms": f"10 bands ({contract.bands})", "rgb": "red, green, blue"}
     stem = "" if len(own.stems) > 1 else f" in_chans={len(contract.bands)},"
     measured = [f"| {name} | {own.measured[name]:.4f} |" for name in _SHOWN if name in own.measured]
     lines = [
-        "---",
-        "library_name: timm",
-        "tags: [remote-sensing, sentinel-2, image-feature-extraction]",
-        "---",
         f"# {own.model}",
         "",
         f"A Sentinel-2 backbone, the {own.role} after {own.step} steps of dual-teacher "
@@ -75,7 +78,7 @@ def model_card(provenance: Provenance, contract: Contract, *, weights: str) -> s
         + ", ".join(f"{name} {value}" for name, value in own.data.items()),
         f"* optical teacher: {config.optical.name}",
         f"* licence of the optical teacher's weights: {own.licence or 'no teacher, no terms'}",
-        "* licence of these weights: to be stated by who publishes them"
+        f"* licence of these weights: {licence or 'to be stated by who publishes them'}"
         + (", within the terms above" if own.licence else ""),
         "",
         *(["| last record | |", "|---|---|", *measured, ""] if measured else []),

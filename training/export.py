@@ -100,8 +100,20 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
     )
 
 
-def export(run: Path, output: Path, *, teacher: bool = False, step: int | None = None) -> Exported:
+def export(
+    run: Path,
+    output: Path,
+    *,
+    teacher: bool = False,
+    step: int | None = None,
+    licence: str | None = None,
+) -> Exported:
     """Write a run's backbone as safetensors, with a card (`.md`) and an MLM item (`.json`) beside.
+
+    Args:
+        run, teacher, step: see `load_trained`.
+        output: the weights' path.
+        licence: of the weights, for the card.
 
     Raises:
         DataError, WeightsError: see `load_trained`.
@@ -121,35 +133,47 @@ def export(run: Path, output: Path, *, teacher: bool = False, step: int | None =
     _write(trained, output, config, metadata)
     card, item = output.with_suffix(".md"), output.with_suffix(".json")
     shape = _features_shape(trained.model, trained.contract.bands, config.views.global_size)
-    card.write_text(model_card(provenance, trained.contract, weights=output.name))
-    text = mlm_item(provenance, trained.contract, trained.model, shape, weights=output.name)
-    item.write_text(json.dumps(text, indent=2) + "\n")
+    text = model_card(provenance, trained.contract, weights=output.name, licence=licence)
+    card.write_text(text)
+    described = mlm_item(provenance, trained.contract, trained.model, shape, weights=output.name)
+    item.write_text(json.dumps(described, indent=2) + "\n")
     return Exported(output, card, item)
 
 
 def push(
-    run: Path, repository: str, *, teacher: bool = False, private: bool = False, **options: Any
+    run: Path,
+    repository: str,
+    *,
+    teacher: bool = False,
+    step: int | None = None,
+    licence: str | None = None,
+    **options: Any,
 ) -> None:
     """Upload a run's backbone to the Hugging Face Hub through timm's `push_to_hf_hub`.
 
     Args:
         repository: `user/name`.
-        options: passed to timm (`token`, `revision`, `commit_message`, ...).
+        licence: of the weights, by the Hub's name for it; `other` when None.
+        options: passed to timm (`private`, `token`, `revision`, `commit_message`, ...).
 
     Raises:
         DataError, WeightsError: see `load_trained`.
     """
-    trained = load_trained(run, teacher=teacher)
-    provenance = trained.provenance
+    trained = load_trained(run, teacher=teacher, step=step)
+    provenance, contract = trained.provenance, trained.contract
+    model: Any = trained.model
+    # timm would publish the licence of the registered weights, which are not these
+    model.pretrained_cfg = dict(model.pretrained_cfg) | {"license": licence or "other"}
+    name = "model.safetensors"
     timm.models.push_to_hf_hub(
-        trained.model,
+        model,
         repository,
-        private=private,
         task_name="image-feature-extraction",
         safe_serialization=True,
         model_config={"architecture": provenance.model, "num_classes": 0, "global_pool": "avg"},
         model_card={
-            "description": model_card(provenance, trained.contract, weights="model.safetensors"),
+            "license": licence or "other",
+            "description": model_card(provenance, contract, weights=name, licence=licence),
             "details": {"Pretraining step": str(provenance.step), "Role": provenance.role},
         },
         **options,

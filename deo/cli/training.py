@@ -112,9 +112,15 @@ def plot(run: Path, output: Path | None) -> None:
 @click.option("-o", "--output", type=_ANY, required=True, help="Weights to write (.safetensors).")
 @click.option("--teacher", is_flag=True, help="The EMA teacher (multispectral stem alone).")
 @click.option("--step", type=int, help="Checkpoint of this step.  [default: the newest]")
+@click.option("--licence", help="Of these weights, for the card, e.g. apache-2.0.")
 @click.option("--push", "repository", help="Upload to the Hugging Face Hub too: user/name.")
 def export(
-    run: Path, output: Path, teacher: bool, step: int | None, repository: str | None
+    run: Path,
+    output: Path,
+    teacher: bool,
+    step: int | None,
+    licence: str | None,
+    repository: str | None,
 ) -> None:
     """Write the backbone that RUN trained, with a model card and an MLM description beside.
 
@@ -123,8 +129,8 @@ def export(
     """
     from deo.training import export as exporting
 
-    for path in exporting.export(run, output, teacher=teacher, step=step):
+    for path in exporting.export(run, output, teacher=teacher, step=step, licence=licence):
         click.echo(path)
     if repository:
-        exporting.push(run, repository, teacher=teacher)
+        exporting.push(run, repository, teacher=teacher, step=step, licence=licence)
         click.echo(f"https://huggingface.co/{repository}")

@@ -1,6 +1,8 @@
 """Export: the trained trunk, loadable by timm, with a card and an MLM item."""
 
 import json
+import shutil
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ import deo  # noqa: F401  (registers the backbones)
 from deo.bands import MODEL_BANDS
 from deo.errors import DataError
 from deo.models.weights import load_backbone
-from deo.training import export as module
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.export import export, load_trained, push
@@ -125,17 +126,37 @@ def test_export__no_run_is_said(tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "model.safetensors")
 
 
-def test_push__goes_through_timm(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[Any, ...]] = []
+class Hub:
+    """What timm asks of the Hub; keeps what is uploaded in `folder`."""
 
-    def take(model: Any, repository: str, **options: Any) -> None:
-        calls.append((model, repository, options))
+    folder: Path
 
-    monkeypatch.setattr(module.timm.models, "push_to_hf_hub", take)
-    push(trained, "someone/deo-micro", private=True)
-    ((model, repository, options),) = calls
-    assert repository == "someone/deo-micro"
-    assert options["private"] is True
-    assert options["model_config"]["architecture"] == "test_deo_swin"
-    assert "arXiv 2602.19863" in options["model_card"]["description"]
-    assert model.state_dict().keys() == load_trained(trained).model.state_dict().keys()
+    def __init__(self, **options: Any) -> None:
+        pass
+
+    def create_repo(self, repository: str, **options: Any) -> Any:
+        return types.SimpleNamespace(repo_id=repository)
+
+    def file_exists(self, **options: Any) -> bool:
+        return False
+
+    def upload_folder(self, *, folder_path: str, **options: Any) -> None:
+        shutil.copytree(folder_path, self.folder)
+
+
+def test_push__what_timm_uploads_loads_again(
+    distilled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "folder", tmp_path / "hub", raising=False)
+    monkeypatch.setattr("timm.models._hub.HfApi", Hub)
+    push(distilled, "someone/deo-micro")
+    readme = (tmp_path / "hub" / "README.md").read_text()
+    assert "license: other" in readme
+    assert "optical teacher: test_vit" in readme
+    assert json.loads((tmp_path / "hub" / "config.json").read_text())["architecture"] == (
+        "test_deo_swin"
+    )
+    model = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
+    with torch.no_grad():
+        expected = load_trained(distilled).model(images(10))
+        assert torch.equal(model(images(10)), expected)
