@@ -3,6 +3,7 @@
 Nothing here knows a model or a file. Predictions come back; `deo.training.scores` scores them.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ Similarity = Callable[[Features, Features], NDArray[np.float32]]
 
 C_GRID: tuple[float, ...] = tuple(float(c) for c in np.logspace(-6, 5, 40))
 """Inverse regularisation strengths tried on the validation part."""
+
+_ITERATIONS = 1000
 
 
 def l2(queries: Features, bank: Features) -> NDArray[np.float32]:
@@ -133,37 +136,48 @@ def logistic_probe(
     if labels.ndim == 1 and len(np.unique(labels)) < 2:
         raise DataError(f"a probe needs two classes, the training part holds {np.unique(labels)}")
     if validation is None:
-        return Probe(default, _fitted(train, labels, default))
+        return Probe(default, _fits(train, labels, (default,))[0])
     held, truth = validation
-    hits = [float((_fitted(train, labels, c)(held) == truth).mean()) for c in grid]
+    hits = [float((fit(held) == truth).mean()) for fit in _fits(train, labels, grid)]
     best = float(grid[int(np.argmax(hits))])
     both = np.concatenate((train, held)), np.concatenate((labels, truth))
-    return Probe(best, _fitted(*both, best))
+    return Probe(best, _fits(*both, (best,))[0])
 
 
-def _fitted(train: Features, labels: Labels, c: float) -> Callable[[Features], Labels]:
+def _fits(
+    train: Features, labels: Labels, grid: Sequence[float]
+) -> list[Callable[[Features], Labels]]:
+    """A prediction function per C; each fit starts from the one before, which is near."""
     linear = require("sklearn.linear_model", extra="eval")
     mean, spread = train.mean(0), train.std(0)
     spread = np.where(spread > 1e-12, spread, 1.0)
     rows = (train - mean) / spread
-    columns = labels[:, None] if labels.ndim == 1 else labels
-    models = []
+    columns = (labels[:, None] if labels.ndim == 1 else labels).T
+    models = [
+        _Constant(int(column[0]))
+        if len(np.unique(column)) == 1
+        else linear.LogisticRegression(max_iter=_ITERATIONS, warm_start=True)
+        for column in columns
+    ]
+
+    def fit(c: float) -> Callable[[Features], Labels]:
+        fitted = []
+        for model, column in zip(models, columns, strict=True):
+            if not isinstance(model, _Constant):
+                model.set_params(C=c).fit(rows, column)
+            fitted.append(copy.deepcopy(model))
+
+        def predict(features: Features) -> Labels:
+            scaled = (features - mean) / spread
+            found = np.stack([model.predict(scaled) for model in fitted], axis=1)
+            return found[:, 0] if labels.ndim == 1 else found
+
+        return predict
+
     with warnings.catch_warnings():
-        # strong regularisation and 40 values of C: an unconverged candidate is a candidate
+        # weak regularisation over 40 values of C: an unconverged candidate is a candidate
         warnings.filterwarnings("ignore", message=".*failed to converge", category=UserWarning)
-        warnings.filterwarnings("ignore", message=".*ITERATIONS REACHED LIMIT")
-        for column in columns.T:
-            if len(np.unique(column)) == 1:
-                models.append(_Constant(int(column[0])))
-                continue
-            models.append(linear.LogisticRegression(C=c, max_iter=1000).fit(rows, column))
-
-    def predict(features: Features) -> Labels:
-        scaled = (features - mean) / spread
-        found = np.stack([model.predict(scaled) for model in models], axis=1)
-        return found[:, 0] if labels.ndim == 1 else found
-
-    return predict
+        return [fit(c) for c in grid]
 
 
 class _Constant(NamedTuple):
@@ -195,6 +209,17 @@ def folds(labels: Labels, *, count: int, seed: int) -> NDArray[np.int64]:
     return numbers
 
 
+def _held_out_hits(features: Features, labels: Labels, numbers: NDArray[Any], c: float) -> float:
+    """Correct predictions over all folds numbered 0 and up, each held out once."""
+    hits = 0.0
+    for held in np.unique(numbers[numbers >= 0]):
+        train, here = (numbers >= 0) & (numbers != held), numbers == held
+        hits += float(
+            (_fitted(features[train], labels[train], c)(features[here]) == labels[here]).sum()
+        )
+    return hits
+
+
 def cross_validated_probe(
     features: Features,
     labels: Labels,
@@ -203,15 +228,18 @@ def cross_validated_probe(
     seed: int = 0,
     grid: Sequence[float] = C_GRID,
 ) -> Labels:
-    """Out-of-fold predictions; C is chosen inside each training part, on the next fold."""
+    """Out-of-fold predictions; C is chosen inside each training part.
+
+    Every other fold is held out of the training part once, and the C that does best on all of them
+    together is taken: a single fold of a small data set would choose by chance.
+    """
     numbers = folds(labels, count=count, seed=seed)
     predicted = np.empty_like(labels)
     for fold in range(count):
-        test, held = numbers == fold, numbers == (fold + 1) % count
-        train = ~test & ~held
-        probe = logistic_probe(
-            features[train], labels[train], validation=(features[held], labels[held]), grid=grid
-        )
+        test = numbers == fold
+        hits = [_held_out_hits(features, labels, np.where(test, -1, numbers), c) for c in grid]
+        best = float(grid[int(np.argmax(hits))])
+        probe = logistic_probe(features[~test], labels[~test], default=best)
         predicted[test] = probe.predict(features[test])
     return predicted
 

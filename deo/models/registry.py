@@ -62,8 +62,10 @@ class Spec:
 
     @property
     def tag(self) -> str:
-        """timm's pretrained tag, empty where there are no weights."""
-        return "fmow" if self.published or self.asset else ""
+        """timm's pretrained tag: what the weights were trained on, empty where there are none."""
+        if self.asset:
+            return "s2"
+        return "fmow" if self.published else ""
 
     @property
     def stems(self) -> Mapping[str, int]:

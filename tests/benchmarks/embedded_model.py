@@ -1,0 +1,80 @@
+"""Judge trained `deo_swin_n` weights, their random twin and two baselines, and write the card.
+
+    python tests/benchmarks/embedded_model.py EUROSAT_DIR FLOOD_DIR RUN... --card CARD.json
+
+Each RUN is a folder made by `python -m deo.training.embedded`; the first one's weights are the
+card's. The protocols are those of `deo evaluate`: nearest neighbours (k = 5, leave one out, L2),
+logistic probe (five folds), and a logistic probe per pixel (left half trains, right half tests).
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SEEDS = 3
+SAMPLED_STEPS = 40
+TASKS: dict[str, list[str]] = {
+    "knn": ["knn", "--dataset", "eurosat-ms"],
+    "probe": ["probe", "--dataset", "eurosat-ms"],
+    "flood": ["pixels", "--dataset", "sen1floods11"],
+}
+FLOOD_LAYER = ["--layers", "0", "--size", "2048"]
+"""The finest maps of the chip enlarged four times: one feature vector per pixel."""
+
+
+def evaluate(task: str, folders: dict[str, Path], *options: str) -> dict[str, Any]:
+    """One line of `deo evaluate`, as its JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        command = ["deo", "evaluate", *TASKS[task], "--data", str(folders[task]), *options]
+        subprocess.run([*command, "--json", str(path)], check=True, stdout=subprocess.DEVNULL)
+        result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+def curves(run: Path) -> list[dict[str, float]]:
+    """Some of the steps of a run's second stage."""
+    names = ("step", "loss", "comp", "expa", "cls", "patch", "effective_rank", "head_cosine")
+    records = [json.loads(line) for line in (run / "dual" / "metrics.jsonl").open()]
+    records = [record for record in records if "loss" in record]
+    kept = records[:: max(1, len(records) // SAMPLED_STEPS)]
+    return [{name: round(record[name], 4) for name in names if name in record} for record in kept]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("eurosat", type=Path)
+    parser.add_argument("flood", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--card", type=Path, required=True)
+    arguments = parser.parse_args()
+    folders = {"knn": arguments.eurosat, "probe": arguments.eurosat, "flood": arguments.flood}
+    results: dict[str, Any] = {}
+    for task in TASKS:
+        extra = FLOOD_LAYER if task == "flood" else []
+        baseline = "raw-bands" if task == "flood" else "band-statistics"
+        results[task] = {
+            "trained": [
+                evaluate(task, folders, "--weights", str(run / "deo_swin_n.safetensors"), *extra)
+                for run in arguments.runs
+            ],
+            "untrained": evaluate(
+                task, folders, "--untrained", "--seeds", ",".join(map(str, range(SEEDS))), *extra
+            ),
+            baseline: evaluate(task, folders, "--model", baseline),
+        }
+        print(task, json.dumps(results[task], indent=1), flush=True)
+    first = arguments.runs[0]
+    card = json.loads(arguments.card.read_text()) if arguments.card.exists() else {}
+    card["sha256"] = hashlib.sha256((first / "deo_swin_n.safetensors").read_bytes()).hexdigest()
+    card["evaluation"] = results
+    card["curves"] = curves(first)
+    arguments.card.write_text(json.dumps(card, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
