@@ -37,29 +37,32 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Reader(Dataset[Any]):
-    """Reads the batch of a step; what a worker runs."""
+    """Reads the images of a step; what a worker runs."""
 
     samples: Samples
     order: Order
 
-    def __getitem__(self, step: int) -> Batch | DeoError:
-        """The batch, or the error that reading it met (the loader would bury its message)."""
+    def __getitem__(self, step: int) -> torch.Tensor | DeoError:
+        """Images (B, C, H, W), or the error met (the loader would bury its message)."""
         try:
             return self.read(step)
         except DeoError as error:
             return error
 
-    def read(self, step: int) -> Batch:
-        epoch, numbers = self.order.at(step)
-        arrays = [self.samples[int(number)] for number in numbers]
+    def read(self, step: int) -> torch.Tensor:
+        """Images (B, C, H, W) in the store's own type.
+
+        Raises:
+            DeoError: a sample cannot be read, or their shapes differ.
+        """
+        arrays = [self.samples[int(number)] for number in self.order.at(step).numbers]
         shapes = {array.shape for array in arrays}
         if len(shapes) > 1:
             raise DataError(
                 f"samples of one batch differ in shape: {sorted(shapes)}; "
                 "`deo prepare` brings them to one size"
             )
-        stacked = torch.from_numpy(np.stack(arrays))
-        return Batch(step, epoch, stacked, torch.from_numpy(numbers), 0.0)
+        return torch.from_numpy(np.stack(arrays))
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,14 @@ def batches(
     )
     iterator = iter(loader)
     try:
-        while True:
+        for step in range(start, stop):
             began = time.perf_counter()
-            batch = next(iterator, None)
-            if batch is None:
-                return
-            if isinstance(batch, DeoError):
-                raise batch
-            yield batch._replace(waited=time.perf_counter() - began)
+            images = next(iterator)
+            if isinstance(images, DeoError):
+                raise images
+            waited = time.perf_counter() - began
+            epoch, numbers = order.at(step)
+            yield Batch(step, epoch, images, torch.from_numpy(numbers.copy()), waited)
     finally:
         del iterator  # ends the workers now, though a traceback may hold this frame
 
