@@ -51,47 +51,53 @@ def model_card(
         weights: name of the file.
         licence: of these weights, where their publisher has chosen one.
     """
-    config, own = provenance.config, provenance
+    own = provenance
     channels = {"ms": f"10 bands ({contract.bands})", "rgb": "red, green, blue"}
     stem = "" if len(own.stems) > 1 else f" in_chans={len(contract.bands)},"
+    return f"""# {own.model}
+
+A Sentinel-2 backbone, the {own.role} after {own.step} steps of dual-teacher pretraining with deo
+{own.deo_version} (method: arXiv 2602.19863).
+
+## Use
+
+```python
+import deo, timm
+model = timm.create_model("{own.model}", pretrained=True, num_classes=0,{stem}
+                          pretrained_cfg_overlay=dict(file="{weights}"))
+```
+
+Input: {" or ".join(channels[stem] for stem in own.stems)}, under the contract `{contract.name}` of
+`deo.preprocess`.
+
+## Training
+
+{_training(own, licence)}
+These numbers describe the pretraining objective. They say nothing about accuracy on a task; measure
+that with `deo evaluate`.
+
+## Configuration
+
+```toml
+{settings.dumps(own.config).rstrip()}
+```
+"""
+
+
+def _training(own: Provenance, licence: str | None) -> str:
+    config = own.config
+    data = ", ".join(f"{name} {value}" for name, value in own.data.items())
     measured = [f"| {name} | {own.measured[name]:.4f} |" for name in _SHOWN if name in own.measured]
     lines = [
-        f"# {own.model}",
-        "",
-        f"A Sentinel-2 backbone, the {own.role} after {own.step} steps of dual-teacher "
-        f"pretraining with deo {own.deo_version} (method: arXiv 2602.19863).",
-        "",
-        "## Use",
-        "",
-        "```python",
-        "import deo, timm",
-        f'model = timm.create_model("{own.model}", pretrained=True, num_classes=0,{stem}',
-        f'                          pretrained_cfg_overlay=dict(file="{weights}"))',
-        "```",
-        "",
-        f"Input: {' or '.join(channels[stem] for stem in own.stems)}, under the contract "
-        f"`{contract.name}` of `deo.preprocess`.",
-        "",
-        "## Training",
-        "",
-        f"* data: `{config.data.source}`, "
-        + ", ".join(f"{name} {value}" for name, value in own.data.items()),
+        f"* data: `{config.data.source}`, {data}",
         f"* optical teacher: {config.optical.name}",
         f"* licence of the optical teacher's weights: {own.licence or 'no teacher, no terms'}",
         f"* licence of these weights: {licence or 'to be stated by who publishes them'}"
         + (", within the terms above" if own.licence else ""),
         "",
-        *(["| last record | |", "|---|---|", *measured, ""] if measured else []),
-        "These numbers describe the pretraining objective. They say nothing about accuracy on a "
-        "task; measure that with `deo evaluate`.",
-        "",
-        "## Configuration",
-        "",
-        "```toml",
-        settings.dumps(config).rstrip(),
-        "```",
-        "",
     ]
+    if measured:
+        lines += ["| last record | |", "|---|---|", *measured, ""]
     return "\n".join(lines)
 
 
@@ -108,8 +114,35 @@ def mlm_item(
     Args:
         features: shape of one image's features, channels last.
     """
-    own, size = provenance, provenance.config.views.global_size
-    properties: dict[str, Any] = {
+    own = provenance
+    ring = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [MLM_SCHEMA],
+        "id": f"{own.model}-{own.role}-{own.step}",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "bbox": [-180, -90, 180, 90],
+        "properties": _properties(own, model)
+        | {
+            "mlm:input": [_input(contract, own.config.views.global_size)],
+            "mlm:output": [_output(features)],
+        },
+        "links": [],
+        "assets": {
+            "weights": {
+                "href": f"./{weights}",
+                "type": "application/octet-stream; application=safetensors",
+                "title": f"{own.model} for timm {timm.__version__}",
+                "roles": ["mlm:model", "mlm:weights"],
+                "mlm:artifact_type": "safetensors",
+            }
+        },
+    }
+
+
+def _properties(own: Provenance, model: nn.Module) -> dict[str, Any]:
+    return {
         "datetime": None,
         "start_datetime": "2015-06-23T00:00:00Z",  # first Sentinel-2 launch
         "end_datetime": "9999-12-31T23:59:59Z",
@@ -127,41 +160,18 @@ def mlm_item(
             "optical_teacher": own.config.optical.name,
             "optical_teacher_licence": own.licence,
         },
-        "mlm:input": [_input(contract, size)],
-        "mlm:output": [
-            {
-                "name": "features",
-                "tasks": ["feature-extraction"],
-                "result": {
-                    "shape": [-1, *features[1:]],
-                    "dim_order": ["batch", "height", "width", "channel"]
-                    if len(features) == 4
-                    else ["batch", "token", "channel"],
-                    "data_type": "float32",
-                },
-            }
-        ],
     }
+
+
+def _output(features: tuple[int, ...]) -> dict[str, Any]:
+    places = ["height", "width"] if len(features) == 4 else ["token"]
     return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [MLM_SCHEMA],
-        "id": f"{own.model}-{own.role}-{own.step}",
-        "geometry": {
-            "type": "Polygon",
-            "coordinates": [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]],
-        },
-        "bbox": [-180, -90, 180, 90],
-        "properties": properties,
-        "links": [],
-        "assets": {
-            "weights": {
-                "href": f"./{weights}",
-                "type": "application/octet-stream; application=safetensors",
-                "title": f"{own.model} for timm {timm.__version__}",
-                "roles": ["mlm:model", "mlm:weights"],
-                "mlm:artifact_type": "safetensors",
-            }
+        "name": "features",
+        "tasks": ["feature-extraction"],
+        "result": {
+            "shape": [-1, *features[1:]],
+            "dim_order": ["batch", *places, "channel"],
+            "data_type": "float32",
         },
     }
 

@@ -66,24 +66,12 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
     found = checkpoints.load(path)
     config = settings.from_dict(found.config)
     role = "teacher" if teacher else "student"
-    tensors = {
-        name.removeprefix(_TRUNK): tensor
-        for name, tensor in found.state[role].items()
-        if name.startswith(_TRUNK)
-    }
+    stored = found.state[role]
+    tensors = {name[len(_TRUNK) :]: stored[name] for name in stored if name.startswith(_TRUNK)}
     stems = {name.split(".")[1] for name in tensors if name.startswith("patch_embed.")}
     both = {"ms", "rgb"} <= stems
     bands = RGB_BANDS if config.model.input == "rgb" else MODEL_BANDS
-    model = timm.create_model(
-        config.model.name,
-        num_classes=0,
-        in_chans=None if both else len(bands),
-        **config.model.options,
-    )
-    try:
-        model.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} does not hold a whole {config.model.name}: {error}") from error
+    model = _rebuild(config, tensors, in_chans=None if both else len(bands), origin=path)
     provenance = Provenance(
         model=config.model.name,
         role=role,
@@ -96,8 +84,23 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
         deo_version=importlib.metadata.version("deo"),
     )
     return Trained(
-        model=model.eval(), contract=fit_contract("pretrain", bands=bands), provenance=provenance
+        model=model, contract=fit_contract("pretrain", bands=bands), provenance=provenance
     )
+
+
+def _rebuild(
+    config: Config, tensors: dict[str, torch.Tensor], *, in_chans: int | None, origin: Path
+) -> nn.Module:
+    model: nn.Module = timm.create_model(
+        config.model.name, num_classes=0, in_chans=in_chans, **config.model.options
+    )
+    try:
+        model.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{origin} does not hold a whole {config.model.name}: {error}"
+        ) from error
+    return model.eval()
 
 
 def export(
