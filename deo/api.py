@@ -27,7 +27,7 @@ __all__ = ["Extraction", "extract", "feature_model", "open_scene"]
 
 DEFAULT_MODEL = "deo_swin_n"
 _BATCH_SIZE = {"cuda": 32}
-_BATCH_SIZE_ELSEWHERE = 8
+_BATCH_SIZE_ELSEWHERE = 4  # as fast on a CPU as 8, with half the memory
 
 
 class Loaded(NamedTuple):
@@ -53,7 +53,7 @@ class Extraction:
             `scene`.
         mean, std: per band, with contract `stats`.
         tile, overlap: in pixels; None: the side near 384 at which no stage pads, and a quarter.
-        batch_size: tiles per call; None: 32 on CUDA, else 8.
+        batch_size: tiles per call; None: 32 on CUDA, else 4.
         precision: fp32, bf16 or fp16.
         device: as torch names it; None: the best there is.
         dtype: float32, float16 or int8 (one scale per channel).

@@ -44,7 +44,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--std", help="Per band, with --contract stats."),
     click.option("--tile", type=int, help="Side in pixels. [default: near 384]"),
     click.option("--overlap", type=int, help="Pixels shared by tiles. [default: a quarter]"),
-    click.option("--batch-size", type=int, help="Tiles at once. [default: 32 on CUDA, else 8]"),
+    click.option("--batch-size", type=int, help="Tiles at once. [default: 32 on CUDA, else 4]"),
     click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32"),
     click.option("--device", help="cpu, cuda, cuda:1, ... [default: cuda if there is one]"),
     click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), default="float32"),

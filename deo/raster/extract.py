@@ -6,7 +6,7 @@ grow with its width.
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -44,14 +44,13 @@ class RowBand(NamedTuple):
 
 class _Tile(NamedTuple):
     window: Window
-    image: NDArray[np.float32]  # (bands, height, width), contract applied; 0 where invalid
     valid: NDArray[np.bool_]  # (height, width)
 
 
 class _Batch(NamedTuple):
     tile_row: int
     tiles: tuple[_Tile, ...]
-    images: Tensor | None  # (tiles, bands, height, width); None without tiles
+    images: Tensor | None  # (tiles, bands, height, width), contract applied; None without tiles
     seen: int  # tiles dealt with since the last batch, empty ones included
     last: bool  # no more tiles in this row
 
@@ -124,24 +123,28 @@ def _read(
     first: int,
 ) -> Iterator[_Batch]:
     """Batches of tiles with valid pixels, row by row; an empty batch for an empty row."""
+    most = min(batch_size, len(tiling.cols.starts))
+    shape = (most, len(model.bands), tiling.rows.tile, tiling.cols.tile)
     for index in range(first, len(tiling.rows.starts)):
         tiles: list[_Tile] = []
+        images = np.empty(shape, np.float32)
         seen = 0
         for window in tiling.row_of_tiles(index):
             if len(tiles) == batch_size:
-                yield _Batch(index, tuple(tiles), _stack(tiles, model), seen, False)
-                tiles, seen = [], 0
+                yield _Batch(index, tuple(tiles), _tensor(images, model), seen, False)
+                tiles, seen, images = [], 0, np.empty(shape, np.float32)
             seen += 1
             pixels = scene.read(window.clip(height=scene.height, width=scene.width), model.bands)
             if pixels.valid.any():
-                image = _fill(contract.apply(pixels), window)
-                tiles.append(_Tile(window, image, _extend(pixels.valid, window)))
-        yield _Batch(index, tuple(tiles), _stack(tiles, model) if tiles else None, seen, True)
+                images[len(tiles)] = _fill(contract.apply(pixels), window)
+                tiles.append(_Tile(window, _extend(pixels.valid, window)))
+        found = _tensor(images[: len(tiles)], model) if tiles else None
+        yield _Batch(index, tuple(tiles), found, seen, True)
 
 
-def _stack(tiles: Sequence[_Tile], model: FeatureModel) -> Tensor:
-    images = torch.from_numpy(np.stack([tile.image for tile in tiles]))
-    return images.pin_memory() if model.device.type == "cuda" else images
+def _tensor(images: NDArray[np.float32], model: FeatureModel) -> Tensor:
+    tensor = torch.from_numpy(images)
+    return tensor.pin_memory() if model.device.type == "cuda" else tensor
 
 
 def _fill(image: NDArray[np.float32], window: Window) -> NDArray[np.float32]:

@@ -33,8 +33,9 @@ def main() -> None:
             preview=Path(folder) / "out.png",
         )  # fmt: skip
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        wall, busy = time.perf_counter() - began, time.process_time() - cpu
         print(
-            f"{time.perf_counter() - began:.0f} s ({time.process_time() - cpu:.0f} s of processor), "
+            f"{wall:.0f} s ({busy:.0f} s of processor), "
             f"peak {peak:.2f} GiB, output {out.stat().st_size / 2**20:.0f} MiB"
         )
 

@@ -33,7 +33,7 @@ def write_repeated(path: Path, size: int, *, valid_rows: int | None = None) -> N
         valid_rows: rows from the top that hold data; the others are nodata.
     """
     tile = real_pixels()
-    with rasterio.open(
+    with rasterio.Env(GDAL_CACHEMAX=64 * 2**20), rasterio.open(
         path, "w", driver="GTiff", count=10, height=size, width=size, dtype="uint16", nodata=0,
         crs="EPSG:32643", transform=from_origin(300_000, 2_200_000, 10, 10), tiled=True,
         blockxsize=512, blockysize=512, compress="deflate", predictor=2, zlevel=1,
