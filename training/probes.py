@@ -209,14 +209,15 @@ def folds(labels: Labels, *, count: int, seed: int) -> NDArray[np.int64]:
     return numbers
 
 
-def _held_out_hits(features: Features, labels: Labels, numbers: NDArray[Any], c: float) -> float:
-    """Correct predictions over all folds numbered 0 and up, each held out once."""
-    hits = 0.0
+def _held_out_hits(
+    features: Features, labels: Labels, numbers: NDArray[np.int64], grid: Sequence[float]
+) -> NDArray[np.float64]:
+    """Correct predictions per C over all folds numbered 0 and up, each held out once."""
+    hits = np.zeros(len(grid))
     for held in np.unique(numbers[numbers >= 0]):
         train, here = (numbers >= 0) & (numbers != held), numbers == held
-        hits += float(
-            (_fitted(features[train], labels[train], c)(features[here]) == labels[here]).sum()
-        )
+        fits = _fits(features[train], labels[train], grid)
+        hits += [float((fit(features[here]) == labels[here]).sum()) for fit in fits]
     return hits
 
 
@@ -237,7 +238,7 @@ def cross_validated_probe(
     predicted = np.empty_like(labels)
     for fold in range(count):
         test = numbers == fold
-        hits = [_held_out_hits(features, labels, np.where(test, -1, numbers), c) for c in grid]
+        hits = _held_out_hits(features, labels, np.where(test, -1, numbers), grid)
         best = float(grid[int(np.argmax(hits))])
         probe = logistic_probe(features[~test], labels[~test], default=best)
         predicted[test] = probe.predict(features[test])
