@@ -28,7 +28,7 @@ def test_readme__every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             for line in block["code"].splitlines():
                 run_command(line)
             run += 1
-    assert run >= 6
+    assert run >= 5
     assert all(code.startswith("pip install") for code in left_out)
     assert len(left_out) == 2
 

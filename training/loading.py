@@ -2,6 +2,7 @@
 
 import signal
 import time
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -87,18 +88,21 @@ def batches(
         workers: processes that read; 0 reads in this one.
         ahead: batches each worker keeps ready.
     """
-    loader = DataLoader(
-        Reader(samples=samples, order=order),
-        batch_size=None,
-        sampler=_Steps(range(start, stop)),
-        num_workers=workers,
-        prefetch_factor=ahead if workers else None,
-        worker_init_fn=_prepare_worker,
-        pin_memory=torch.cuda.is_available(),
-        # the loader draws a seed for its workers; from the global state, that would change the run
-        generator=torch.Generator(),
-    )
-    iterator = iter(loader)
+    with warnings.catch_warnings():
+        # readers wait for the disk more than they compute, so more of them than cores is no mistake
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        loader = DataLoader(
+            Reader(samples=samples, order=order),
+            batch_size=None,
+            sampler=_Steps(range(start, stop)),
+            num_workers=workers,
+            prefetch_factor=ahead if workers else None,
+            worker_init_fn=_prepare_worker,
+            pin_memory=torch.cuda.is_available(),
+            # it draws a seed for its workers; from the global state, that would change the run
+            generator=torch.Generator(),
+        )
+        iterator = iter(loader)
     try:
         for step in range(start, stop):
             began = time.perf_counter()

@@ -124,19 +124,21 @@ def _read(
 ) -> Iterator[_Batch]:
     """Batches of tiles with valid pixels, row by row; an empty batch for an empty row."""
     most = min(batch_size, len(tiling.cols.starts))
-    shape = (most, len(model.bands), tiling.rows.tile, tiling.cols.tile)
     for index in range(first, len(tiling.rows.starts)):
         tiles: list[_Tile] = []
-        images = np.empty(shape, np.float32)
+        images = np.empty(0, np.float32)
         seen = 0
         for window in tiling.row_of_tiles(index):
             if len(tiles) == batch_size:
                 yield _Batch(index, tuple(tiles), _tensor(images, model), seen, False)
-                tiles, seen, images = [], 0, np.empty(shape, np.float32)
+                tiles, seen = [], 0
             seen += 1
             pixels = scene.read(window.clip(height=scene.height, width=scene.width), model.bands)
             if pixels.valid.any():
-                images[len(tiles)] = _fill(contract.apply(pixels), window)
+                image = _fill(contract.apply(pixels), window)
+                if not tiles:
+                    images = np.empty((most, *image.shape), np.float32)
+                images[len(tiles)] = image
                 tiles.append(_Tile(window, _extend(pixels.valid, window)))
         found = _tensor(images[: len(tiles)], model) if tiles else None
         yield _Batch(index, tuple(tiles), found, seen, True)
