@@ -28,8 +28,8 @@ def test_take_tour__writes_features_and_pictures_of_a_given_scene(
 ) -> None:
     tour = take_tour(tmp_path / "tour", scene=small_scene, **MICRO)
     with rasterio.open(tour.features) as features, rasterio.open(tour.similarity) as similar:
-        assert features.shape == similar.shape == (20, 20)
-        assert features.count == 32
+        assert features.shape == similar.shape == (40, 40)
+        assert features.count == 16
     for picture in (tour.preview, tour.similarity_preview):
         with Image.open(picture) as image:
             assert image.width > 300
