@@ -51,7 +51,10 @@ class BandStatistics(NamedTuple):
             name: {
                 "mean": float(self.total[i] / self.pixels[i]),
                 "std": float(
-                    max(0.0, self.squares[i] / self.pixels[i] - (self.total[i] / self.pixels[i]) ** 2)
+                    max(
+                        0.0,
+                        self.squares[i] / self.pixels[i] - (self.total[i] / self.pixels[i]) ** 2,
+                    )
                     ** 0.5
                 ),
                 "min": float(self.minimum[i]),
