@@ -14,11 +14,10 @@ from deo.errors import ConfigError, DataError
 from deo.training.features import FeatureSource
 from deo.training.inputs import pixels_of
 from deo.training.layouts import IGNORE, Split, Unit
+from deo.training.neighbours import METRICS, knn
 from deo.training.probes import (
     C_GRID,
-    METRICS,
     cross_validated_probe,
-    knn,
     left_half,
     logistic_probe,
     pixel_probe,

@@ -1,0 +1,94 @@
+"""Nearest neighbours on frozen features given as arrays. Nothing here knows a model or a file."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deo.errors import DataError
+
+Features = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
+Similarity = Callable[[Features, Features], NDArray[np.float32]]
+
+
+def l2(queries: Features, bank: Features) -> NDArray[np.float32]:
+    """Negative Euclidean distance, (Q, D) x (B, D) -> (Q, B)."""
+    squares = (queries**2).sum(1)[:, None] - 2 * queries @ bank.T + (bank**2).sum(1)[None]
+    return np.asarray(-np.sqrt(np.maximum(squares, 0)), np.float32)
+
+
+def cosine(queries: Features, bank: Features) -> NDArray[np.float32]:
+    """Cosine similarity, (Q, D) x (B, D) -> (Q, B)."""
+    return np.asarray(_unit(queries) @ _unit(bank).T, np.float32)
+
+
+METRICS: dict[str, Similarity] = {"l2": l2, "cosine": cosine}
+
+
+def _unit(rows: Features) -> Features:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+
+
+def knn(
+    bank: Features,
+    labels: Labels,
+    queries: Features,
+    *,
+    k: int = 5,
+    metric: Similarity = l2,
+    temperature: float | None = None,
+    same: bool = False,
+    chunk: int = 1024,
+) -> Labels:
+    """Label each query by its `k` nearest rows of the bank.
+
+    Args:
+        bank: (B, D) features.
+        labels: (B,) classes, or (B, K) multi-hot.
+        queries: (Q, D) features.
+        k: neighbours.
+        metric: similarity, larger is nearer: `l2` (k = 5, torchgeo-bench), `cosine`
+            (k = 200 and temperature .1, PANGAEA).
+        temperature: votes weigh exp(similarity / temperature); None: one vote each.
+        same: the queries are the bank; no row may vote for itself (leave one out).
+
+    Returns:
+        (Q,) classes (a tie goes to the nearest of the tied), or (Q, K) multi-hot (half the
+        votes or more).
+
+    Raises:
+        DataError: `k` does not fit the bank.
+    """
+    available = len(bank) - int(same)
+    if not 1 <= k <= available:
+        raise DataError(f"k = {k} neighbours asked of {available}; choose k in 1..{available}")
+    hot = labels if labels.ndim == 2 else np.eye(int(labels.max()) + 1)[labels]
+    parts = []
+    for start in range(0, len(queries), chunk):
+        similarity = metric(queries[start : start + chunk], bank)
+        if same:
+            rows = np.arange(len(similarity))
+            similarity[rows, rows + start] = -np.inf
+        parts.append(_vote(similarity, hot, k=k, temperature=temperature))
+    votes = np.concatenate(parts)
+    if labels.ndim == 2:
+        return (votes >= 0.5).astype(np.int64)
+    return np.asarray(votes.argmax(1))
+
+
+def _vote(
+    similarity: NDArray[np.float32], hot: NDArray[Any], *, k: int, temperature: float | None
+) -> NDArray[np.float64]:
+    """(Q, B) similarities -> (Q, K) shares of the vote."""
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    nearest = np.take_along_axis(similarity, order, axis=1).astype(np.float64)
+    if temperature is None:
+        weights = np.ones_like(nearest)
+        if hot.shape[1] > 1 and (hot.sum(1) == 1).all():
+            weights += np.arange(k, 0, -1) * 1e-6  # a tie goes to the nearest
+    else:
+        weights = np.exp((nearest - nearest[:, :1]) / temperature)
+    weights /= weights.sum(1, keepdims=True)
+    return np.asarray(np.einsum("qk,qkc->qc", weights, hot[order]))
