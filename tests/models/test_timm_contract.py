@@ -35,25 +35,21 @@ def build(name: str, **kwargs: object) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("name", BIG)
-def test_every_model__maps_are_those_that_feature_info_says(name: str) -> None:
-    with torch.device("meta"):
-        model = timm.create_model(name, in_chans=10, features_only=True)
-        maps = model(torch.zeros(1, 10, 224, 224))
-    sides = [(m.shape[1], 224 // m.shape[2], 224 // m.shape[3]) for m in maps]
-    info = zip(model.feature_info.channels(), model.feature_info.reduction(), strict=True)
-    assert sides == [(channels, reduction, reduction) for channels, reduction in info]
-
-
-@pytest.mark.parametrize("name", BIG)
-def test_every_model__classifies_and_resets(name: str) -> None:
+def test_every_model__maps_as_feature_info_says_classifies_and_resets(name: str) -> None:
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=5)
-        x = torch.zeros(1, 3, 96, 128)
-        assert model(x).shape == (1, 5)
-        assert model.get_classifier().out_features == 5
-        model.reset_classifier(0)
-        assert model(x).shape == (1, model.num_features)
-        assert model.head_hidden_size == model.num_features
+        final, maps = model.forward_intermediates(
+            torch.zeros(1, 10, 224, 96), indices=list(SPECS[name].out_indices)
+        )
+        assert model.forward_head(final).shape == (1, 5)
+    told = [model.feature_info[index] for index in SPECS[name].out_indices]
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (info["num_chs"], 224 // info["reduction"], 96 // info["reduction"]) for info in told
+    ]
+    assert model.get_classifier().out_features == 5
+    model.reset_classifier(0)
+    assert model.forward_head(final).shape == (1, model.num_features)
+    assert model.head_hidden_size == model.num_features
 
 
 @pytest.mark.parametrize("name", SPECS)
