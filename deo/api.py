@@ -14,7 +14,15 @@ from deo.errors import ConfigError, ModelError, OutputError
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
 from deo.preprocess import Contract, fit_contract
-from deo.raster.mapping import Job, Output, check_job, is_complete, run_job, source_identity
+from deo.raster.mapping import (
+    Job,
+    Output,
+    check_job,
+    gdal_settings,
+    is_complete,
+    run_job,
+    source_identity,
+)
 from deo.raster.metadata import map_info
 from deo.raster.model import PRECISIONS, FeatureModel, model_bands
 from deo.raster.preview import check_picture, draw_preview
@@ -216,7 +224,7 @@ def extract(
     check_suffix(target)
     if target.exists() and not overwrite and not resume:
         raise OutputError(f"{target} exists; use overwrite to replace it, or resume to keep it")
-    with plan.open(source) as scene:
+    with gdal_settings(), plan.open(source) as scene:
         job = plan.job(source, scene, target)
         paths = [output.path for output in job.outputs]
         if not overwrite and any(path.exists() for path in paths):
