@@ -31,7 +31,7 @@ def test_wheel__holds_every_module_and_asset_of_the_tree(tmp_path: Path) -> None
 
 
 def test_import__brings_nothing_heavier_than_timm() -> None:
-    heavy = "rasterio h5py sklearn pyarrow geopandas zarr matplotlib click tqdm".split()
+    heavy = ["rasterio", "h5py", "sklearn", "pyarrow", "geopandas", "zarr", "matplotlib", "click", "tqdm"]
     code = (
         "import sys, timm; before = set(sys.modules); import deo; "
         "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
