@@ -89,5 +89,8 @@ class DeoSwin(SwinTransformer):
         """
         if not kwargs.get("window_ratio"):
             window_size = window_size or self._blocks()[0].window_size
+        if img_size is None and patch_size is None:
+            stem: Any = self.patch_embed
+            img_size = stem.img_size  # timm 1.0.22 forgets the grid when told a window alone
         kwargs |= {"img_size": img_size, "patch_size": patch_size, "window_size": window_size}
         super().set_input_size(**(kwargs | {"always_partition": True}))
