@@ -37,25 +37,28 @@ def requests(data: Path, model: str, weights: Path | None) -> Iterator[tuple[str
         "untrained": {"model": model, "untrained": True},
         "trained": {"model": model, "weights": weights},
     }
-    rows: list[tuple[str, str, dict[str, Any]]] = [
-        ("knn", "eurosat-ms", {}),
-        ("knn", "eurosat-ms", {"layers": None}),
-        ("probe", "eurosat-ms", {}),
-        ("pixels", "sen1floods11", {"layers": None}),
-        ("change", "oscd", {"tuning": CHANGE, "test": (TESTED,), "valid": 0.0}),
+    rows: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("", "knn", "eurosat-ms", {}),
+        ("_all-layers", "knn", "eurosat-ms", {"layers": None}),
+        ("", "probe", "eurosat-ms", {}),
+        ("_all-layers", "pixels", "sen1floods11", {"layers": None}),
+        ("_finest", "pixels", "sen1floods11", {"layers": (0,)}),
+        ("_finest-x4", "pixels", "sen1floods11", {"layers": (0,), "size": 2048}),
+        ("", "change", "oscd", {"tuning": CHANGE, "test": (TESTED,), "valid": 0.0}),
     ]
     baselines = {"eurosat-ms": "band-statistics", "sen1floods11": "raw-bands", "oscd": "raw-bands"}
-    for protocol, dataset, settings in rows:
-        stem = f"{dataset}_{protocol}" + ("_all-layers" if "layers" in settings else "")
+    for variant, protocol, dataset, settings in rows:
+        stem = f"{dataset}_{protocol}{variant}"
         common = {
             "protocol": protocol,
             "benchmark": benchmark(dataset),
             "data": data / FOLDERS[dataset],
         }
-        if not stem.startswith("eurosat-ms_knn_all"):
+        if not variant or variant == "_finest":
             yield f"{stem}_baseline", Evaluation(**common, **settings, model=baselines[dataset])
         for twin, chosen in twins.items():
-            seeds = SEEDS if twin == "untrained" or protocol != "knn" else SEEDS[:1]
+            drawn = twin == "untrained" or protocol in ("probe", "change")
+            seeds = SEEDS if drawn else SEEDS[:1]
             yield f"{stem}_{twin}", Evaluation(**common, **settings, **chosen, seeds=seeds)
 
 
