@@ -362,12 +362,3 @@ def test_pretrained_cfg_overlay__file_is_loaded_whole(
 def test_config__stored_by_timm_is_json(name: str, tmp_path: Path) -> None:
     save_for_hf(build(name), str(tmp_path), safe_serialization=True)
     assert json.loads((tmp_path / "config.json").read_text())["architecture"] == name
-
-
-@pytest.mark.parametrize("decoder", ["Unet", "FPN", "UPerNet", "Segformer", "DPT"])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_segmentation_models_pytorch__builds_on_the_encoders(decoder: str) -> None:
-    smp = pytest.importorskip("segmentation_models_pytorch")
-    encoder = "tu-test_deo_vit" if decoder == "DPT" else "tu-test_deo_swin"
-    model = getattr(smp, decoder)(encoder, encoder_weights=None, in_channels=10, classes=2)
-    assert model.eval()(torch.randn(1, 10, 64, 64)).shape == (1, 2, 64, 64)
