@@ -353,3 +353,17 @@ def test_extract__preview_and_stac(scene: Callable[..., Path], tmp_path: Path) -
     assert described["bands"] == list(MODEL_BANDS)
     assert model["properties"]["mlm:name"] == "test_deo_swin"
     assert leftovers(tmp_path) == ["out.mlm.json", "out.png", "out.stac.json", "out.tif"]
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+def test_cache_size__strips_need_a_row_of_tiles(tmp_path: Path, tiled: bool) -> None:
+    layout = {"tiled": True, "blockxsize": 512, "blockysize": 512} if tiled else {"blockysize": 1}
+    with rasterio.open(
+        tmp_path / "wide.tif", "w", driver="GTiff", count=10, height=2000, width=16_000,
+        dtype="uint16", nodata=0, sparse_ok=True, crs="EPSG:32633",
+        transform=from_origin(500_000, 5_000_000, 10, 10), **layout,
+    ) as file:  # fmt: skip
+        file.descriptions = tuple(MODEL_BANDS)
+    with deo.open_scene(tmp_path / "wide.tif") as opened:
+        size = mapping.cache_size(opened, 384)
+    assert size == (64 * 2**20 if tiled else (384 + 2) * 16_000 * 10 * 2)

@@ -28,8 +28,8 @@ from deo.raster.windows import Tiling
 
 log = logging.getLogger(__name__)
 
-_CACHE_BYTES = 128 * 2**20
-"""GDAL's cache of decoded blocks: a row of tiles of a full Sentinel-2 tile. Its own default is a
+_CACHE_BYTES = 64 * 2**20
+"""GDAL's cache of decoded blocks, enough for the tiles of neighbouring reads. Its own default is a
 twentieth of the machine's memory."""
 
 
@@ -155,7 +155,7 @@ def run_job(
     """
     check_job(job)
     with (
-        gdal_settings(),
+        gdal_settings(cache_size(job.scene, job.tiling.rows.tile)),
         Spool(job.folder, job=job.record(), shapes=job.shapes, resume=resume) as spool,
     ):
         with _hint(job, spool):
@@ -176,12 +176,28 @@ def run_job(
 
 
 @contextlib.contextmanager
-def gdal_settings() -> Iterator[None]:
+def gdal_settings(cache: int = _CACHE_BYTES) -> Iterator[None]:
     """GDAL with a bounded cache, unless the user set one; a map without a place is no warning."""
-    own = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_BYTES}
+    own = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": cache}
     with warnings.catch_warnings(), rasterio.Env(**own):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+def cache_size(scene: Scene, tile: int) -> int:
+    """Bytes of cache with which every stored block is decoded about once per row of tiles.
+
+    Files in strips as wide as the raster need all strips of a row of tiles at once: with less,
+    each tile would decode them anew.
+    """
+    needed = 0
+    for source in {id(asset.source): asset.source for asset in scene.assets}.values():
+        dataset = getattr(source, "dataset", None)
+        if dataset is not None and dataset.block_shapes[0][1] >= dataset.width:
+            rows = tile + 2 * dataset.block_shapes[0][0]
+            sizes = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+            needed += min(rows, dataset.height) * dataset.width * sizes
+    return max(_CACHE_BYTES, min(needed, 1024 * 2**20))
 
 
 def _fill(job: Job, spool: Spool, progress: Callable[[int], None] | None) -> None:
