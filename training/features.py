@@ -68,7 +68,9 @@ class NetworkFeatures:
         contract: from pixels to the model's input.
         identity: model, weights, hash: JSON-able.
         layers: maps that count, as positions; `(-1,)` is the last stage alone.
-        size: chips are resized to this side first (bilinear); None: as they are.
+        size: chips are resized to this side first; None: as they are. Bilinear for pooled
+            features; for features per pixel every pixel is repeated, so that with `size` the
+            patch's side times the chip's, each pixel fills one patch.
         batch: chips at once.
     """
 
@@ -100,13 +102,14 @@ class NetworkFeatures:
         """Spatial means of the chosen layers, joined."""
         rows = []
         for group in _same_shapes(chips, self.batch):
-            maps = self._maps(np.stack([self.contract.apply(chip) for chip in group]))
+            images = np.stack([self.contract.apply(chip) for chip in group])
+            maps = self._maps(images, mode="bilinear")
             rows.append(torch.cat([features.mean((2, 3)) for features in maps], 1).cpu().numpy())
         return np.concatenate(rows)
 
     def per_pixel(self, pixels: Pixels) -> NDArray[np.float32]:
         """The chosen layers, upsampled (bilinear) to the pixels and joined."""
-        maps = self._maps(self.contract.apply(pixels)[None])
+        maps = self._maps(self.contract.apply(pixels)[None], mode="nearest-exact")
         shape = pixels.valid.shape
         grown = [
             F.interpolate(features, size=shape, mode="bilinear", align_corners=False)[0]
@@ -115,10 +118,10 @@ class NetworkFeatures:
         return torch.cat(grown).cpu().numpy()
 
     @torch.inference_mode()
-    def _maps(self, images: NDArray[np.float32]) -> list[Tensor]:
+    def _maps(self, images: NDArray[np.float32], *, mode: str) -> list[Tensor]:
         tensor = torch.from_numpy(images).to(self.device)
         if self.size is not None:
-            tensor = F.interpolate(tensor, size=self.size, mode="bilinear", align_corners=False)
+            tensor = F.interpolate(tensor, size=self.size, mode=mode)
         maps: Sequence[Tensor] = self.model(tensor)
         return [channels_first(maps[layer], self.model).float() for layer in self.layers]
 

@@ -34,7 +34,7 @@ class Evaluation:
         bands: input channels; None: the model's bands among the data's.
         contract: None: see `choose_contract`.
         layers: positions of the maps that count; None: all.
-        size: side that chips are resized to for kNN and probe; None: as they are.
+        size: side that chips are resized to for kNN, probe and pixels; None: as they are.
         k, metric, temperature: of kNN.
         folds: of the probe on data without splits.
         test: names of test samples, for data without splits.

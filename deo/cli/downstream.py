@@ -27,7 +27,7 @@ from deo.cli.tasks import (
 @click.argument("protocol", type=click.Choice(["knn", "probe", "pixels", "segment", "change"]))
 @with_options(*DATA, *MODEL, *TUNING)
 @click.option("--layers", default="last", show_default=True, help="last, all, or 0,1,2,3.")
-@click.option("--size", type=int, help="Resize chips to this side, for knn and probe.")
+@click.option("--size", type=int, help="Resize chips to this side, for knn, probe and pixels.")
 @click.option("--k", type=int, default=5, show_default=True, help="Neighbours.")
 @click.option("--metric", type=click.Choice(["l2", "cosine"]), default="l2", show_default=True)
 @click.option("--temperature", type=float, help="Weigh votes by exp(similarity / T).")
