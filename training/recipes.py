@@ -15,7 +15,7 @@ _DINOV3 = Optical(name="dinov3_base")
 _SMALL_VIEWS = Views(
     global_size=48,
     local_size=24,
-    local_crops=6,
+    local_crops=4,
     global_area=(0.25, 1.0),
     local_area=(0.04, 0.4),
     vertical_flip=0.5,
@@ -117,7 +117,7 @@ def embedded() -> Config:
         model=replace(first.model, input="ms"),
         optical=Optical(name="deo_swin_n"),
         loss=Loss(eps=0.5, coeff=3.0),
-        run=replace(first.run, steps=2000),
+        run=replace(first.run, steps=1300),
     )
 
 

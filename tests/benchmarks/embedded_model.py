@@ -4,7 +4,8 @@
 
 Each RUN is a folder made by `python -m deo.training.embedded`; the first one's weights are the
 card's. The protocols are those of `deo evaluate`: nearest neighbours (k = 5, leave one out, L2),
-logistic probe (five folds), and a logistic probe per pixel (left half trains, right half tests).
+logistic probe (five folds, drawn five times), and a logistic probe per pixel (left half trains,
+right half tests).
 """
 
 import argparse
@@ -15,15 +16,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-SEEDS = 3
 SAMPLED_STEPS = 40
 TASKS: dict[str, list[str]] = {
     "knn": ["knn", "--dataset", "eurosat-ms"],
-    "probe": ["probe", "--dataset", "eurosat-ms"],
+    "probe": ["probe", "--dataset", "eurosat-ms", "--seeds", "0,1,2,3,4"],
     "flood": ["pixels", "--dataset", "sen1floods11"],
 }
-FLOOD_LAYER = ["--layers", "0", "--size", "2048"]
-"""The finest maps of the chip enlarged four times: one feature vector per pixel."""
+EXTRA: dict[str, list[str]] = {"flood": ["--layers", "0", "--size", "2048"]}
+"""Of networks. Flood: the finest map of the chip enlarged four times, one patch per pixel."""
+BASELINES = {"knn": "band-statistics", "probe": "band-statistics", "flood": "raw-bands"}
+TWINS = ["--untrained", "--seeds", "0,1,2,3,4"]
 
 
 def evaluate(task: str, folders: dict[str, Path], *options: str) -> dict[str, Any]:
@@ -55,17 +57,14 @@ def main() -> None:
     folders = {"knn": arguments.eurosat, "probe": arguments.eurosat, "flood": arguments.flood}
     results: dict[str, Any] = {}
     for task in TASKS:
-        extra = FLOOD_LAYER if task == "flood" else []
-        baseline = "raw-bands" if task == "flood" else "band-statistics"
+        extra = EXTRA.get(task, [])
         results[task] = {
             "trained": [
                 evaluate(task, folders, "--weights", str(run / "deo_swin_n.safetensors"), *extra)
                 for run in arguments.runs
             ],
-            "untrained": evaluate(
-                task, folders, "--untrained", "--seeds", ",".join(map(str, range(SEEDS))), *extra
-            ),
-            baseline: evaluate(task, folders, "--model", baseline),
+            "untrained": evaluate(task, folders, *TWINS, *extra),
+            BASELINES[task]: evaluate(task, folders, "--model", BASELINES[task]),
         }
         print(task, json.dumps(results[task], indent=1), flush=True)
     first = arguments.runs[0]

@@ -1,7 +1,6 @@
 """Frozen features: what the resize before the network does to chips and to pixels."""
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from deo.bands import BandSet
