@@ -67,6 +67,7 @@ class Extraction:
         dtype: float32, float16 or int8 (one scale per channel).
         chip: side of GeoParquet's chips in pixels.
         scale, offset, resolution: as in `open_scene`.
+        nodata, crs, transform: of an array, as in `open_scene`.
     """
 
     model: str = DEFAULT_MODEL
@@ -87,6 +88,9 @@ class Extraction:
     scale: float | None = None
     offset: float | None = None
     resolution: float | None = None
+    nodata: float | None = None
+    crs: Any = None
+    transform: Any = None
     _loaded: dict[BandSet, Loaded] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +110,9 @@ class Extraction:
             scale=self.scale,
             offset=self.offset,
             resolution=self.resolution,
+            nodata=self.nodata,
+            crs=self.crs,
+            transform=self.transform,
         )
 
     def load(self, scene: Scene) -> Loaded:
@@ -223,13 +230,17 @@ def extract(
     target = Path(output)
     check_suffix(target)
     if target.exists() and not overwrite and not resume:
-        raise OutputError(f"{target} exists; use overwrite to replace it, or resume to keep it")
+        raise OutputError(
+            f"{target} exists; --overwrite (overwrite=True) replaces it, --resume keeps it"
+        )
     with gdal_settings(), plan.open(source) as scene:
         job = plan.job(source, scene, target)
         paths = [output.path for output in job.outputs]
         if not overwrite and any(path.exists() for path in paths):
             if not resume:
-                raise OutputError(f"{paths[0].parent} holds layers of {target.name}; use overwrite")
+                raise OutputError(
+                    f"{paths[0].parent} holds layers of {target.name}; use --overwrite"
+                )
             if is_complete(job):
                 return paths
         _run(job, preview, resume=resume, progress=progress)

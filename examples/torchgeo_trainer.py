@@ -51,7 +51,9 @@ def main() -> None:
     )  # fmt: skip
     trainer = lightning.Trainer(max_steps=chosen.steps, accelerator="auto", logger=False)
     train, valid = Floods(chosen.data), Floods(chosen.data, "valid")
-    trainer.fit(task, DataLoader(train, batch_size=2, shuffle=True), DataLoader(valid))
+    trainer.fit(
+        task, DataLoader(train, batch_size=2, shuffle=True, drop_last=True), DataLoader(valid)
+    )
     print(f"trained {trainer.global_step} steps")
 
 

@@ -182,7 +182,7 @@ def test_extract__resume_keeps_what_is_complete_and_refuses_what_differs(
     assert not told
     with pytest.raises(OutputError, match=r"made otherwise \(DEO_LAYER '3' there, '2' now"):
         deo.extract(source, out, **{**MICRO, "layer": 2}, resume=True)
-    with pytest.raises(OutputError, match="exists; use overwrite"):
+    with pytest.raises(OutputError, match="exists; --overwrite"):
         deo.extract(source, out, **MICRO)
     deo.extract(source, out, **{**MICRO, "layer": 2}, overwrite=True)
     with rasterio.open(out) as file:
@@ -367,3 +367,23 @@ def test_cache_size__strips_need_a_row_of_tiles(tmp_path: Path, tiled: bool) -> 
     with deo.open_scene(tmp_path / "wide.tif") as opened:
         size = mapping.cache_size(opened, 384)
     assert size == (64 * 2**20 if tiled else (384 + 2) * 16_000 * 10 * 2)
+
+
+def test_extract__an_array_with_its_place(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(1, 4000, (10, 64, 96)).astype(np.uint16)
+    place = from_origin(500_000, 5_000_000, 10, 10)
+    deo.extract(
+        array, tmp_path / "out.tif", bands=MODEL_BANDS, crs="EPSG:32633", transform=place,
+        nodata=0, offset=0, model="test_deo_swin", untrained=True, layer=0,
+    )  # fmt: skip
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.crs.to_epsg() == 32633
+        assert (file.transform.c, file.transform.f) == (place.c, place.f)
+
+
+def test_scene__shows_itself_in_a_line(tmp_path: Path) -> None:
+    array = np.ones((10, 8, 8), np.uint16)
+    with deo.open_scene(array, bands=MODEL_BANDS, offset=0) as scene:
+        assert len(repr(scene)) < 150
+        with pytest.raises(DeoError, match="give a path, a list of paths, or an array"):
+            deo.extract(scene, tmp_path / "out.tif", model="test_deo_swin", untrained=True)

@@ -189,7 +189,8 @@ def benchmark(
         BandError: `stored` is not the order of this data set.
     """
     if name not in BENCHMARKS:
-        raise DataError(f"unknown data set {name!r}; known are {', '.join(sorted(BENCHMARKS))}")
+        known = ", ".join((*sorted(BENCHMARKS), "folder"))
+        raise DataError(f"unknown data set {name!r}; known are {known}")
     found = BENCHMARKS[name]
     if stored is not None and stored != found.layout.bands:
         raise BandError(

@@ -52,11 +52,13 @@ def model_card(
         licence: of these weights, where their publisher has chosen one.
     """
     own = provenance
+    alone = own.config.optical.name == "none"
+    method = "self-distillation" if alone else "dual-teacher pretraining"
     channels = {"ms": f"10 bands ({contract.bands})", "rgb": "red, green, blue"}
     stem = "" if len(own.stems) > 1 else f" in_chans={len(contract.bands)},"
     return f"""# {own.model}
 
-A Sentinel-2 backbone, the {own.role} after {own.step} steps of dual-teacher pretraining with deo
+A Sentinel-2 backbone, the {own.role} after {own.step} steps of {method} with deo
 {own.deo_version} (method: arXiv 2602.19863).
 
 ## Use

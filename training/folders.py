@@ -134,7 +134,8 @@ def _described(path: Path) -> BandSet:
         named = [canonical_name(text or "") for text in source.descriptions]
     if None in named:
         raise BandError(
-            f"{path} does not name its {len(named)} bands; say their order: --bands B02,B03,..."
+            f"{path} does not name its {len(named)} bands; say the order of all of them: "
+            "--stored-bands B02,B03,..."
         )
     return BandSet([name for name in named if name is not None])
 

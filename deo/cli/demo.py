@@ -44,6 +44,6 @@ def demo(folder: Path, scene: Path | None, model: str, untrained: bool, overwrit
         "\nTry next:\n"
         f"  deo info {tour.scene}\n"
         f"  deo similar {tour.features} --at {at} -o map.tif --preview map.png\n"
-        "  deo extract YOUR_SCENE.tif -o features.tif --preview features.png\n"
+        "  deo extract YOUR_SCENE.tif -o features.tif --layer 0 --preview features.png\n"
         "  deo extract YOUR_SCENE.tif -o features.tif --model deo_swin_b   # the large model"
     )

@@ -1,5 +1,6 @@
 """Options of the commands on tasks, and what they mean."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,9 +119,11 @@ def tuning(given: dict[str, Any], *, seed: int, frozen: bool) -> "TuneConfig":
 
 def report(seed: int, epoch: "Epoch") -> None:
     """Print an epoch where it does not mix with results."""
+    judged = f"validation {100 * epoch.score:.1f} (best {100 * epoch.best:.1f})"
+    if math.isnan(epoch.score):
+        judged = "no validation part"
     click.echo(
-        f"seed {seed} epoch {epoch.number}: loss {epoch.loss:.4f}, "
-        f"validation {100 * epoch.score:.1f} (best {100 * epoch.best:.1f})",
+        f"seed {seed} epoch {epoch.number}: loss {epoch.loss:.4f}, {judged}",
         err=True,
     )
 

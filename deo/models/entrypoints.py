@@ -48,7 +48,7 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
     in_chans, bands = _stem_said(kwargs.pop("in_chans", None), kwargs.pop("bands", None), saved)
     widths = stem_widths(in_chans, bands.names if bands else None)
     fills = DUAL.items() >= widths.items() or bands or in_chans == saved.get("in_chans")
-    if pretrained and not (fills or cfg.file or cfg.state_dict):
+    if pretrained and not (fills or sources.given_file(cfg, spec) or cfg.state_dict):
         raise ModelError(_choices(spec, in_chans))
     cfg = dataclasses.replace(_describe(cfg, widths, bands), notes=cast(Any, _as_notes(note)))
     native = _as_saved(spec, saved) if pretrained else spec
@@ -164,6 +164,8 @@ def _cfg(spec: Spec) -> dict[str, Any]:
         "paper_ids": "arXiv:2602.19863",
         **_statistics(DUAL, None),
     }
+    if spec.embedded is not None:
+        cfg["file"] = spec.embedded
     if spec.published is not None:
         cfg["hf_hub_id"] = f"{spec.published.repo}@{spec.published.revision}"
         cfg["hf_hub_filename"] = spec.published.filename

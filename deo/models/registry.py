@@ -68,6 +68,11 @@ class Spec:
         return "fmow" if self.published else ""
 
     @property
+    def embedded(self) -> str | None:
+        """How a timm configuration names weights inside this package."""
+        return f"deo.assets/{self.asset}" if self.asset else None
+
+    @property
     def stems(self) -> Mapping[str, int]:
         """Width of each stem of the model as built by default."""
         return DUAL

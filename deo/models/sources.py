@@ -97,15 +97,16 @@ def from_cfg(
     """
     if cfg.source == "local-dir":
         return from_file(_weights_in(Path(str(cfg.file))), spec, bands=bands)
-    given = cfg.state_dict or cfg.file
+    file = given_file(cfg, spec)
+    given = cfg.state_dict or file
     if cfg.source == "hf-hub" or (cfg.hf_hub_id and not given and not _is_own(cfg, spec)):
         found = hub.fetch_saved(str(cfg.hf_hub_id), cfg.hf_hub_filename, cache_dir=cache_dir)
         return from_file(found.path, spec, source=found.source, bands=bands)
     if cfg.state_dict:
         record = WeightsRecord(model=spec.name, source="state_dict")
         return from_state_dict(cfg.state_dict, spec, record=record, bands=bands)
-    if cfg.file:
-        return from_file(Path(cfg.file), spec, bands=bands)
+    if file:
+        return from_file(Path(file), spec, bands=bands)
     if cfg.url:
         raise WeightsError(f"{spec.name}: bring {cfg.url} here and give it as file=..., not url=")
     return released(spec, cache_dir=cache_dir)
@@ -202,6 +203,11 @@ def _with_liberties(
         dim, _, *patch = expected[MS_WEIGHT]
         expected[MS_WEIGHT] = (dim, found[MS_WEIGHT][1], *patch)
     return expected
+
+
+def given_file(cfg: PretrainedCfg, spec: Spec) -> str | None:
+    """The file that an overlay put into a configuration; the embedded one is none of those."""
+    return None if cfg.file == spec.embedded else cfg.file
 
 
 def _is_own(cfg: PretrainedCfg, spec: Spec) -> bool:

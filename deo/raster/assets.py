@@ -155,6 +155,8 @@ def _told(source: RasterSource, spectral: Sequence[int], bands: BandSet | None) 
             if picture
             else "--bands B04"
             if count == 1
+            else "--bands B01,B02,B03,B04,B05,B06,B07,B08,B09,B10,B11,B12,B8A if this is EuroSAT"
+            if count == 13
             else "--bands B04,B03,B02 for red, green, blue"
         )
         raise BandError(

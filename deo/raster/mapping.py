@@ -121,7 +121,7 @@ def is_complete(job: Job) -> bool:
         if changed:
             raise OutputError(
                 f"{output.path} exists and was made otherwise "
-                f"({_differences(tags, wanted, changed)}); use overwrite to replace it"
+                f"({_differences(tags, wanted, changed)}); --overwrite replaces it"
             )
     return len(there) == len(job.outputs)
 

@@ -70,7 +70,10 @@ def find(source: Any, *, bands: BandSet | None, resolution: float | None, overru
     """Whatever kind of source it is, its named bands."""
     if not isinstance(source, str | os.PathLike):
         if not isinstance(source, Sequence) or not source:
-            raise SceneError(f"cannot make a scene of {type(source).__name__} {source!r}")
+            raise SceneError(
+                f"cannot make a scene of {type(source).__name__} {str(source)[:100]!r}; give a "
+                "path, a list of paths, or an array (C, H, W)"
+            )
         return file_assets([os.fspath(part) for part in source], bands=bands, overruled=overruled)
     text = os.fspath(source)
     path = Path(text)

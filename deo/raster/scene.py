@@ -59,6 +59,10 @@ class Scene:
     assets: tuple[Asset, ...]
     relations: tuple[Relation, ...]
 
+    def __repr__(self) -> str:
+        place = self.crs or "no coordinate reference system"
+        return f"<Scene {self.name}: {self.bands}, {self.height} x {self.width}, {place}>"
+
     @property
     def height(self) -> int:
         return self.grid.height

@@ -362,3 +362,11 @@ def test_pretrained_cfg_overlay__file_is_loaded_whole(
 def test_config__stored_by_timm_is_json(name: str, tmp_path: Path) -> None:
     save_for_hf(build(name), str(tmp_path), safe_serialization=True)
     assert json.loads((tmp_path / "config.json").read_text())["architecture"] == name
+
+
+def test_list_models__pretrained_names_those_that_have_weights() -> None:
+    assert timm.list_models("deo_*", pretrained=True) == [
+        "deo_swin_b.fmow",
+        "deo_swin_n.s2",
+        "deo_vit_b.fmow",
+    ]
