@@ -50,10 +50,8 @@ def main() -> None:
         in_channels=10, task="multiclass", num_classes=2, loss="ce", ignore_index=-1, lr=3e-4,
     )  # fmt: skip
     trainer = lightning.Trainer(max_steps=chosen.steps, accelerator="auto", logger=False)
-    train, valid = Floods(chosen.data), Floods(chosen.data, "valid")
-    trainer.fit(
-        task, DataLoader(train, batch_size=2, shuffle=True, drop_last=True), DataLoader(valid)
-    )
+    train = DataLoader(Floods(chosen.data), batch_size=2, shuffle=True, drop_last=True)
+    trainer.fit(task, train, DataLoader(Floods(chosen.data, "valid")))
     print(f"trained {trainer.global_step} steps")
 
 
