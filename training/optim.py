@@ -53,7 +53,11 @@ def build_optimizer(groups: Groups, optim: config.Optim) -> torch.optim.Optimize
             parameters, lr=0.0, betas=optim.betas, eps=optim.eps, weight_decay=0.0, fused=fused
         )
     if optim.name == "sgd":
-        return torch.optim.SGD(parameters, lr=0.0, momentum=0.9, fused=fused)
+        sgd = torch.optim.SGD(parameters, lr=0.0, momentum=0.9, fused=fused)
+        for group in sgd.param_groups:  # else a first step that is left out leaves them unset
+            for parameter in group["params"]:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     lars: torch.optim.Optimizer = Lars(parameters, lr=0.0, momentum=0.9, weight_decay=0.0)
     return lars
 
