@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deo.models import cells
 from deo.models.attention import KernelChoice
+from deo.models.linear import adopt
 from deo.models.stems import DualPatchEmbed, stem_widths
 
 
@@ -72,6 +73,7 @@ class DeoSwin(SwinTransformer):
             vars(self).pop("in_chans", None)  # two stems have no one count; timm exports it
         for block in self._blocks():
             block.__class__ = DeoSwinBlock  # the stage hard-codes timm's block
+        adopt(self.layers)
 
     def _blocks(self) -> list[SwinTransformerBlock]:
         return [module for module in self.modules() if isinstance(module, SwinTransformerBlock)]
