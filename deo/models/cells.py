@@ -51,7 +51,7 @@ class Kind(NamedTuple):
     @property
     def tokens(self) -> int:
         """Tokens per cell, the one that stands for the padding included."""
-        return self.height * self.width + self.has_padding
+        return self.height * self.width + int(self.has_padding)
 
 
 class Layout(NamedTuple):

@@ -181,6 +181,14 @@ def test_export__gives_the_same_numbers_for_any_batch(name: str, image: torch.Te
         torch.testing.assert_close(exported(example), model(example), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:", "ignore::torch.jit.TracerWarning")
+def test_trace__gives_the_same_numbers_for_any_batch(name: str, image: torch.Tensor) -> None:
+    model = build(name, in_chans=10)
+    with torch.no_grad():
+        traced = torch.jit.trace(model, image[:1])
+        torch.testing.assert_close(traced(image), model(image), atol=1e-5, rtol=1e-5)
+
+
 def test_fx__features_equal_the_getter(name: str, image: torch.Tensor) -> None:
     wanted = build(name, features_only=True)(image)
     found = build(name, features_only=True, feature_cls="fx")(image)
