@@ -34,7 +34,7 @@ class FusedMlp(Mlp):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., dim) -> (..., dim)."""
-        if not (self._is_plain() and _suits(x, self.fc1)):
+        if not (_suits(x, self.fc1) and self._is_plain()):
             return cast(Tensor, cast(Any, super()).forward(x))
         return cast(Tensor, self.fc2(_onednn(x, self.fc1, gelu=True)))
 
@@ -63,6 +63,7 @@ def _suits(x: Tensor, layer: nn.Module) -> bool:
     """Whether oneDNN's product, which has no gradient, may stand for `layer`'s."""
     return (
         _ONEDNN
+        and is_plain_inference()
         and bool(torch.backends.mkldnn.enabled)
         and type(layer) is Linear
         and type(layer.weight) is nn.Parameter  # quantised weights are tensors of other classes
@@ -72,7 +73,6 @@ def _suits(x: Tensor, layer: nn.Module) -> bool:
         and x.dtype in _DTYPES
         and x.numel() > 0
         and not torch.is_autocast_enabled("cpu")
-        and is_plain_inference()
     )
 
 

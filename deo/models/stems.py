@@ -150,8 +150,8 @@ class DualPatchEmbed(nn.Module):
         """
         if x.ndim != 4:
             raise ModelError(f"got an input of shape {tuple(x.shape)}; wanted (B, C, H, W)")
-        name = next((name for name, width in self.widths.items() if width == x.shape[1]), None)
-        if name is None:
+        fitting = [name for name, width in self.widths.items() if width == x.shape[1]]
+        if not fitting:
             wanted = " or ".join(f"{width} ({name} stem)" for name, width in self.widths.items())
             raise ModelError(f"got {x.shape[1]} channels; this model takes {wanted}")
         if x.shape[2] < self.patch_size[0] or x.shape[3] < self.patch_size[1]:
@@ -159,5 +159,5 @@ class DualPatchEmbed(nn.Module):
                 f"got an image of {x.shape[2]} x {x.shape[3]} pixels, smaller than one patch "
                 f"of {self.patch_size[0]} x {self.patch_size[1]}"
             )
-        tokens: Tensor = self.get_submodule(name)(x)
+        tokens: Tensor = getattr(self, fitting[0])(x)
         return tokens
