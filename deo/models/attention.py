@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deo.errors import ModelError, require
-from deo.models.linear import is_plain_inference
+from deo.models.linear import infers
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 
@@ -21,7 +21,7 @@ _BLOCK_BYTES = 4 * 2**20
 """Scores computed at once in `blocked`; 2 to 8 MiB were equally fast."""
 
 _LONGEST = {torch.float32: 256, torch.bfloat16: 2**16}
-"""Tokens up to which `blocked` beats PyTorch's fused kernel on a CPU."""
+"""Tokens (L) up to which `blocked` beats PyTorch's fused kernel on a CPU."""
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
@@ -29,15 +29,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
 
 
-def auto(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """The fastest: in blocks for inference on a CPU where that was measured, else fused."""
-    pays = q.shape[2] <= _LONGEST.get(q.dtype, 0) and not dropout
-    if pays and q.device.type == "cpu" and is_plain_inference():
-        return blocked(q, k, v, bias)
-    return sdpa(q, k, v, bias, dropout)
-
-
-def blocked(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+def blocked(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     """The formula over so few images and heads at a time that their scores stay in cache."""
     batch, heads, length, dim = q.shape
     pairs = max(1, _BLOCK_BYTES // (length * length * q.element_size()))
@@ -56,7 +48,8 @@ def blocked(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
                 beta=int(bias is not None),
                 alpha=dim**-0.5,
             )
-            out[part] = torch.bmm(scores.softmax(dim=-1), values).view(out[part].shape)
+            shares = F.dropout(scores.softmax(dim=-1), dropout)
+            out[part] = torch.bmm(shares, values).view(out[part].shape)
     return out
 
 
@@ -90,8 +83,14 @@ def xformers(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: floa
     return out.transpose(1, 2)
 
 
-KERNELS: dict[str, Kernel] = {"auto": auto, "sdpa": sdpa, "xformers": xformers, "plain": plain}
+KERNELS: dict[str, Kernel] = {
+    "sdpa": sdpa,
+    "blocked": blocked,
+    "xformers": xformers,
+    "plain": plain,
+}
 DEFAULT = "auto"
+"""`blocked` for inference on a CPU where it is the faster, else `sdpa`."""
 
 _chosen = {"everywhere": DEFAULT}
 
@@ -103,8 +102,9 @@ def use_kernel(name: str, *, model: nn.Module | None = None) -> None:
         ModelError: there is no such kernel, or `model` has no attention of ours.
         MissingExtraError: 'xformers' is asked for and not installed.
     """
-    if name not in KERNELS:
-        raise ModelError(f"unknown attention kernel {name!r}; known are {', '.join(KERNELS)}")
+    if name not in (DEFAULT, *KERNELS):
+        known = ", ".join((DEFAULT, *KERNELS))
+        raise ModelError(f"unknown attention kernel {name!r}; known are {known}")
     if name == "xformers":
         require("xformers.ops", extra="xformers")
     if model is None:
@@ -126,7 +126,11 @@ class KernelChoice(nn.Module):
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float
     ) -> Tensor:
         """Attention of (B, heads, L, d) by the chosen kernel."""
-        return KERNELS[self.kernel or _chosen["everywhere"]](q, k, v, bias, dropout)
+        name = self.kernel or _chosen["everywhere"]
+        if name == DEFAULT:
+            pays = q.device.type == "cpu" and q.shape[2] <= _LONGEST.get(q.dtype, 0)
+            name = "blocked" if pays and infers(self) else "sdpa"
+        return KERNELS[name](q, k, v, bias, dropout)
 
 
 @register_notrace_module  # the kernel is looked up by name

@@ -39,15 +39,14 @@ class FusedMlp(Mlp):
         return cast(Tensor, self.fc2(_onednn(x, self.fc1, gelu=True)))
 
     def _is_plain(self) -> bool:
-        """Whether nobody would miss what stands between the products: no dropout, norm or hook."""
-        dropped = self.training and (self.drop1.p > 0 or self.drop2.p > 0)
+        """Whether nobody would miss what stands between the products: no norm, no hook."""
         seen = any(
             layer._forward_hooks or layer._forward_pre_hooks for layer in (self.fc1, self.act)
         )
         exact = (
             isinstance(self.act, (nn.GELU, GELU)) and vars(self.act).get("approximate") != "tanh"
         )
-        return exact and isinstance(self.norm, nn.Identity) and not dropped and not seen
+        return exact and isinstance(self.norm, nn.Identity) and not seen
 
 
 def adopt(network: nn.Module) -> None:
@@ -63,7 +62,7 @@ def _suits(x: Tensor, layer: nn.Module) -> bool:
     """Whether oneDNN's product, which has no gradient, may stand for `layer`'s."""
     return (
         _ONEDNN
-        and is_plain_inference()
+        and infers(layer)
         and bool(torch.backends.mkldnn.enabled)
         and type(layer) is Linear
         and type(layer.weight) is nn.Parameter  # quantised weights are tensors of other classes
@@ -76,10 +75,14 @@ def _suits(x: Tensor, layer: nn.Module) -> bool:
     )
 
 
-def is_plain_inference() -> bool:
-    """Whether nothing is to be differentiated, compiled, exported or traced."""
+def infers(layer: nn.Module) -> bool:
+    """Whether a layer is in eval mode with nothing to differentiate, compile, export or trace.
+
+    Training mode keeps PyTorch's arithmetic without gradients too, so that networks which a
+    training step compares are rounded alike.
+    """
     traced = torch.compiler.is_compiling() or torch._C._is_tracing()
-    return not (torch.is_grad_enabled() or traced)
+    return not (layer.training or torch.is_grad_enabled() or traced)
 
 
 def _onednn(x: Tensor, layer: nn.Module, *, gelu: bool = False) -> Tensor:

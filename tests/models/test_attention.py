@@ -27,45 +27,48 @@ def inputs(device: str = "cpu", dtype: torch.dtype = torch.float32) -> list[torc
 @pytest.mark.parametrize("biased", [True, False])
 def test_kernels__agree_on_values_and_gradients(biased: bool) -> None:
     found = {}
-    for name in ("plain", "sdpa"):
+    for name in ("plain", "sdpa", "blocked"):
         tensors = [x.requires_grad_() for x in inputs()]
         q, k, v, bias = tensors
         out = attention.KERNELS[name](q, k, v, bias if biased else None, 0.0)
         out.square().sum().backward()
         found[name] = [out.detach(), *(x.grad for x in tensors if x.grad is not None)]
     assert len(found["plain"]) == 4 + biased
-    for left, right in zip(found["plain"], found["sdpa"], strict=True):
-        torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-4)
+    for name in ("sdpa", "blocked"):
+        for left, right in zip(found["plain"], found[name], strict=True):
+            torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.parametrize("block", [1, 2 * 49 * 49 * 4, 2**22])
-def test_auto__computes_in_blocks_of_any_size(
-    biased: bool, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("block", [1, 2 * 49 * 49 * 4, 5 * 49 * 49 * 4, 2**22])
+def test_blocked__agrees_in_blocks_of_any_size(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_BLOCK_BYTES", block)
-    monkeypatch.setattr(attention, "sdpa", None)
     q, k, v, bias = inputs()
-    wanted = attention.plain(q, k, v, bias if biased else None, 0.0)
+    for own in (bias, None):
+        wanted = attention.plain(q, k, v, own, 0.0)
+        found = attention.blocked(q, k, v, own, 0.0)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_auto__computes_in_blocks_for_inference_on_a_cpu_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(attention.KERNELS, "sdpa", lambda *_: "sdpa")
+    monkeypatch.setitem(attention.KERNELS, "blocked", lambda *_: "blocked")
+    layer = timm.create_model("test_deo_swin").eval().layers[0].blocks[0]
+
+    def choice(**where: object) -> object:
+        return layer.attend(*(torch.empty(1, 2, length, 8, **where) for _ in range(3)), None, 0.0)
+
+    length = 49
+    assert choice() == "sdpa"  # there may be a gradient
     with torch.inference_mode():
-        found = attention.auto(q, k, v, bias if biased else None, 0.0)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
-
-
-def test_auto__is_fused_for_training_dropout_and_long_sequences() -> None:
-    q, k, v, _ = inputs()
-    torch.testing.assert_close(
-        attention.auto(q, k, v, None, 0.0), attention.sdpa(q, k, v, None, 0.0), atol=0, rtol=0
-    )
-    with torch.no_grad():
-        torch.manual_seed(0)
-        dropped = attention.auto(q, k, v, None, 0.5)
-        torch.manual_seed(0)
-        torch.testing.assert_close(dropped, attention.sdpa(q, k, v, None, 0.5), atol=0, rtol=0)
-        long = [torch.randn(1, 1, 300, 8) for _ in range(3)]
-        torch.testing.assert_close(
-            attention.auto(*long, None, 0.0), attention.sdpa(*long, None, 0.0), atol=0, rtol=0
-        )
+        assert choice() == "blocked"
+        assert choice(device="meta") == "sdpa"
+        length = 300
+        assert choice() == "sdpa"
+        assert choice(dtype=torch.bfloat16) == "blocked"
+        layer.train()
+        assert choice(dtype=torch.bfloat16) == "sdpa"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,10 +94,10 @@ def test_use_kernel__of_one_model_or_of_all_changes_no_feature(
     model, other = timm.create_model(name).eval(), timm.create_model(name).eval()
     x = torch.randn(1, 10, 72, 56)
     fused = model(x)
-    assert kernels_of(model) == {"auto"}
+    assert kernels_of(model) == {"sdpa"}
     attention.use_kernel("plain", model=model)
     assert kernels_of(model) == {"plain"}
-    assert kernels_of(other) == {"auto"}
+    assert kernels_of(other) == {"sdpa"}
     torch.testing.assert_close(model(x), fused, atol=1e-5, rtol=1e-5)
     attention.use_kernel("plain")
     assert kernels_of(other) == {"plain"}
@@ -111,7 +114,7 @@ def test_use_kernel__reaches_inside_features_only() -> None:
 
 
 def test_use_kernel__refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ModelError, match="'flash'; known are auto, sdpa, xformers, plain"):
+    with pytest.raises(ModelError, match="'flash'; known are auto, sdpa, blocked, xformers, plain"):
         attention.use_kernel("flash")
     with pytest.raises(ModelError, match="Linear has no attention"):
         attention.use_kernel("plain", model=torch.nn.Linear(1, 1))
