@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deo.errors import ModelError, require
-from deo.models.linear import infers
+from deo.models.linear import infers, linear
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 
@@ -142,11 +142,23 @@ class GlobalAttention(KernelChoice, Attention):
     ) -> Tensor:
         """Attend among all tokens: (B, L, C) -> (B, L, C)."""
         batch, length, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            linear(self.qkv, x).view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        )
+        bias = _additive(attn_mask, q.dtype)
         if is_causal:
-            causal = torch.full((length, length), float("-inf"), device=x.device, dtype=x.dtype)
-            attn_mask = causal.triu(1)
+            causal = q.new_full((length, length), float("-inf")).triu(1)
+            bias = causal if bias is None else bias + causal
         dropout = self.attn_drop.p if self.training else 0.0
-        out = self.attend(self.q_norm(q), self.k_norm(k), v, attn_mask, dropout)
-        mixed: Tensor = self.proj_drop(self.proj(out.transpose(1, 2).reshape(batch, length, -1)))
+        out = self.attend(self.q_norm(q), self.k_norm(k), v, bias, dropout)
+        mixed: Tensor = self.proj_drop(
+            linear(self.proj, out.transpose(1, 2).reshape(batch, length, -1))
+        )
         return mixed
+
+
+def _additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """A mask as a bias: of a boolean one, where True may be attended to, 0 and minus infinity."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, float("-inf"))

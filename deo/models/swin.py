@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deo.models import cells
 from deo.models.attention import KernelChoice
-from deo.models.linear import adopt
+from deo.models.linear import FusedMlp, linear
 from deo.models.stems import DualPatchEmbed, stem_widths
 
 
@@ -26,7 +26,7 @@ class DeoSwinBlock(KernelChoice, SwinTransformerBlock):
         cut = cells.layout((height, width), self.window_size, self.shift_size)
         heads, dim = layer.num_heads, layer.qkv.out_features // 3 // layer.num_heads
         tokens = [part.flatten(0, 1) for part in cells.gather(x, cut)]
-        qkv = layer.qkv(torch.cat(tokens) if len(tokens) > 1 else tokens[0])
+        qkv = linear(layer.qkv, torch.cat(tokens) if len(tokens) > 1 else tokens[0])
         full = layer._get_rel_pos_bias().to(qkv.dtype)
         full = full.view(-1, *self.window_size, *self.window_size)
         dropout = layer.attn_drop.p if self.training else 0.0
@@ -37,7 +37,7 @@ class DeoSwinBlock(KernelChoice, SwinTransformerBlock):
             q, k, v = own.permute(2, 0, 3, 1, 4)
             out = self.attend(q, k, v, cells.bias(full, kind).unsqueeze(0), dropout)
             parts.append(out.transpose(1, 2).flatten(2))
-        mixed: Tensor = layer.proj_drop(layer.proj(cells.scatter(parts, cut, batch)))
+        mixed: Tensor = layer.proj_drop(linear(layer.proj, cells.scatter(parts, cut, batch)))
         return mixed
 
 
@@ -73,7 +73,7 @@ class DeoSwin(SwinTransformer):
             vars(self).pop("in_chans", None)  # two stems have no one count; timm exports it
         for block in self._blocks():
             block.__class__ = DeoSwinBlock  # the stage hard-codes timm's block
-        adopt(self.layers)
+            block.mlp.__class__ = FusedMlp
 
     def _blocks(self) -> list[SwinTransformerBlock]:
         return [module for module in self.modules() if isinstance(module, SwinTransformerBlock)]

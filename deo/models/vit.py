@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deo.models.attention import GlobalAttention
-from deo.models.linear import adopt
+from deo.models.linear import FusedMlp
 from deo.models.stems import DualPatchEmbed, stem_widths
 
 
@@ -101,7 +101,7 @@ class DeoViT(VisionTransformer):
             vars(self).pop("in_chans", None)  # two stems have no one count; timm exports it
         for block in self.blocks:
             block.attn.__class__ = GlobalAttention  # an argument only in the newest timm
-        adopt(self.blocks)
+            block.mlp.__class__ = FusedMlp
 
     def _pos_embed(self, x: Patches) -> Tensor:  # type: ignore[override]
         """Class token and positions: h x w patches -> (B, 1 + h * w, D)."""

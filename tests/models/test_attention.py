@@ -134,6 +134,20 @@ def test_global_attention__is_causal_when_asked() -> None:
     torch.testing.assert_close(layer(x, is_causal=True)[:, :1], first)
 
 
+@pytest.mark.parametrize("kernel", ["auto", "sdpa", "blocked", "plain"])
+def test_global_attention__masks_are_boolean_or_added_and_join_the_causal_one(kernel: str) -> None:
+    attention.use_kernel(kernel)
+    layer = timm.create_model("test_deo_vit").eval().blocks[0].attn
+    x = torch.randn(1, 5, 32)
+    seen = torch.tensor([True, True, False, True, True]).expand(1, 1, 5, 5)
+    added = torch.zeros(1, 1, 5, 5).masked_fill(~seen, float("-inf"))
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x, attn_mask=seen), layer(x, attn_mask=added))
+        without = layer(x[:, [0, 1, 3, 4]], is_causal=True)
+        found = layer(x, attn_mask=seen, is_causal=True)[:, [0, 1, 3, 4]]
+        torch.testing.assert_close(found, without, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("length", [49, 50, 144])
 def test_xformers__equals_plain_with_its_bias(length: int) -> None:
