@@ -35,3 +35,7 @@ def __getattr__(name: str) -> Any:
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'deo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

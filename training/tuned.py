@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from deo.bands import BandSet
 from deo.errors import WeightsError
 from deo.models import files
+from deo.models.sources import TUNED
 from deo.training.backbones import open_backbone
 from deo.training.heads import Network, build_network
 from deo.training.inputs import InputContract, contract_from_record
 
 BEST = "best.safetensors"
-_KEY = "deo_tuned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def save_tuned(network: Network, description: Description, path: Path) -> None:
         OutputError: it cannot be written there.
     """
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    files.write(tensors, path, {_KEY: json.dumps(asdict(description))})
+    files.write(tensors, path, {TUNED: json.dumps(asdict(description))})
 
 
 def load_tuned(path: Path) -> Tuned:
@@ -75,9 +75,9 @@ def load_tuned(path: Path) -> Tuned:
     """
     path = path / BEST if path.is_dir() else path
     stored = files.read(path)
-    if not stored.metadata or _KEY not in stored.metadata:
+    if not stored.metadata or TUNED not in stored.metadata:
         raise WeightsError(f"{path} is no network tuned by deo finetune; give its best.safetensors")
-    found = json.loads(stored.metadata[_KEY])
+    found = json.loads(stored.metadata[TUNED])
     for name in ("bands", "classes"):
         found[name] = tuple(found[name])
     description = Description(**found)

@@ -172,9 +172,17 @@ def refuse_misfits(
         )
         raise WeightsError(
             f"these weights do not fit {model}: of {len(expected)} tensors wanted and "
-            f"{len(tensors)} found, {told}. Name the model the file was made for; "
-            "nothing was loaded"
+            f"{len(tensors)} found, {told}. {_advice(findings)}; nothing was loaded"
         )
+
+
+def _advice(findings: Iterable[tuple[str, list[str]]]) -> str:
+    if all(name.startswith("norm.") for _, names in findings for name in names):
+        return (
+            "They were saved from a features_only model, which has no last norm: load them into "
+            "one, or save a whole model"
+        )
+    return "Name the model the file was made for"
 
 
 def _choose_state_dict(

@@ -61,6 +61,8 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
         if pretrained:
             source_bands = _band_set(saved.get("bands"))
             found = sources.from_cfg(native, cfg, bands=source_bands, cache_dir=cache_dir)
+            if kwargs.get("features_only") and not found.has_norm:
+                model.norm = nn.Identity()  # timm prunes it later
             weights.fill(model, found, bands=bands)
             if to_2tuple(img_size) != to_2tuple(native.img_size):
                 model.set_input_size(img_size=to_2tuple(img_size))

@@ -19,8 +19,14 @@ from deo.models.stems import MS
 MS_WEIGHT = f"patch_embed.{MS}.proj.weight"
 """The tensor whose second axis is the multispectral stem's bands."""
 
+NORM = "norm."
+"""How the names of the last norm's tensors begin."""
+
 HEAD = "head."
 """How the names of a classifier's tensors begin."""
+
+TUNED = "deo_tuned"
+"""What the metadata of a file hold under this name when it is a network tuned for a task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,11 @@ class Backbone(NamedTuple):
     record: WeightsRecord
     layout: str = "state dict with our names"
     dropped: tuple[str, ...] = ()
+
+    @property
+    def has_norm(self) -> bool:
+        """Whether the last norm is there, which a `features_only` model has no use for."""
+        return any(name.startswith(NORM) for name in self.tensors)
 
 
 def released(spec: Spec, *, cache_dir: str | Path | None = None) -> Backbone:
@@ -134,6 +145,10 @@ def from_file(
     """
     stored = files.read(path)
     said = stored.metadata or {}
+    if TUNED in said:
+        raise WeightsError(
+            f"{path} is a network tuned for a task, not a bare backbone; use it with deo predict"
+        )
     if said.get("model", spec.name) != spec.name:
         raise WeightsError(
             f"{path} holds weights of {said['model']}, not of {spec.name}; "
@@ -197,8 +212,8 @@ def _with_liberties(
 ) -> dict[str, convert.Shape]:
     found = {n: tuple(t.shape) for n, t in content.items() if isinstance(t, torch.Tensor)}
     expected = expected | {n: shape for n, shape in found.items() if n.startswith(HEAD)}
-    if not any(name.startswith("norm.") for name in found):
-        expected = {n: shape for n, shape in expected.items() if not n.startswith("norm.")}
+    if not any(name.startswith(NORM) for name in found):
+        expected = {n: shape for n, shape in expected.items() if not n.startswith(NORM)}
     if len(found.get(MS_WEIGHT, ())) == 4:
         dim, _, *patch = expected[MS_WEIGHT]
         expected[MS_WEIGHT] = (dim, found[MS_WEIGHT][1], *patch)

@@ -1,6 +1,7 @@
 """Weights into a model, whole or not at all, and out of it."""
 
 import json
+from collections.abc import Sequence
 from importlib import metadata as installed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +54,7 @@ def load_backbone(
     *,
     weights: Path | None = None,
     untrained: bool = False,
-    bands: BandSet | None = None,
+    bands: BandSet | Sequence[str] | None = None,
     features_only: bool = True,
     **model_kwargs: Any,
 ) -> LoadedBackbone:
@@ -82,6 +83,7 @@ def load_backbone(
         found = released(spec) if weights is None else from_file(Path(weights), spec)
     if bands is None:
         bands = MODEL_BANDS if found is None else _bands_of(found)
+    bands = bands if isinstance(bands, BandSet) else BandSet(bands)
     stem: dict[str, Any] = {"bands": bands.names}
     if bands in (RGB_BANDS, MODEL_BANDS):
         stem = {"in_chans": len(bands)}

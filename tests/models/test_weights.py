@@ -144,8 +144,14 @@ def test_save_weights__features_only_model_comes_back(name: str, tmp_path: Path)
     weights.save_weights(model, path)
     assert same(weights.load_backbone(name, weights=path).model, model.state_dict())
     has_norm = any(key.startswith("norm.") for key in load_file(path))
+    overlay = {"pretrained": True, "in_chans": 10, "pretrained_cfg_overlay": {"file": str(path)}}
+    again = timm.create_model(name, features_only=True, **overlay)
+    assert same(again, model.state_dict())
     if not has_norm:
-        with pytest.raises(WeightsError, match=r"2 missing \(norm\.bias, norm\.weight\)"):
+        lacks = r"2 missing \(norm\.bias, norm\.weight\).*features_only model"
+        with pytest.raises(WeightsError, match=lacks):
+            timm.create_model(name, **overlay)
+        with pytest.raises(WeightsError, match=lacks):
             weights.load_backbone(name, weights=path, features_only=False)
 
 
