@@ -127,8 +127,10 @@ def evaluate_pixels(
 ) -> Outcome:
     """Logistic probe of every pixel on its own features.
 
-    Without splits each scene is its own test: its left half trains, its right half is scored.
-    With splits, pixels drawn from train and valid chips train one probe for the test chips.
+    Each scene is its own test: its left half trains, its right half is scored.
+
+    Raises:
+        ConfigError: the task is another, or the data have splits.
     """
     if benchmark.task is not Task.SEGMENT:
         raise ConfigError(f"protocol pixels segments; {benchmark.name} is {benchmark.task.value}")

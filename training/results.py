@@ -94,9 +94,18 @@ def summarise(
         settings=first.settings,
         samples=samples,
         fraction=fraction,
-        paper=benchmark.paper_tenth if fraction == 0.1 else benchmark.paper,
+        paper=_paper(benchmark, samples, fraction),
         seconds=seconds,
     )
+
+
+def _paper(benchmark: Benchmark, samples: Mapping[str, int], fraction: float) -> float | None:
+    """The paper's number for the same test part and share of the labels; None where it has none."""
+    if "all" in samples:
+        return None
+    partition = getattr(benchmark.layout, "partition", "default")
+    share = {"default": 1.0, "0.10x_train": 0.1}.get(partition, 0.0) * fraction
+    return {1.0: benchmark.paper, 0.1: benchmark.paper_tenth}.get(share)
 
 
 def _metrics(benchmark: Benchmark) -> tuple[str, ...]:

@@ -113,8 +113,12 @@ def test_knn__any_model_and_its_random_twins(model: str, tmp_path: Path) -> None
 
 
 def test_share__of_the_labels_takes_the_papers_other_number(tmp_path: Path) -> None:
-    result = run(request("knn", toy(Task.CLASSIFY), tmp_path, share=0.25, k=1, **BASELINE))
-    assert result.paper == 50
+    whole = run(request("knn", toy(Task.CLASSIFY), tmp_path, k=1, **BASELINE))
+    assert whole.paper == 50
+    quarter = run(request("knn", toy(Task.CLASSIFY), tmp_path, share=0.25, k=1, **BASELINE))
+    assert quarter.paper is None
+    unsplit = run(request("knn", toy(Task.CLASSIFY, split=False), tmp_path, k=1, **BASELINE))
+    assert unsplit.paper is None
     tenth = run(request("knn", toy(Task.CLASSIFY), tmp_path, share=0.1, k=1, **BASELINE))
     assert tenth.paper == 40
     with pytest.raises(ConfigError, match="needs a train split"):
