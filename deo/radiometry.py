@@ -23,6 +23,9 @@ PER_REFLECTANCE = 10_000.0
 BASELINE_OFFSET = -1000.0
 """What baselines from 04.00 on say has to be added to stored digital numbers."""
 
+_LARGEST_REFLECTANCE = 3.0
+_SMALLEST_NUMBERS = 150.0  # that the brightest digital numbers of a scene reach
+
 _FIRST_WITH_OFFSET = 4.0
 _UNKNOWN_BASELINE = 99.0  # N9999 marks products of test or local processors
 _PRODUCT = re.compile(r"S2[A-D]_MSI(?:L1C|L2A)_\d{8}T\d{6}_N(\d{4})_R\d{3}_T\w{5}_\d{8}T\d{6}")
@@ -189,8 +192,11 @@ def tag_evidence(tags: Mapping[str, str]) -> tuple[Evidence, ...]:
                     applied=True,
                 )
             )
-        elif name in ("boa_add_offset", "radio_add_offset") and _number(value) is not None:
-            found.append(Evidence(fact=f"tag {key} is {value}", offset=_number(value)))
+        elif name in ("boa_add_offset", "radio_add_offset"):
+            offset = _number(value)
+            if offset is not None and 0 < abs(offset) <= 1:  # in units of reflectance
+                offset *= PER_REFLECTANCE
+            found.append(Evidence(fact=f"tag {key} is {value}", offset=offset))
         elif match := _PRODUCT.match(value.strip()):
             found.append(baseline_evidence(match[1], source=f"tag {key}: product {match[0]}"))
     return tuple(found)
@@ -240,29 +246,53 @@ def gdal_evidence(
     )
 
 
-def float_evidence(dtype: str, robust_maximum: float | None) -> Evidence:
+class Range(NamedTuple):
+    """The smallest and a high percentile of a band's valid numbers."""
+
+    low: float
+    high: float
+
+
+def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
     """What the size of floating-point numbers says.
 
     Args:
-        robust_maximum: a high percentile of the valid ones; None: there are none.
+        ranges: of each band that holds numbers other than 0.
 
     Raises:
-        RadiometryError: it is too large for reflectance and too small for digital numbers.
+        RadiometryError: they are too large for reflectance and too small for digital numbers, or
+            one in some bands and the other in others, or below all that can be measured.
     """
-    if robust_maximum is None:
+    if not ranges:
         return Evidence(
             fact=f"{dtype} without a valid number, taken as reflectance",
             scale=PER_REFLECTANCE,
             offset=0.0,
         )
-    fact = f"{dtype} with a 99.9th percentile of {robust_maximum:.4g}"
-    if robust_maximum <= 3:
+    high = max(each.high for each in ranges.values())
+    fact = f"{dtype} with a 99.9th percentile of {high:.4g}"
+    small = [band for band, each in ranges.items() if each.high <= _LARGEST_REFLECTANCE]
+    if _LARGEST_REFLECTANCE < high < _SMALLEST_NUMBERS:
+        raise RadiometryError(
+            f"{fact} is too large for reflectance and too small for reflectance x 10 000{_CURE}"
+        )
+    reflectance = high <= _LARGEST_REFLECTANCE
+    if small and not reflectance:
+        raise RadiometryError(
+            f"{fact} in digital numbers, but {', '.join(small)} "
+            f"reach{'es' if len(small) == 1 else ''} no further than {_LARGEST_REFLECTANCE:g}, as "
+            "reflectance does; store all bands alike"
+        )
+    low = min(each.low for each in ranges.values())
+    lowest = -(_LARGEST_REFLECTANCE if reflectance else PER_REFLECTANCE / 2)
+    if low <= lowest:
+        raise RadiometryError(
+            f"{dtype} with numbers down to {low:.4g}, which nothing measured is; if they mark "
+            f"missing pixels, say so in the file: gdal_edit.py -a_nodata {low:g} FILE"
+        )
+    if reflectance:
         return Evidence(fact=f"{fact}: reflectance", scale=PER_REFLECTANCE, offset=0.0)
-    if robust_maximum >= 150:
-        return Evidence(fact=f"{fact}: digital numbers", scale=1.0)
-    raise RadiometryError(
-        f"{fact} is too large for reflectance and too small for reflectance x 10 000{_CURE}"
-    )
+    return Evidence(fact=f"{fact}: digital numbers", scale=1.0)
 
 
 def for_floats(found: Sequence[Evidence], own: Evidence) -> tuple[Evidence, ...]:

@@ -6,6 +6,7 @@ from deo.errors import RadiometryError
 from deo.radiometry import (
     Evidence,
     Radiometry,
+    Range,
     baseline_evidence,
     decide,
     float_evidence,
@@ -162,21 +163,42 @@ def test_decide__per_band() -> None:
     assert str(decision) == "B02: stored x 1 + 0, B03: stored x 1 - 1000"
 
 
+def reaching(maximum: float | None) -> dict[str, Range]:
+    return {} if maximum is None else {"B02": Range(0.0, maximum), "B03": Range(0.0, maximum)}
+
+
 @pytest.mark.parametrize(("maximum", "scale"), [(0.4, 10000), (1.7, 10000), (4000, 1), (None, 1e4)])
 def test_floats__size_decides(maximum: float | None, scale: float) -> None:
-    assert one(float_evidence("float32", maximum))[0] == scale
+    assert one(float_evidence("float32", reaching(maximum)))[0] == scale
 
 
 @pytest.mark.parametrize("maximum", [3.5, 80])
 def test_floats__between_is_refused(maximum: float) -> None:
     with pytest.raises(RadiometryError, match="--scale"):
-        float_evidence("float32", maximum)
+        float_evidence("float32", reaching(maximum))
+
+
+def test_floats__bands_of_two_units_are_refused() -> None:
+    ranges = {"B02": Range(0.0, 0.3), "B03": Range(0.0, 3000.0)}
+    with pytest.raises(RadiometryError, match=r"3000 in digital numbers, but B02 reaches no"):
+        float_evidence("float32", ranges)
+
+
+@pytest.mark.parametrize("maximum", [0.3, 3000])
+def test_floats__fill_values_nobody_declared_are_refused(maximum: float) -> None:
+    with pytest.raises(RadiometryError, match=r"down to -9999, .*-a_nodata -9999 FILE"):
+        float_evidence("float32", {"B02": Range(-9999.0, maximum)})
+
+
+@pytest.mark.parametrize("value", ["-1000", "-0.1"])
+def test_tags__an_offset_in_digital_numbers_or_reflectance(value: str) -> None:
+    assert one(*tag_evidence({"BOA_ADD_OFFSET": value}))[1] == -1000
 
 
 def test_floats__a_baseline_is_about_integers_only() -> None:
     new = path_evidence(NEW)
-    assert one(*for_floats(new, float_evidence("float32", 0.5))) == (10000, 0)
-    assert one(*for_floats(new, float_evidence("float32", 5000.0))) == (1, -1000)
+    assert one(*for_floats(new, float_evidence("float32", reaching(0.5)))) == (10000, 0)
+    assert one(*for_floats(new, float_evidence("float32", reaching(5000.0)))) == (1, -1000)
 
 
 def test_apply__in_place_by_band_name() -> None:

@@ -16,6 +16,7 @@ from deo.errors import SceneError
 from deo.radiometry import Pixels
 
 _TOLERANCE = 0.01  # of a pixel, for corners that ought to coincide
+_LARGEST_SIDE = 2**20  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +47,15 @@ class Grid:
         across, down = self.pixel
         if not (math.isfinite(size) and size > 0):
             raise SceneError(f"resolution {size} has to be above 0 and finite")
-        width = math.ceil(self.width * across / size - _TOLERANCE)
-        height = math.ceil(self.height * down / size - _TOLERANCE)
-        if width > 2**20 or height > 2**20:
+        columns, rows = self.width * across / size, self.height * down / size
+        if not (max(columns, rows) <= _LARGEST_SIDE and min(columns, rows) >= 1):
             raise SceneError(
-                f"resolution {size:g} would make {width} x {height} pixels; the pixels are "
+                f"resolution {size:g} would make {columns:.6g} x {rows:.6g} pixels; the pixels are "
                 f"{across:g} x {down:g} in units of the CRS, and resolution is in the same units"
             )
         return Grid(
-            height=max(height, 1),
-            width=max(width, 1),
+            height=math.ceil(rows - _TOLERANCE),
+            width=math.ceil(columns - _TOLERANCE),
             crs=self.crs,
             transform=self.transform @ Affine.scale(size / across, size / down),
             georeferenced=self.georeferenced,

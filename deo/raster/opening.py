@@ -15,7 +15,7 @@ from rasterio.errors import CRSError
 
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
-from deo.radiometry import Radiometry, float_evidence, for_floats
+from deo.radiometry import Radiometry, Range, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
 from deo.raster.gdal import is_remote
 from deo.raster.grid import Grid
@@ -167,27 +167,30 @@ def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[As
     ]
     if overruled or not plain:
         return tuple(assets)
-    own = float_evidence(plain[0].dtype, _robust_maximum(plain))
+    own = float_evidence(plain[0].dtype, _robust_ranges(plain))
     return tuple(
         replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
         for asset in assets
     )
 
 
-def _robust_maximum(assets: Sequence[Asset]) -> float | None:
-    """The largest of the assets' high percentiles, None without a valid number."""
-    sources: dict[Source, list[int]] = {}
+def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
+    """Of each band that holds a valid number other than 0."""
+    sources: dict[Source, list[Asset]] = {}
     for asset in assets:
-        sources.setdefault(asset.source, []).append(asset.index)
-    maxima = []
-    for source, indexes in sources.items():
+        sources.setdefault(asset.source, []).append(asset)
+    ranges = {}
+    for source, own in sources.items():
         height, width = (
             min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
         )
-        values, valid = source.sample(indexes, height, width)
-        if valid.any():
-            maxima.append(float(np.percentile(np.abs(values[:, valid]), _FLOAT_PERCENTILE)))
-    return max(maxima, default=None)
+        values, valid = source.sample([asset.index for asset in own], height, width)
+        for asset, plane in zip(own, values, strict=True):
+            seen = plane[valid]
+            if seen.any():
+                high = float(np.percentile(seen, _FLOAT_PERCENTILE))
+                ranges[asset.band] = Range(float(seen.min()), high)
+    return ranges
 
 
 def with_zero_convention(assets: Sequence[Asset], radiometry: Radiometry) -> tuple[Asset, ...]:

@@ -184,7 +184,16 @@ class RasterSource:
         if slow:
             masks = self.dataset.read_masks(slow, **_mask_shape(where, len(slow)))
             valid &= masks.all(axis=0)
+        if self._unread_alpha is not None:
+            valid &= self.dataset.read(self._unread_alpha, **_plane_shape(where)) > 0
         return valid
+
+    @cached_property
+    def _unread_alpha(self) -> int | None:
+        """An alpha band that GDAL's masks leave out: it heeds those of 2 or 4 bands alone."""
+        heeded = any(MaskFlags.alpha in flags for flags in self.dataset.mask_flag_enums)
+        alphas = [i for i, c in enumerate(self.colours, 1) if c == ColorInterp.alpha]
+        return alphas[0] if alphas and not heeded else None
 
     @cached_property
     def _simple_nodata(self) -> tuple[float | None, ...]:
@@ -207,9 +216,9 @@ class RasterSource:
             every = self.dataset.mask_flag_enums
         for index in indexes:
             flags = every[index - 1]
-            if MaskFlags.alpha in flags:
+            if MaskFlags.alpha in flags or self._unread_alpha is not None:
                 said["alpha band"] = None
-            elif MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags:
+            if flags == [MaskFlags.per_dataset]:
                 said["mask of the file (internal or .msk)"] = None
             elif MaskFlags.nodata in flags:
                 said[f"nodata {self.dataset.nodatavals[index - 1]:g}"] = None
@@ -244,6 +253,10 @@ def _mask_shape(where: dict[str, Any], count: int) -> dict[str, Any]:
     if "out_shape" in where:
         return {"out_shape": (count, *where["out_shape"][1:])}
     return where
+
+
+def _plane_shape(where: dict[str, Any]) -> dict[str, Any]:
+    return {"out_shape": where["out_shape"][1:]} if "out_shape" in where else where
 
 
 def _fits(nodata: float | None, dtype: str) -> bool:

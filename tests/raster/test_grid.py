@@ -150,6 +150,6 @@ def test_at_resolution__keeps_the_corner_and_covers_the_extent() -> None:
     assert (coarse.height, coarse.width) == (24, 20)
     assert coarse.transform == Affine(25, 0, 500, 0, -25, 900)
     assert FINE.at_resolution(10) == FINE
-    for size in (0, -1, float("nan"), 1e-5):
+    for size in (0, -1, float("nan"), 1e-5, 1e-320, 1e8, 1e30):
         with pytest.raises(SceneError, match="resolution"):
             FINE.at_resolution(size)

@@ -137,6 +137,28 @@ def test_read__mask_is_rasterios(tmp_path: Path, dtype: str, mask: str) -> None:
     assert word.get(mask, floats) in scene.mask_source
 
 
+@pytest.mark.parametrize(("dtype", "bands"), [("uint16", "B04,B03,B02,B05,B06"), ("int16", "B04")])
+def test_read__heeds_an_alpha_band_that_gdal_does_not(
+    tmp_path: Path, dtype: str, bands: str
+) -> None:
+    names = bands.split(",")
+    array = numbers(len(names) + 1, dtype)
+    array[-1] = 0
+    array[-1, :, 5:] = 255
+    others = [ColorInterp.gray, *[ColorInterp.undefined] * (len(names) - 1)]
+    path = write(
+        tmp_path / "scene.tif",
+        array,
+        descriptions=(*names, None),
+        colorinterp=[*others, ColorInterp.alpha],
+    )
+    with open_scene(path, scale=1, offset=0) as scene:
+        valid, sampled = scene.read(whole(scene)).valid, scene.sample(size=8).valid
+        assert "alpha band" in scene.mask_source
+    np.testing.assert_array_equal(valid, array[-1] > 0)
+    assert 0 < sampled.sum() < sampled.size
+
+
 def test_read__only_the_bands_asked_for_decide_validity(tmp_path: Path) -> None:
     array = np.full((2, HEIGHT, WIDTH), 500, "uint16")
     array[1, :5] = 0
