@@ -89,7 +89,7 @@ class _Run:
         self.benchmark, self.multilabel = benchmark, benchmark.task is Task.MULTILABEL
         self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
         self.epoch, self.stale = 0, 0
-        self.best_score = -math.inf
+        self.best_score = math.nan
         self.best_state = self._state()
         self.weights = None
         if config.balance and not self.multilabel:
@@ -128,14 +128,17 @@ class _Run:
         return float(torch.stack(losses).mean())
 
     def judge(self, valid: Examples | None) -> float:
-        """Score the epoch on the validation part; without one every epoch is the best so far."""
+        """Score the epoch on the validation part.
+
+        Without one, or as long as the score is undefined, every epoch is the best so far.
+        """
         score = math.nan
         if valid is not None:
             matrices = confusions(
                 self.network, valid, self.benchmark, crop=self.config.crop, device=self.device
             )
             score = STATISTICS[self.benchmark.metric](matrices.sum(0))
-        if valid is None or score > self.best_score or self.epoch == 1:
+        if math.isnan(self.best_score) or score > self.best_score:
             self.best_score, self.stale, self.best_state = score, 0, self._state()
         else:
             self.stale += 1
