@@ -131,6 +131,11 @@ def test_finetune_predict__segment_own_folder(masks: Path, tmp_path: Path) -> No
     again = run(*command, "--resume")  # nothing is left to do
     assert again.exit_code == 0, again.output
     assert "epoch" not in again.stderr
+    other = str(error(run(*command, "--contract", "s2", "--bands", "B02,B03", "--resume")))
+    assert "contract.name pretrain, now s2" in other
+    assert "now ['B02', 'B03']" in other
+    other = str(error(run(*command, "--model", "test_deo_vit", "--resume")))
+    assert "model test_deo_swin, now test_deo_vit" in other
     scene = tmp_path / "scene.tif"
     write(scene, noise(9, 1500, 80), PRODUCT)
     result = run(
