@@ -16,6 +16,9 @@ import torch
 
 from deo.errors import OutputError, WeightsError
 
+CHECKPOINTS_NAME = "checkpoints"
+"""The folder of them inside a run's."""
+
 _NAME = re.compile(r"step-(\d{8,})\.pt")
 
 

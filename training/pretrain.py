@@ -16,6 +16,7 @@ import click
 from deo.errors import ConfigError, DeoError
 from deo.training import checkpoint as checkpoints
 from deo.training import distributed, settings
+from deo.training.checkpoint import CHECKPOINTS_NAME
 from deo.training.config import Config
 from deo.training.flops import estimate_flops, peak_flops
 from deo.training.journal import (
@@ -51,7 +52,7 @@ EXIT_REQUEUE = 75
 """Exit status (EX_TEMPFAIL) of a run that a signal ended and that resumes when started again."""
 
 EXIT_INTERRUPTED = 130
-CONFIG_NAME, CHECKPOINTS_NAME, TENSORBOARD_NAME = "config.toml", "checkpoints", "tensorboard"
+CONFIG_NAME, TENSORBOARD_NAME = "config.toml", "tensorboard"
 _JUDGED_AFTER = 0.1
 
 
