@@ -214,6 +214,10 @@ class EmaTeacher(nn.Module):
         z: Tensor = self.head_z(self.trunk(views).pooled)
         return z
 
+    def embed(self, images: Tensor) -> Tensor:
+        """The trunk's pooled features (B, width) of images (B, C, s, s) of its own bands."""
+        return cast(Embedded, self.trunk([images])).pooled
+
 
 class Average:
     """Moves a teacher's parameters towards the student's of the same name.
