@@ -33,9 +33,8 @@ from deo.training.parts import (
     is_done,
     load_part,
     part_path,
-    write_text,
 )
-from deo.training.shards import ShardWriter, make_folder
+from deo.training.shards import ShardWriter, make_folder, write_text
 from deo.training.store import (
     Cut,
     OpenScenes,

@@ -139,8 +139,10 @@ def run(config: Config, output: Path, *, progress: bool = True) -> State:
         Stopped: a signal ended it; it is saved.
     """
     with distributed.connect(config.run.device) as context:
-        make_folder(output)
-        checkpoints.remove_unfinished(output / CHECKPOINTS_NAME)
+        if context.main:
+            make_folder(output)
+            checkpoints.remove_unfinished(output / CHECKPOINTS_NAME)
+        context.barrier()
         prepared = prepare_run(config, output, context)
         state, request = prepared.state, StopRequest(context)
         if context.main:
