@@ -23,7 +23,7 @@ class Sink(Protocol):
 
 
 class JsonLines:
-    """One JSON object per line. Lines of steps at or after `resume_at` are dropped on opening:
+    """One JSON object per line. Lines of steps after `resume_at` are dropped on opening:
     they belong to a stretch that a resumed run walks again.
 
     Raises:
