@@ -112,7 +112,7 @@ class _Run:
                 self.train,
                 size=config.batch,
                 crop=config.crop,
-                flips=config.flips,
+                flips=True,
                 seed=config.seed,
                 epoch=self.epoch,
             )

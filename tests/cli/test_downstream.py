@@ -14,9 +14,11 @@ from rasterio.transform import from_origin
 
 from deo.bands import SENTINEL2
 from deo.cli import cli
-from deo.cli.tasks import tile_bar
+from deo.cli.downstream import finetune
+from deo.cli.tasks import tile_bar, tuning
 from deo.errors import BandError, ConfigError, DataError, DeoError, OutputError
 from deo.training.chips import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.tuning import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]
 MODEL = ["--model", "test_deo_swin", "--untrained", "--device", "cpu"]
@@ -126,6 +128,12 @@ def test_evaluate__says_what_is_wrong_in_one_message(tiles: Path, tmp_path: Path
     found = error(run(*base, "--dataset", "eurosat-ms", "--seeds", "a"))
     assert isinstance(found, ConfigError)
     assert EUROSAT_BANDS.names[-1] == "B8A"
+
+
+def test_finetune__defaults_are_those_of_the_configuration() -> None:
+    needed = ["--task", "segment", "--dataset", "folder", "--data", "d", "-o", "run"]
+    given = finetune.make_context("finetune", needed).params
+    assert tuning(given, seed=0, frozen=False) == TuneConfig()
 
 
 TUNE = ["--width", 8, "--epochs", 2, "--batch-size", 2, "--rate", 3e-3, "--loss", "ce"]
