@@ -22,10 +22,11 @@ from deo.cli.tasks import (
     tuning,
     with_options,
 )
+from deo.training.tasks import PROTOCOLS
 
 
 @click.command()
-@click.argument("protocol", type=click.Choice(["knn", "probe", "pixels", "segment", "change"]))
+@click.argument("protocol", type=click.Choice(list(PROTOCOLS)))
 @with_options(*DATA, *MODEL, *TUNING)
 @click.option("--layers", default="last", show_default=True, help="last, all, or 0,1,2,3.")
 @click.option("--size", type=int, help="Resize chips to this side, for knn, probe and pixels.")
@@ -50,10 +51,9 @@ def evaluate(protocol: str, **given: Any) -> None:
     json_file = given["json_file"]
     if json_file is not None:
         check_target(json_file)
-    task = {"segment": "segment", "pixels": "segment", "change": "change"}.get(protocol, "classify")
     request = Evaluation(
         protocol=protocol,
-        benchmark=chosen_benchmark(given, task),
+        benchmark=chosen_benchmark(given, PROTOCOLS[protocol].value),
         data=given["data"],
         model=given["model"],
         weights=given["weights"],
