@@ -96,11 +96,12 @@ def _reconstruct(kind: Any, _shape: Any, _code: Any) -> _Array:
 
 
 def _from_buffer(raw: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
-    return np.frombuffer(raw, _checked(kind).plain).reshape(shape, order=order)
+    # a copy: the pickle may take the memory of an array away from its views
+    return np.frombuffer(bytes(raw), _checked(kind).plain).reshape(shape, order=order)
 
 
 def _scalar(kind: Any, raw: Any) -> Any:
-    return np.frombuffer(raw, _checked(kind).plain, count=1)[0]
+    return np.frombuffer(bytes(raw), _checked(kind).plain, count=1)[0]
 
 
 _ARRAYS = {

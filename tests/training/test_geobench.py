@@ -237,6 +237,15 @@ def test_unpickled__no_bytes_become_pointers(hostile: Any, protocol: int) -> Non
         unpickled(pickle.dumps({"label": hostile}, protocol), Path("x"))
 
 
+def test_unpickled__no_array_lives_on_the_memory_of_another() -> None:
+    """The state of an array may be set twice, which frees what it had."""
+    array = np.arange(4.0)
+    over = Made(np.empty(1).__reduce_ex__(5)[0], (array, array.dtype, (4,), "C"))
+    first, second = unpickled(pickle.dumps([array, over], 4), Path("x"))
+    assert np.array_equal(first, second)
+    assert not np.shares_memory(first, second)
+
+
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize(
     "label",
