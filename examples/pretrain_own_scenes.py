@@ -33,7 +33,7 @@ def main() -> None:
     print(f"{config.model.name}: {state.step} steps")
 
     weights = chosen.output / "weights.safetensors"
-    export(chosen.output, weights)
+    export(chosen.output, weights, overwrite=True)
     loaded = load_backbone(config.model.name, weights=weights)
     images = torch.randn(1, len(loaded.bands), 64, 64)
     print("features:", [tuple(features.shape) for features in loaded.model(images)])

@@ -22,7 +22,7 @@ DATASET = "images"
 _OPEN_TARS = 8
 ESA_ORDER = tuple(band.name for band in SENTINEL2)
 AUTHORS_ORDER = ("B01", *MODEL_BANDS.names[:8], "B09", "B10", "B11", "B12")
-"""The authors' 13 channels: red, green, blue stand in slots 1, 2, 3 (training.md, Data)."""
+"""The authors' 13 channels: red, green, blue stand in slots 1, 2, 3 (docs/data.md)."""
 
 
 def band_order(count: int, named: Sequence[str] | None, *, thirteen: Sequence[str]) -> list[str]:

@@ -17,6 +17,11 @@ BASELINES = (RAW_BANDS, BAND_STATISTICS)
 """Names that stand for no network at all."""
 
 
+def is_ours(name: str) -> bool:
+    """Whether a name, with or without a pretrained tag, is that of a backbone of deo."""
+    return name.split(".")[0] in SPECS
+
+
 def open_backbone(
     name: str,
     *,
@@ -38,7 +43,7 @@ def open_backbone(
         WeightsError: there are no weights, or they do not fit.
         ConfigError: a weight file for a model that is not ours.
     """
-    ours = name.split(".")[0] in SPECS
+    ours = is_ours(name)
     if not ours and not timm.is_model(name.split(".")[0]):
         raise ModelError(
             f"unknown model {name!r}; choose one of {', '.join(SPECS)}, any other timm model, "

@@ -15,6 +15,10 @@ import numpy as np
 import torch
 
 from deo.errors import OutputError, WeightsError
+from deo.training.shards import unfinished_name
+
+CHECKPOINTS_NAME = "checkpoints"
+"""The folder of them inside a run's."""
 
 _NAME = re.compile(r"step-(\d{8,})\.pt")
 
@@ -46,7 +50,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         OutputError: the folder cannot be written, or the disk is full.
     """
     path = folder / f"step-{checkpoint.step:08d}.pt"
-    temporary = folder / f".{path.name}.{os.getpid()}"
+    temporary = unfinished_name(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

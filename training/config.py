@@ -82,11 +82,6 @@ class Optical:
             width=(self.width, self.width is None or self.width > 1, "at least 2"),
             grid=(self.grid, self.grid is None or self.grid > 0, "positive"),
             summary=(self.summary, self.summary >= 0, "0 or more"),
-            weights=(
-                self.weights,
-                self.weights is None or "deo_" in self.name,
-                "left out unless optical.name is a deo_* backbone",
-            ),
         )
 
 

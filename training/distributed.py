@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from deo.errors import ConfigError
 
@@ -136,11 +136,14 @@ def share(
     return wrapper(student, device_ids=ids, gradient_as_bucket_view=True, **options)
 
 
-def shard(module: nn.Module, blocks: list[nn.Module]) -> nn.Module:
+def shard(module: nn.Module, blocks: list[nn.Module], *, methods: Sequence[str] = ()) -> nn.Module:
     """Shard a module over all processes in place (FSDP2), each of `blocks` being one unit.
 
     The module's own parameters are let go after each forward pass as well: a module without a
     backward pass, such as the EMA teacher, would go on with the values of its first one.
+
+    Args:
+        methods: names of those that may be called in the place of `forward`, on all processes.
 
     Raises:
         ConfigError: no processes were joined (torchrun starts them).
@@ -150,4 +153,6 @@ def shard(module: nn.Module, blocks: list[nn.Module]) -> nn.Module:
     for block in blocks:
         fully_shard(block)
     fully_shard(module, reshard_after_forward=True)
+    for method in methods:
+        register_fsdp_forward_method(module, method)
     return module

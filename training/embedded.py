@@ -41,12 +41,12 @@ def train(scenes: Path, output: Path, *, seed: int = 0, pattern: str = "*_[12]_*
     common = [f"run.seed={seed}", f'data.source="{shards}"']
     teacher = output / "rgb.safetensors"
     run(settings.override(recipe("embedded_rgb"), common), output / "rgb")
-    export(output / "rgb", teacher)
+    export(output / "rgb", teacher, overwrite=True)
     run(
         settings.override(recipe("embedded"), [*common, f'optical.weights="{teacher}"']),
         output / "dual",
     )
-    whole = export(output / "dual", output / "dual.safetensors")
+    whole = export(output / "dual", output / "dual.safetensors", overwrite=True)
     return halve(whole.weights, output / "deo_swin_n.safetensors")
 
 

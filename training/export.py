@@ -11,16 +11,16 @@ import torch
 from torch import nn
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
-from deo.errors import DataError, WeightsError
+from deo.errors import DataError, OutputError, WeightsError
 from deo.models import files
 from deo.models.weights import save_weights
 from deo.preprocess import Contract, fit_contract
 from deo.training import checkpoint as checkpoints
 from deo.training import settings
+from deo.training.checkpoint import CHECKPOINTS_NAME
 from deo.training.config import Config
 from deo.training.describe import Provenance, mlm_item, model_card
 from deo.training.journal import METRICS_NAME, read_metrics
-from deo.training.pretrain import CHECKPOINTS_NAME
 from deo.training.teachers import licence_of
 
 _TRUNK = "trunk.net."
@@ -110,18 +110,21 @@ def export(
     teacher: bool = False,
     step: int | None = None,
     licence: str | None = None,
+    overwrite: bool = False,
 ) -> Exported:
     """Write a run's backbone as safetensors, with a card (`.md`) and an MLM item (`.json`) beside.
 
     Args:
         run, teacher, step: see `load_trained`.
-        output: the weights' path.
+        output: the weights' path, `NAME.safetensors`.
         licence: of the weights, for the card.
+        overwrite: replace files of these names. Each appears only when it is complete.
 
     Raises:
         DataError, WeightsError: see `load_trained`.
-        OutputError: the files cannot be written.
+        OutputError: the name has another suffix, a file exists, or they cannot be written.
     """
+    written = _targets(output, overwrite=overwrite)
     trained = load_trained(run, teacher=teacher, step=step)
     provenance, config = trained.provenance, trained.provenance.config
     metadata = {
@@ -133,14 +136,26 @@ def export(
     if provenance.licence is not None:
         metadata["optical_teacher"] = config.optical.name
         metadata["optical_teacher_licence"] = provenance.licence
-    _write(trained, output, config, metadata)
-    card, item = output.with_suffix(".md"), output.with_suffix(".json")
     shape = _features_shape(trained.model, trained.contract.bands, config.views.global_size)
     text = model_card(provenance, trained.contract, weights=output.name, licence=licence)
-    card.write_text(text)
     described = mlm_item(provenance, trained.contract, trained.model, shape, weights=output.name)
-    item.write_text(json.dumps(described, indent=2) + "\n")
-    return Exported(output, card, item)
+    _write(trained, output, config, metadata)
+    files.write_whole(written.card, text.encode())
+    files.write_whole(written.mlm, (json.dumps(described, indent=2) + "\n").encode())
+    return written
+
+
+def _targets(output: Path, *, overwrite: bool) -> Exported:
+    if output.suffix != ".safetensors":
+        raise OutputError(f"cannot write {output}: give the weights a name with .safetensors")
+    targets = Exported(output, output.with_suffix(".md"), output.with_suffix(".json"))
+    there = [str(path) for path in targets if path.exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"{', '.join(there)} exists; --overwrite (overwrite=True) replaces it, or name another "
+            "file"
+        )
+    return targets
 
 
 def push(

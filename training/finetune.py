@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ def tune(
     *,
     folder: Path | None = None,
     resume: bool = False,
+    origin: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> Iterator[Epoch]:
     """Tune a network, one epoch per step of the iterator; it ends holding its best weights.
@@ -48,12 +49,13 @@ def tune(
         valid: chooses the best epoch; None: the last one counts.
         folder: where the last checkpoint and `log.jsonl` go; None: nothing is written.
         resume: go on from the last checkpoint; the rest of the run is what it would have been.
+        origin: what the network began as (model, weights), plain values, compared on resuming.
 
     Raises:
-        ConfigError: `resume` meets other settings.
+        ConfigError: `resume` meets other settings, samples, inputs or another origin.
         OutputError: the checkpoint is missing or cannot be written.
     """
-    run = _Run(network.to(device), benchmark, train, config, device)
+    run = _Run(network.to(device), benchmark, train, config, origin or {}, device)
     if resume:
         run.restore(_needed(folder))
     while run.epoch < config.epochs and not run.exhausted:
@@ -83,13 +85,15 @@ class _Run:
         benchmark: Benchmark,
         train: Examples,
         config: TuneConfig,
+        origin: Mapping[str, Any],
         device: str,
     ) -> None:
+        self.origin = origin
         self.network, self.train, self.config, self.device = network, train, config, device
         self.benchmark, self.multilabel = benchmark, benchmark.task is Task.MULTILABEL
         self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
         self.epoch, self.stale = 0, 0
-        self.best_score = -math.inf
+        self.best_score = math.nan
         self.best_state = self._state()
         self.weights = None
         if config.balance and not self.multilabel:
@@ -108,7 +112,7 @@ class _Run:
                 self.train,
                 size=config.batch,
                 crop=config.crop,
-                flips=config.flips,
+                flips=True,
                 seed=config.seed,
                 epoch=self.epoch,
             )
@@ -128,14 +132,17 @@ class _Run:
         return float(torch.stack(losses).mean())
 
     def judge(self, valid: Examples | None) -> float:
-        """Score the epoch on the validation part; without one every epoch is the best so far."""
+        """Score the epoch on the validation part.
+
+        Without one, or as long as the score is undefined, every epoch is the best so far.
+        """
         score = math.nan
         if valid is not None:
             matrices = confusions(
                 self.network, valid, self.benchmark, crop=self.config.crop, device=self.device
             )
             score = STATISTICS[self.benchmark.metric](matrices.sum(0))
-        if valid is None or score > self.best_score or self.epoch == 1:
+        if math.isnan(self.best_score) or score > self.best_score:
             self.best_score, self.stale, self.best_state = score, 0, self._state()
         else:
             self.stale += 1
@@ -152,6 +159,17 @@ class _Run:
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
         return {"samples": len(names), "first": names[0], "names_sha256": digest}
 
+    def _settings(self) -> dict[str, Any]:
+        """All that a run depends on but its samples; the contract's record names the bands."""
+        contract = self.train.contract.record()
+        return {
+            "dataset": self.benchmark.name,
+            "classes": list(self.benchmark.class_names),
+            **self.origin,
+            **{f"contract.{key}": value for key, value in contract.items()},
+            **asdict(self.config),
+        }
+
     def save(self, folder: Path) -> None:
         state = {
             "network": self.network.state_dict(),
@@ -160,8 +178,8 @@ class _Run:
             "best_score": self.best_score,
             "stale": self.stale,
         }
-        config = asdict(self.config)
-        checkpoint.save(folder, Checkpoint(self.epoch, config, self._data(), state, []), keep=1)
+        saved = Checkpoint(self.epoch, self._settings(), self._data(), state, [])
+        checkpoint.save(folder, saved, keep=1)
 
     def restore(self, folder: Path) -> None:
         found = checkpoint.saved(folder)
@@ -170,11 +188,15 @@ class _Run:
         epoch, config, data, state, _ = checkpoint.load(found[-1])
         if data != self._data():
             raise ConfigError(f"{found[-1]} was trained on other samples: {data}")
-        wanted = asdict(self.config)
-        changed = [key for key in wanted if config.get(key) != wanted[key] and key != "patience"]
+        wanted = self._settings()
+        keys = (wanted | config).keys() - {"patience"}
+        changed = sorted(key for key in keys if config.get(key) != wanted.get(key))
         if changed:
-            listed = ", ".join(f"{key} {config.get(key)}, now {wanted[key]}" for key in changed)
-            raise ConfigError(f"{found[-1]} was made with other settings: {listed}")
+            listed = "; ".join(f"{key} {config.get(key)}, now {wanted.get(key)}" for key in changed)
+            raise ConfigError(
+                f"{found[-1]} was made with other settings: {listed}. Repeat those to resume, or "
+                "start without resume"
+            )
         self.network.load_state_dict(state["network"], strict=True)
         self.optimiser.load_state_dict(state["optimiser"])
         self.best_state, self.best_score = state["best_state"], state["best_score"]

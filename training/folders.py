@@ -97,7 +97,7 @@ def folder_benchmark(
 
     Args:
         bands: the order of the stored bands; None: what the first file's descriptions say.
-        classes: names of mask values; None for class folders, which name themselves.
+        classes: names of mask values; empty for class folders and for change, which name them.
 
     Raises:
         ConfigError: masks whose classes are not named.

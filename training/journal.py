@@ -2,13 +2,15 @@
 
 import json
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from deo.errors import DataError, OutputError, require
+from deo.training.shards import write_text
 
-METRICS_NAME = "metrics.jsonl"
+METRICS_NAME, WANDB_ID_NAME = "metrics.jsonl", "wandb-id.txt"
 Record = Mapping[str, Any]
 
 
@@ -21,7 +23,7 @@ class Sink(Protocol):
 
 
 class JsonLines:
-    """One JSON object per line. Lines of steps at or after `resume_at` are dropped on opening:
+    """One JSON object per line. Lines of steps after `resume_at` are dropped on opening:
     they belong to a stretch that a resumed run walks again.
 
     Raises:
@@ -65,14 +67,19 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run on Weights & Biases, under the name of its folder, which is also its id."""
+    """A run on Weights & Biases, under the name of its folder. Its id is drawn once and kept there,
+    so that folders of one name do not merge and a resumed run goes on.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         wandb = require("wandb", extra="wandb")
+        kept = folder / WANDB_ID_NAME
+        if not kept.exists():
+            write_text(kept, uuid.uuid4().hex + "\n")
         self._run = wandb.init(
             project="deo",
             name=folder.name,
-            id=folder.name,
+            id=kept.read_text().strip(),
             dir=folder,
             config=config,
             resume="allow",

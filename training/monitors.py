@@ -19,7 +19,7 @@ class RunStoppedError(DeoError, RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse:
-    """When an embedding counts as collapsed (numbers of healthy and collapsed runs: training.md).
+    """When an embedding counts as collapsed (see docs/pretraining.md).
 
     Args:
         cosine: mean cosine between different samples above which all look alike.

@@ -1,7 +1,7 @@
 """Nearest neighbours on frozen features given as arrays. Nothing here knows a model or a file."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,23 +72,34 @@ def knn(
             rows = np.arange(len(similarity))
             similarity[rows, rows + start] = -np.inf
         parts.append(_vote(similarity, hot, k=k, temperature=temperature))
-    votes = np.concatenate(parts)
     if labels.ndim == 2:
-        return (votes >= 0.5).astype(np.int64)
-    return np.asarray(votes.argmax(1))
+        return np.concatenate([votes >= 0.5 for votes, _ in parts]).astype(np.int64)
+    return np.concatenate([_majority(*part) for part in parts])
+
+
+class _Votes(NamedTuple):
+    """(Q, K) shares of the vote, and (Q, k, K) labels of the neighbours, nearest first."""
+
+    shares: NDArray[np.float64]
+    neighbours: NDArray[Any]
+
+
+def _majority(shares: NDArray[np.float64], neighbours: NDArray[Any]) -> Labels:
+    """(Q,) classes of most votes; of several the one whose member is the nearest."""
+    rank = neighbours.argmax(1)  # of the nearest member; meant where there is one
+    tied = np.isclose(shares, shares.max(1, keepdims=True), rtol=1e-9, atol=0)
+    return np.asarray(np.where(tied, rank, neighbours.shape[1]).argmin(1))
 
 
 def _vote(
     similarity: NDArray[np.float32], hot: NDArray[Any], *, k: int, temperature: float | None
-) -> NDArray[np.float64]:
-    """(Q, B) similarities -> (Q, K) shares of the vote."""
+) -> _Votes:
+    """Votes of the `k` nearest by (Q, B) similarities."""
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     nearest = np.take_along_axis(similarity, order, axis=1).astype(np.float64)
     if temperature is None:
         weights = np.ones_like(nearest)
-        if hot.shape[1] > 1 and (hot.sum(1) == 1).all():
-            weights += np.arange(k, 0, -1) * 1e-6  # a tie goes to the nearest
     else:
         weights = np.exp((nearest - nearest[:, :1]) / temperature)
     weights /= weights.sum(1, keepdims=True)
-    return np.asarray(np.einsum("qk,qkc->qc", weights, hot[order]))
+    return _Votes(np.einsum("qk,qkc->qc", weights, hot[order]), hot[order])

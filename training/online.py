@@ -52,7 +52,7 @@ class TeacherFeatures:
             images = torch.from_numpy(np.stack(inputs)).to(device)
             images = F.interpolate(images, size=self.size, mode="bilinear", align_corners=False)
             with self.state.autocast():
-                rows.append(self.state.teacher.trunk([images]).pooled.float().cpu().numpy())
+                rows.append(self.state.teacher.embed(images).float().cpu().numpy())
         return np.concatenate(rows)
 
     def per_pixel(self, pixels: Pixels) -> NDArray[np.float32]:

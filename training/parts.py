@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from deo.bands import MODEL_BANDS
 from deo.errors import DataError, OutputError
 from deo.training.bandstats import BandStatistics
-from deo.training.shards import INDEX_NAME, Index, Shard
+from deo.training.shards import INDEX_NAME, Index, Shard, write_text
 
 PLAN_NAME = "plan.json"
 
@@ -161,9 +160,3 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)

@@ -112,7 +112,7 @@ def predict(
     settings: Prediction | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Map one scene, or a pair of dates for a change network.
 
@@ -123,7 +123,7 @@ def predict(
     Args:
         target: class map, a COG of bytes with a colour table; 255 is no data.
         probabilities: a COG with one float32 band per class; None: not written.
-        progress: told how many tiles are done with each call.
+        progress: told (tiles dealt with, tiles in all).
 
     Returns:
         The files written.
@@ -184,8 +184,16 @@ def _fill(
     contract: Contract,
     tiling: Tiling,
     chosen: Prediction,
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
+    total, done = len(tiling), 0
+
+    def count(tiles: int) -> None:
+        nonlocal done
+        done += tiles
+        if progress is not None:
+            progress(done, total)
+
     rows = extract_rows(
         scene,
         model,
@@ -193,7 +201,7 @@ def _fill(
         tiling,
         batch_size=chosen.batch_size,
         finished=spool.finished,
-        progress=progress,
+        progress=count,
     )
     with contextlib.closing(rows):
         band: RowBand

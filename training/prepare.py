@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,12 +33,12 @@ from deo.training.parts import (
     is_done,
     load_part,
     part_path,
-    write_text,
 )
-from deo.training.shards import ShardWriter, make_folder
+from deo.training.shards import ShardWriter, make_folder, write_text
 from deo.training.store import (
     Cut,
     OpenScenes,
+    Samples,
     cut_rows,
     cut_scene,
     find_scenes,
@@ -152,6 +153,7 @@ def prepare(
         OutputError: the folder cannot be written or was begun with other settings.
     """
     folder = make_folder(output)
+    _opened.cache_clear()  # the source may have changed since
     parts = group(list_jobs(plan), budget=_SHARD_BYTES // (20 * plan.size**2))
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
     claim(folder, {name: _plain(value) for name, value in asdict(plan).items()} | {"jobs": digest})
@@ -161,6 +163,7 @@ def prepare(
     with tqdm(total=len(parts), initial=done, unit="shard", disable=not progress) as bar:
         for _ in _run([(folder, plan, number, parts[number]) for number in todo], workers):
             bar.update()
+    _opened.cache_clear()
     made = [load_part(folder, number) for number in range(len(parts))]
     return finish(folder, made, source=str(plan.source))
 
@@ -175,7 +178,7 @@ def list_jobs(plan: Preparation) -> list[tuple[Job, int]]:
             for key, sentinel, image in pairs
         ]
     if plan.kind == "samples":
-        count = len(open_samples(plan.source))
+        count = len(_opened(str(plan.source)))
         return [
             (Rows(str(plan.source), start, min(start + 16, count)), min(16, count - start))
             for start in range(0, count, 16)
@@ -213,6 +216,12 @@ def group(jobs: Sequence[tuple[Job, int]], *, budget: int) -> list[list[Job]]:
     return parts
 
 
+@lru_cache(maxsize=1)
+def _opened(source: str) -> Samples:
+    """Samples that a process opens once: the headers of a tar are read from end to end."""
+    return open_samples(source)
+
+
 def read_job(plan: Preparation, job: Job, scenes: OpenScenes) -> Iterator[tuple[str, NDArray[Any]]]:
     """Samples of one job with the name of their origin.
 
@@ -225,7 +234,7 @@ def read_job(plan: Preparation, job: Job, scenes: OpenScenes) -> Iterator[tuple[
             raise fmow.UnusableImageError("no aerial image of this record")
         yield f"{job.key}{'+aerial' if pair.aerial else ''}", fmow.read_pair(pair, plan.size)
     elif isinstance(job, Rows):
-        samples = open_samples(job.source)
+        samples = _opened(job.source)
         for number in range(job.start, job.stop):
             yield f"{Path(job.source).name}:{number}", _storable(samples[number])
     else:

@@ -16,6 +16,7 @@ import click
 from deo.errors import ConfigError, DeoError
 from deo.training import checkpoint as checkpoints
 from deo.training import distributed, settings
+from deo.training.checkpoint import CHECKPOINTS_NAME
 from deo.training.config import Config
 from deo.training.flops import estimate_flops, peak_flops
 from deo.training.journal import (
@@ -51,7 +52,7 @@ EXIT_REQUEUE = 75
 """Exit status (EX_TEMPFAIL) of a run that a signal ended and that resumes when started again."""
 
 EXIT_INTERRUPTED = 130
-CONFIG_NAME, CHECKPOINTS_NAME, TENSORBOARD_NAME = "config.toml", "checkpoints", "tensorboard"
+CONFIG_NAME, TENSORBOARD_NAME = "config.toml", "tensorboard"
 _JUDGED_AFTER = 0.1
 
 
@@ -138,8 +139,10 @@ def run(config: Config, output: Path, *, progress: bool = True) -> State:
         Stopped: a signal ended it; it is saved.
     """
     with distributed.connect(config.run.device) as context:
-        make_folder(output)
-        checkpoints.remove_unfinished(output / CHECKPOINTS_NAME)
+        if context.main:
+            make_folder(output)
+            checkpoints.remove_unfinished(output / CHECKPOINTS_NAME)
+        context.barrier()
         prepared = prepare_run(config, output, context)
         state, request = prepared.state, StopRequest(context)
         if context.main:

@@ -35,7 +35,6 @@ def swin_t() -> Config:
     return Config(
         model=Model(name="deo_swin_t", drop_path=0.2),
         optical=_DINOV3,
-        views=Views(local_crops=10),
     )
 
 
@@ -47,7 +46,6 @@ def swin_b() -> Config:
     return Config(
         model=Model(name="deo_swin_b", drop_path=0.5),
         optical=_DINOV3,
-        views=Views(local_crops=10),
     )
 
 
@@ -60,7 +58,6 @@ def vit_b() -> Config:
     return Config(
         model=Model(name="deo_vit_b", checkpointing=True),
         optical=_DINOV3,
-        views=Views(local_crops=10),
     )
 
 
@@ -73,7 +70,6 @@ def micro() -> Config:
     return Config(
         model=Model(name="test_deo_swin", head_hidden=64, z=32),
         views=Views(global_size=64, local_size=32, local_crops=2),
-        loss=Loss(eps=0.05),
         optim=Optim(lr=2e-2, warmup_epochs=0.0, warmup_steps=10),
         run=Run(
             epochs=4, batch_size=8, workers=2, device="cpu", precision="fp32", checkpoint_every=50

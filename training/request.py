@@ -13,10 +13,8 @@ from deo.training.finetune import Epoch
 from deo.training.inputs import InputContract, choose_contract
 from deo.training.layouts import Split
 from deo.training.splits import first_part
-from deo.training.tasks import Benchmark
+from deo.training.tasks import PROTOCOLS, Benchmark
 from deo.training.tuning import TuneConfig
-
-PROTOCOLS = ("knn", "probe", "pixels", "segment", "change")
 
 
 @dataclass(frozen=True, kw_only=True)

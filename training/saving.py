@@ -34,7 +34,9 @@ from deo.training.state import State
 log = logging.getLogger(__name__)
 
 FREE = ("run.workers", "run.log_every", "run.checkpoint_every", "run.keep", "data.source")
-"""Settings that change nothing that is computed. Of the data, the content is compared instead."""
+"""Settings that change nothing that is computed. Of the data their content is compared instead: by
+checksums where they are shards, else by the number of samples alone.
+"""
 
 
 class Stopped(BaseException):
@@ -95,7 +97,7 @@ class Saver:
         folder: for checkpoints.
         every: steps between them.
         keep: how many stay.
-        data: what identifies the data, compared on resuming.
+        data: what identifies the data (see `FREE`), compared on resuming.
         request: asked after every step.
     """
 

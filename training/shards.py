@@ -7,6 +7,7 @@ and `index.json`, which is written last: a folder without it is not finished.
 import hashlib
 import json
 import os
+import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -71,9 +72,7 @@ class Index:
     def write(self, folder: Path) -> None:
         """Write `index.json` atomically."""
         text = json.dumps({"format": _FORMAT, "version": _VERSION, **asdict(self)}, indent=1)
-        temporary = folder / f".{INDEX_NAME}.{os.getpid()}"
-        temporary.write_text(text + "\n")
-        temporary.replace(folder / INDEX_NAME)
+        write_text(folder / INDEX_NAME, text + "\n")
 
     @property
     def fingerprint(self) -> str:
@@ -218,7 +217,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, *, shape: tuple[int, int, int], dtype: str) -> None:
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype).newbyteorder("<")
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        self._temporary = unfinished_name(path)
         self._crc: list[str] = []
 
     def __enter__(self) -> Self:
@@ -302,14 +301,32 @@ def write_shards(
     return index
 
 
+def unfinished_name(path: Path) -> Path:
+    """A hidden name beside `path` that no other process has, on this machine or another.
+
+    Not tempfile's: its files are readable by their owner alone, also after they are renamed.
+    """
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file; it appears under its name only when it is complete."""
+    temporary = unfinished_name(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def make_folder(folder: str | Path) -> Path:
     """Create a folder, or raise an OutputError that says why it cannot be written."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".write-{os.getpid()}"
+        probe = unfinished_name(path / "write")
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except DeoError:
         raise
     except OSError as error:

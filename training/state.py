@@ -155,7 +155,7 @@ def build(
         compile_blocks([*student.trunk.blocks, *teacher.trunk.blocks])
     model = share(student, student.trunk.blocks, context, strategy=run.strategy)
     if run.strategy == "fsdp":
-        shard(teacher, teacher.trunk.blocks)
+        shard(teacher, teacher.trunk.blocks, methods=["embed"])
     average = Average(teacher, student, by_position=switches.ema_by_position)
     average.update(0.0)
     dtype = autocast_dtype(run.precision, context.device)

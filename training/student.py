@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deo.bands import MODEL_BANDS, RGB_BANDS
 from deo.errors import ModelError
+from deo.models.registry import spec_of
 from deo.models.swin import DeoSwin
 from deo.training import config
 from deo.training.losses import GLOBAL_VIEWS
@@ -75,13 +76,12 @@ class Trunk(nn.Module):
         in_chans: None builds both stems.
 
     Raises:
-        ModelError: the name is not that of a `deo_*` backbone.
+        ModelError: the name is not that of a backbone of deo; those are listed.
     """
 
     def __init__(self, model: config.Model, *, in_chans: int | None) -> None:
         super().__init__()
-        if "deo_" not in model.name:
-            raise ModelError(f"model.name is {model.name!r}; students are deo_* backbones")
+        spec_of(model.name)
         args: dict[str, Any] = {"in_chans": in_chans, "drop_path_rate": model.drop_path}
         self.net = cast(Any, timm.create_model(model.name, num_classes=0, **args, **model.options))
         self.net.set_grad_checkpointing(model.checkpointing)
@@ -213,6 +213,10 @@ class EmaTeacher(nn.Module):
             views = [view[:, : len(RGB_BANDS)] for view in views]
         z: Tensor = self.head_z(self.trunk(views).pooled)
         return z
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The trunk's pooled features (B, width) of images (B, C, s, s) of its own bands."""
+        return cast(Embedded, self.trunk([images])).pooled
 
 
 class Average:

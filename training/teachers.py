@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS
 from deo.errors import ConfigError
+from deo.models.registry import SPECS
 from deo.models.weights import load_backbone
 from deo.training import config
+from deo.training.backbones import is_ours
 
 
 class Widths(NamedTuple):
@@ -256,12 +258,18 @@ def build_teacher(
         view_statistics: feed it the views as the student sees them, as the published code.
 
     Raises:
-        ConfigError: the name is neither in the table nor known to timm.
+        ConfigError: the name is neither in the table nor known to timm, or `optical.weights` is
+            given for a teacher that is not a backbone of deo.
         WeightsError: the weights of a `deo_*` teacher do not load.
     """
+    if optical.weights is not None and not is_ours(optical.name):
+        raise ConfigError(
+            f"optical.weights is {optical.weights!r} and optical.name {optical.name!r}; files are "
+            f"for backbones of deo ({', '.join(SPECS)}), leave it out for others"
+        )
     if optical.name == "none":
         return None
-    if optical.name.startswith(("deo_", "test_deo_")):
+    if is_ours(optical.name):
         teacher = _deo_teacher(optical, dtype=_dtype(optical.precision, device))
     else:
         teacher = _timm_teacher(
@@ -276,7 +284,7 @@ def licence_of(optical: config.Optical) -> str | None:
     """Licence of a teacher's weights, for the model card; None without a teacher."""
     if optical.name == "none":
         return None
-    if optical.name.startswith(("deo_", "test_deo_")):
+    if is_ours(optical.name):
         return "that of the deo weights used"
     name = _spec(optical.name).model
     stated = getattr(timm.get_pretrained_cfg(name), "license", None)
@@ -286,6 +294,11 @@ def licence_of(optical: config.Optical) -> str | None:
 def _spec(name: str) -> TeacherSpec:
     spec = TEACHERS.get(name, TeacherSpec(model=name))
     if not timm.is_model(spec.model):
+        if name in TEACHERS:
+            raise ConfigError(
+                f"optical.name {name!r} is timm's {spec.model}, which the installed timm "
+                f"{timm.__version__} does not have; install a newer one (pip install -U timm)"
+            )
         raise ConfigError(
             f"unknown optical.name {name!r}; use a timm model, a deo_* backbone, none, or one of "
             f"{', '.join(TEACHERS)}"

@@ -109,6 +109,11 @@ def run_tuning(
         run.tuning,
         folder=folder,
         resume=resume,
+        origin={
+            "model": run.model,
+            "weights": loaded.weights.source,
+            "weights.sha256": loaded.weights.sha256,
+        },
         device=run.device,
     ):
         best = epoch.best

@@ -19,7 +19,8 @@ from deo.training.patches import Examples
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """How a network is tuned. The defaults are the authors' public settings.
+    """How a network is tuned. The defaults are the authors' public settings, but for their batch
+    of 64; those of the commands are the same.
 
     Args:
         head: `upernet` or `linear`.
@@ -32,7 +33,6 @@ class TuneConfig:
         batch: patches per step.
         rate, weight_decay: AdamW's.
         crop: side of training patches; None: whole samples.
-        flips: mirror and turn patches.
         patience: epochs without a better validation score before stopping; None: never.
         seed: of head, order and patches.
     """
@@ -45,11 +45,10 @@ class TuneConfig:
     balance: bool = False
     epochs: int = 50
     warmup: int = 5
-    batch: int = 64
+    batch: int = 16
     rate: float = 1e-4
     weight_decay: float = 0.05
     crop: int | None = None
-    flips: bool = True
     patience: int | None = None
     seed: int = 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deo.errors import DataError
 
@@ -56,21 +57,65 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
-_FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]
-_SCALAR = np.float64(0).__reduce__()[0]
+_NDARRAY = "numpy.ndarray"  # names the class to `_reconstruct`; not callable
+_PLAIN = "biufcSU"
+
+
+class _Kind:
+    """A dtype of plain values. Only its byte order is taken from the pickle's state: numpy's own
+    dtype would also take flags that hide pointers.
+    """
+
+    def __init__(self, code: Any, *_options: Any) -> None:
+        self.plain = np.dtype(code)
+        if self.plain.kind not in _PLAIN:
+            raise DataError(f"its pickled attribute holds values of type {self.plain}; refused")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.plain = self.plain.newbyteorder(state[1])
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array that takes plain values only."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        version, shape, kind, fortran, raw = state
+        super().__setstate__((version, shape, _checked(kind).plain, fortran, raw))
+
+
+def _checked(kind: Any) -> _Kind:
+    if not isinstance(kind, _Kind):
+        raise DataError(f"its pickled attribute gives {kind!r} for a dtype; refused")
+    return kind
+
+
+def _reconstruct(kind: Any, _shape: Any, _code: Any) -> _Array:
+    if kind is not _NDARRAY:
+        raise DataError(f"its pickled attribute makes an array of {kind!r}; refused")
+    return _Array(0, np.int8)
+
+
+def _from_buffer(raw: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
+    # a copy: the pickle may take the memory of an array away from its views
+    return np.frombuffer(bytes(raw), _checked(kind).plain).reshape(shape, order=order)
+
+
+def _scalar(kind: Any, raw: Any) -> Any:
+    return np.frombuffer(bytes(raw), _checked(kind).plain, count=1)[0]
+
+
 _ARRAYS = {
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
+    "numpy.ndarray": _NDARRAY,
+    "numpy.dtype": _Kind,
     "collections.OrderedDict": dict,
     "_codecs.encode": _latin1,
 } | {
     f"numpy.{core}.{name}": function
     for core in ("core", "_core")
     for name, function in (
-        ("multiarray._reconstruct", _RECONSTRUCT),
-        ("multiarray.scalar", _SCALAR),
-        ("numeric._frombuffer", _FROM_BUFFER),
+        ("multiarray._reconstruct", _reconstruct),
+        ("multiarray.scalar", _scalar),
+        ("numeric._frombuffer", _from_buffer),
     )
 }
 

@@ -18,13 +18,15 @@ from deo.cli.tasks import (
     layers,
     names,
     report,
+    tile_bar,
     tuning,
     with_options,
 )
+from deo.training.tasks import PROTOCOLS
 
 
 @click.command()
-@click.argument("protocol", type=click.Choice(["knn", "probe", "pixels", "segment", "change"]))
+@click.argument("protocol", type=click.Choice(list(PROTOCOLS)))
 @with_options(*DATA, *MODEL, *TUNING)
 @click.option("--layers", default="last", show_default=True, help="last, all, or 0,1,2,3.")
 @click.option("--size", type=int, help="Resize chips to this side, for knn, probe and pixels.")
@@ -49,10 +51,9 @@ def evaluate(protocol: str, **given: Any) -> None:
     json_file = given["json_file"]
     if json_file is not None:
         check_target(json_file)
-    task = {"segment": "segment", "pixels": "segment", "change": "change"}.get(protocol, "classify")
     request = Evaluation(
         protocol=protocol,
-        benchmark=chosen_benchmark(given, task),
+        benchmark=chosen_benchmark(given, PROTOCOLS[protocol].value),
         data=given["data"],
         model=given["model"],
         weights=given["weights"],
@@ -130,7 +131,8 @@ def finetune(task: str, **given: Any) -> None:
 @click.option("--offset", type=float, help="the metadata say (reflectance x 10000, no offset).")
 @click.option("--resume", is_flag=True, help="Go on with what a killed run left.")
 @click.option("--overwrite", is_flag=True, help="Replace maps that are there.")
-def predict(tuned: Path, scenes: tuple[Path, ...], output: Path, **given: Any) -> None:
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def predict(tuned: Path, scenes: tuple[Path, ...], output: Path, quiet: bool, **given: Any) -> None:
     """Map a scene with the network in TUNED, a folder that `deo finetune` made.
 
     Networks for change take two dates on one grid. Any size of scene: it is read, computed and
@@ -139,22 +141,24 @@ def predict(tuned: Path, scenes: tuple[Path, ...], output: Path, **given: Any) -
     from deo.training.predict import Prediction, predict
     from deo.training.tuned import load_tuned
 
-    written = predict(
-        load_tuned(tuned),
-        list(scenes),
-        output,
-        probabilities=given["probabilities"],
-        settings=Prediction(
-            tile=given["tile"],
-            overlap=given["overlap"],
-            batch_size=given["batch_size"],
-            device=device(given["device"]),
-            bands=bands(given["bands"]),
-            scale=given["scale"],
-            offset=given["offset"],
-        ),
-        resume=given["resume"],
-        overwrite=given["overwrite"],
-    )
+    with tile_bar(scenes[0].name, quiet=quiet) as progress:
+        written = predict(
+            load_tuned(tuned),
+            list(scenes),
+            output,
+            probabilities=given["probabilities"],
+            settings=Prediction(
+                tile=given["tile"],
+                overlap=given["overlap"],
+                batch_size=given["batch_size"],
+                device=device(given["device"]),
+                bands=bands(given["bands"]),
+                scale=given["scale"],
+                offset=given["offset"],
+            ),
+            resume=given["resume"],
+            overwrite=given["overwrite"],
+            progress=progress,
+        )
     for path in written:
         click.echo(os.fspath(path))

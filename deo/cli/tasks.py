@@ -1,7 +1,8 @@
 """Options of the commands on tasks, and what they mean."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,20 @@ def tuning(given: dict[str, Any], *, seed: int, frozen: bool) -> "TuneConfig":
         patience=given["patience"],
         seed=seed,
     )
+
+
+@contextmanager
+def tile_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, shown on a terminal, for what tells (tiles dealt with, tiles in all)."""
+    from tqdm import tqdm
+
+    with tqdm(desc=name, unit="tile", disable=quiet or None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
 
 
 def report(seed: int, epoch: "Epoch") -> None:

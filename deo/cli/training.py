@@ -113,6 +113,7 @@ def plot(run: Path, output: Path | None) -> None:
 @click.option("--teacher", is_flag=True, help="The EMA teacher (multispectral stem alone).")
 @click.option("--step", type=int, help="Checkpoint of this step.  [default: the newest]")
 @click.option("--licence", help="Of these weights, for the card, e.g. apache-2.0.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @click.option("--push", "repository", help="Upload to the Hugging Face Hub too: user/name.")
 def export(
     run: Path,
@@ -120,6 +121,7 @@ def export(
     teacher: bool,
     step: int | None,
     licence: str | None,
+    overwrite: bool,
     repository: str | None,
 ) -> None:
     """Write the backbone that RUN trained, with a model card and an MLM description beside.
@@ -129,7 +131,9 @@ def export(
     """
     from deo.training import export as exporting
 
-    for path in exporting.export(run, output, teacher=teacher, step=step, licence=licence):
+    for path in exporting.export(
+        run, output, teacher=teacher, step=step, licence=licence, overwrite=overwrite
+    ):
         click.echo(path)
     if repository:
         exporting.push(run, repository, teacher=teacher, step=step, licence=licence)

@@ -1,7 +1,10 @@
 """The commands evaluate, finetune and predict, from files to files."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +14,11 @@ from rasterio.transform import from_origin
 
 from deo.bands import SENTINEL2
 from deo.cli import cli
+from deo.cli.downstream import finetune
+from deo.cli.tasks import tile_bar, tuning
 from deo.errors import BandError, ConfigError, DataError, DeoError, OutputError
 from deo.training.chips import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.tuning import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]
 MODEL = ["--model", "test_deo_swin", "--untrained", "--device", "cpu"]
@@ -39,6 +45,17 @@ def write(path: Path, values: np.ndarray, names: list[str] | None = None) -> Non
 
 def noise(seed: int, level: float, size: int = 32) -> np.ndarray:
     return np.random.default_rng(seed).normal(level, 50, (13, size, size)).astype(np.uint16)
+
+
+def test_tile_bar__counts_unless_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for quiet in (False, True):
+        with tile_bar("scene.tif", quiet=quiet) as show:
+            for done in (1, 2, 5):
+                show(done, 5)
+        assert ("scene.tif: 100%" in capsys.readouterr().err) is not quiet
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +130,18 @@ def test_evaluate__says_what_is_wrong_in_one_message(tiles: Path, tmp_path: Path
     assert EUROSAT_BANDS.names[-1] == "B8A"
 
 
+def test_finetune__defaults_are_those_of_the_configuration() -> None:
+    needed = ["--task", "segment", "--dataset", "folder", "--data", "d", "-o", "run"]
+    given = finetune.make_context("finetune", needed).params
+    assert tuning(given, seed=0, frozen=False) == TuneConfig()
+
+
 TUNE = ["--width", 8, "--epochs", 2, "--batch-size", 2, "--rate", 3e-3, "--loss", "ce"]
 
 
-def test_finetune_predict__segment_own_folder(masks: Path, tmp_path: Path) -> None:
+def test_finetune_predict__segment_own_folder(
+    masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "run"
     command = (
         "finetune", "--task", "segment", "--dataset", "folder", "--data", masks,
@@ -131,13 +156,27 @@ def test_finetune_predict__segment_own_folder(masks: Path, tmp_path: Path) -> No
     again = run(*command, "--resume")  # nothing is left to do
     assert again.exit_code == 0, again.output
     assert "epoch" not in again.stderr
+    other = str(error(run(*command, "--contract", "s2", "--bands", "B02,B03", "--resume")))
+    assert "contract.name pretrain, now s2" in other
+    assert "now ['B02', 'B03']" in other
+    other = str(error(run(*command, "--model", "test_deo_vit", "--resume")))
+    assert "model test_deo_swin, now test_deo_vit" in other
     scene = tmp_path / "scene.tif"
     write(scene, noise(9, 1500, 80), PRODUCT)
+    said: list[Any] = []
+
+    @contextmanager
+    def bar(name: str, *, quiet: bool) -> Iterator[Any]:
+        said.append((name, quiet))
+        yield lambda done, total: said.append((done, total))
+
+    monkeypatch.setattr("deo.cli.downstream.tile_bar", bar)
     result = run(
         "predict", folder, scene, "-o", tmp_path / "map.tif",
         "--probabilities", tmp_path / "p.tif", "--device", "cpu",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    assert said == [("scene.tif", False), (1, 1)]
     with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(tmp_path / "p.tif") as shares:
         labels, probabilities = found.read(1), shares.read()
         assert found.tags(1) == {"CLASS_0": "ground", "CLASS_1": "field"}

@@ -20,7 +20,6 @@ def test_config__is_frozen_and_comparable() -> None:
         (Model, {"drop_path": 1.0}, "model.drop_path"),
         (Model, {"z": 1}, "model.z"),
         (Optical, {"width": 1}, "optical.width"),
-        (Optical, {"name": "dinov3_base", "weights": "a.safetensors"}, "optical.weights"),
         (Views, {"global_area": (0.5, 0.4)}, "views.global_area"),
         (Views, {"local_crops": -1}, "views.local_crops"),
         (Loss, {"eps": 0.0}, "loss.eps"),

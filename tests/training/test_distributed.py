@@ -89,6 +89,8 @@ def run(context: Context) -> dict[str, Any]:
         "after": copy.deepcopy(state.student.state_dict()),
         "ema": copy.deepcopy(state.teacher.state_dict()),
     }
+    with torch.no_grad():
+        found["embedded"] = state.teacher.embed(images)
     perturb(state)
     found["gradients"] = gradients(state, images, samples)
     state.config = replace(state.config, switches=Switches(local_gram=True))
@@ -122,6 +124,8 @@ def sharded(context: Context, *, whole: dict[str, Any]) -> dict[str, Tensor]:
         for name, value in module.state_dict().items():
             assert isinstance(value, DTensor)
             far[f"{part}.{name}"] = (value.full_tensor() - whole[part][name]).abs().max()
+    with torch.no_grad():  # as the online probe does, past `forward`
+        far["embedded"] = (state.teacher.embed(images) - whole["embedded"]).abs().max()
     return far
 
 

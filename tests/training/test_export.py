@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 import deo  # noqa: F401  (registers the backbones)
 from deo.bands import MODEL_BANDS
-from deo.errors import DataError
+from deo.errors import DataError, OutputError
 from deo.models.weights import load_backbone
 from deo.training import settings
 from deo.training.config import Config
@@ -119,6 +119,25 @@ def test_card__its_own_example_runs(trained: Path, tmp_path: Path, monkeypatch: 
     names: dict[str, Any] = {}
     exec(code, names)
     assert names["model"](images(10)).shape == (2, 128)
+
+
+@pytest.mark.parametrize("name", ["mine.json", "mine.md", "mine", "mine.pt"])
+def test_export__weights_are_safetensors(trained: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"give the weights a name with \.safetensors"):
+        export(trained, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".md", ".json"])
+def test_export__replaces_nothing_unasked(trained: Path, tmp_path: Path, suffix: str) -> None:
+    there = tmp_path / f"mine{suffix}"
+    there.write_text("precious")
+    with pytest.raises(OutputError, match=rf"mine\{suffix} exists; --overwrite"):
+        export(trained, tmp_path / "mine.safetensors")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
+    written = export(trained, tmp_path / "mine.safetensors", overwrite=True)
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+    assert there.read_bytes() != b"precious"
 
 
 def test_export__no_run_is_said(tmp_path: Path) -> None:

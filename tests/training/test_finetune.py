@@ -121,6 +121,28 @@ def test_tune__without_validation_keeps_the_last() -> None:
     assert np.isnan(epochs[-1].score)
 
 
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([np.nan, 0.4, 0.3], 2),
+        ([0.4, np.nan, 0.3], 1),
+        ([np.nan, 0.0, np.nan], 2),
+        ([np.nan] * 3, 3),
+    ],
+)
+def test_tune__an_undefined_score_is_never_the_best(
+    scores: list[float], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, given = toy(), iter(scores)
+    monkeypatch.setitem(STATISTICS, bench.metric, lambda _: next(given))
+    parts, model = examples(bench), network(bench)
+    after = {}
+    for epoch in tune(model, bench, parts["train"], parts["valid"], CONFIG):
+        after[epoch.number] = model.head.state_dict()["score.weight"].clone()
+    assert epoch.best == pytest.approx(scores[kept - 1], nan_ok=True)
+    assert torch.equal(model.head.state_dict()["score.weight"], after[kept])
+
+
 def test_tune__resume_equals_straight_through(tmp_path: Path) -> None:
     bench = toy()
     parts = examples(bench)

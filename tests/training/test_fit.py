@@ -14,6 +14,7 @@ from torch import Tensor
 
 from deo.training import checkpoint as checkpoints
 from deo.training import settings
+from deo.training.checkpoint import CHECKPOINTS_NAME
 from deo.training.config import Config
 from deo.training.distributed import Context
 from deo.training.flops import estimate_flops
@@ -21,7 +22,7 @@ from deo.training.loading import Batch, batches
 from deo.training.loop import StepRecord, fit
 from deo.training.monitors import RunStoppedError
 from deo.training.order import Order
-from deo.training.pretrain import CHECKPOINTS_NAME, run
+from deo.training.pretrain import run
 from deo.training.shards import Shards
 from deo.training.state import State, build
 

@@ -204,6 +204,67 @@ def test_unpickled__runs_nothing(tmp_path: Path) -> None:
             unpickled(text, Path("x.hdf5"))
 
 
+class Made:
+    """Pickles to a call, and a state for what it returns."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+HIDDEN = (3, "|", None, ("a",), {"a": (np.dtype("u1"), 0)}, 8, 1, 0)
+RECONSTRUCT = np.empty(0).__reduce__()[0]
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        Made(np.ndarray, ((1,), np.dtype("O"), b"A" * 8)),
+        Made(np.ndarray, ((1,), "O", b"A" * 8)),
+        Made(np.dtype, ("V8", False, True), HIDDEN),
+        Made(RECONSTRUCT, (dict, (0,), b"b")),
+        Made(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1,), "O", False, b"A" * 8)),
+        np.array([{}], object),
+        np.zeros(1, [("a", object)]),
+    ],
+    ids=range(7),
+)
+def test_unpickled__no_bytes_become_pointers(hostile: Any, protocol: int) -> None:
+    with pytest.raises(DataError, match=r"x: .*(refused|cannot be read)"):
+        unpickled(pickle.dumps({"label": hostile}, protocol), Path("x"))
+
+
+def test_unpickled__no_array_lives_on_the_memory_of_another() -> None:
+    """The state of an array may be set twice, which frees what it had."""
+    array = np.arange(4.0)
+    over = Made(np.empty(1).__reduce_ex__(5)[0], (array, array.dtype, (4,), "C"))
+    first, second = unpickled(pickle.dumps([array, over], 4), Path("x"))
+    assert np.array_equal(first, second)
+    assert not np.shares_memory(first, second)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize(
+    "label",
+    [
+        np.arange(6, dtype=">i2").reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.array([True, False]),
+        np.array(["field", "é"]),
+        np.str_("field"),
+        np.bool_(True),
+    ],
+    ids=range(6),
+)
+def test_unpickled__plain_values_as_they_were(label: Any, protocol: int) -> None:
+    found = unpickled(pickle.dumps(label, protocol), Path("x"))
+    assert np.array_equal(found, label)
+    assert (found.dtype.kind, found.shape) == (label.dtype.kind, label.shape)
+
+
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_unpickled__numbers_arrays_and_inert_metadata(protocol: int) -> None:
     content = {

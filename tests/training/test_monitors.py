@@ -129,7 +129,7 @@ def test_tensorboard__holds_the_numbers(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(3, 0.5)]
 
 
-def test_wandb__takes_the_numbers_and_resumes_by_name(
+def test_wandb__takes_the_numbers_and_resumes_by_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[Any] = []
@@ -146,10 +146,19 @@ def test_wandb__takes_the_numbers_and_resumes_by_name(
         return Run()
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
-    sink = WeightsAndBiases(tmp_path / "a", {"seed": 1})
+    folder, namesake = tmp_path / "one" / "run", tmp_path / "other" / "run"
+    for path in (folder, namesake):
+        path.mkdir(parents=True)
+    sink = WeightsAndBiases(folder, {"seed": 1})
     sink.write({"step": 3, "loss": 0.5, "alarm": None})
     sink.close()
-    assert said == [("a", "allow", {"seed": 1}), ({"loss": 0.5}, 3), "finished"]
+    (name, *options), *rest = said
+    assert options == ["allow", {"seed": 1}]
+    assert rest == [({"loss": 0.5}, 3), "finished"]
+    WeightsAndBiases(folder, {"seed": 1})
+    assert said[-1] == said[0]
+    WeightsAndBiases(namesake, {"seed": 1})
+    assert said[-1][0] != name
 
 
 RECORD = {

@@ -10,10 +10,11 @@ NOISE = np.random.default_rng(0).normal(size=(60, 6))
 LABELS = np.repeat(np.arange(3), 20)
 
 
+@pytest.mark.parametrize("k", [3, 5, 8])
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
-def test_knn__equals_the_loop_without_the_row_itself(metric: str) -> None:
+def test_knn__equals_the_loop_without_the_row_itself(metric: str, k: int) -> None:
     found = neighbours.knn(
-        NOISE, LABELS, NOISE, k=3, metric=neighbours.METRICS[metric], same=True, chunk=7
+        NOISE, LABELS, NOISE, k=k, metric=neighbours.METRICS[metric], same=True, chunk=7
     )
     for row, label in enumerate(found):
         if metric == "l2":
@@ -21,10 +22,17 @@ def test_knn__equals_the_loop_without_the_row_itself(metric: str) -> None:
         else:
             near = -(NOISE @ NOISE[row]) / np.linalg.norm(NOISE, axis=1)
         near[row] = np.inf
-        votes = LABELS[np.argsort(near)[:3]]
+        votes = LABELS[np.argsort(near)[:k]]
         counts = np.bincount(votes, minlength=3)
         tied = [vote for vote in votes if counts[vote] == counts.max()]
         assert label == tied[0]  # the nearest of the tied
+
+
+def test_knn__a_tie_goes_to_the_nearest_of_the_tied() -> None:
+    bank, labels = np.arange(1.0, 6.0)[:, None], np.array([0, 1, 1, 2, 0])
+    assert neighbours.knn(bank, labels, np.zeros((1, 1)), k=5)[0] == 0
+    assert neighbours.knn(bank, labels[::-1], np.zeros((1, 1)), k=5)[0] == 0
+    assert neighbours.knn(bank, 2 - labels, np.zeros((1, 1)), k=5)[0] == 2
 
 
 def test_knn__temperature_lets_the_nearest_win() -> None:

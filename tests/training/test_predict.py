@@ -153,10 +153,17 @@ def test_predict__killed_run_leaves_no_map_and_resumes_to_the_same(
             predict(tuned, [scene], tmp_path / "map.tif", settings=settings)
     assert not (tmp_path / "map.tif").exists()
     assert (tmp_path / "map.tif.partial").is_dir()
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
     predict(
-        tuned, [scene], tmp_path / "map.tif", settings=settings, resume=True, progress=seen.append
+        tuned,
+        [scene],
+        tmp_path / "map.tif",
+        settings=settings,
+        resume=True,
+        progress=lambda done, total: seen.append((done, total)),
     )
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert 0 < seen[-1][0] < seen[-1][1]  # the rows of the killed run are not counted again
     assert np.array_equal(read(tmp_path / "map.tif"), read(tmp_path / "straight.tif"))
     assert not (tmp_path / "map.tif.partial").exists()
 

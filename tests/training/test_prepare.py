@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from deo.training import prepare as preparation
 from deo.training.fmow import Key, find_aerial, find_sentinel, pair
 from deo.training.prepare import Preparation, prepare, recognise
 from deo.training.shards import Shards
+from deo.training.store import Samples, open_samples
 
 ESA = [band.name for band in SENTINEL2]
 CHOSEN = [ESA.index(name) for name in MODEL_BANDS]
@@ -341,3 +343,31 @@ def test_scenes__real_ones(shared: Path, tmp_path: Path) -> None:
         values = raster.read([index + 1 for index in CHOSEN], window=window)
     valid = (values > 0).all(axis=0)
     np.testing.assert_array_equal(shards[0][:, valid], values[:, valid])
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a.tar"])
+def test_prepare__a_file_of_samples_is_opened_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.arange(100 * 10 * 4, dtype=np.uint16).reshape(100, 10, 2, 2)
+    path = tmp_path / name
+    if name.endswith(".h5"):
+        with h5py.File(path, "w") as file:
+            file["images"] = images
+    else:
+        with tarfile.open(path, "w") as tar:
+            for number, image in enumerate(images):
+                np.save(tmp_path / "one.npy", image)
+                tar.add(tmp_path / "one.npy", f"{number:03d}.npy")
+    opened: list[str] = []
+
+    def counting(source: str) -> Samples:
+        opened.append(source)
+        return open_samples(source)
+
+    monkeypatch.setattr(preparation, "open_samples", counting)
+    plan = Preparation(source=path, kind="samples", size=2)
+    prepare(plan, tmp_path / "out")
+    shards = Shards(tmp_path / "out")
+    assert np.array_equal(np.stack([shards[number] for number in range(100)]), images)
+    assert opened == [str(path)]

@@ -1,13 +1,14 @@
 """The command line of pretraining: settings, dry run, exit codes, clear errors."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from deo.errors import ConfigError, DataError, DeoError, OutputError
+from deo.training import distributed, settings
 from deo.training import pretrain as module
-from deo.training import settings
 from deo.training.config import Config
 from deo.training.distributed import Context
 from deo.training.pretrain import compose, dry_run, prepare_run, pretrain, run
@@ -76,6 +77,19 @@ def test_run__an_unwritable_output_is_said(tiny_config: Config, tmp_path: Path) 
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match="cannot write to the folder"):
         run(tiny_config, tmp_path / "out", progress=False)
+
+
+def test_run__the_main_process_alone_makes_the_folder(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(device: str) -> AbstractContextManager[Context]:
+        return nullcontext(Context(rank=1))
+
+    monkeypatch.setattr(distributed, "connect", connect)
+    monkeypatch.setattr(module, "prepare_run", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(tiny_config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)])

@@ -9,12 +9,13 @@ import pytest
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, ModelError, OutputError
+from deo.training import protocols
 from deo.training.layouts import IGNORE, Layout, Sample, Unit
 from deo.training.protocols import run
 from deo.training.request import Evaluation
 from deo.training.results import markdown, read_json, write_json
 from deo.training.splits import divide
-from deo.training.tasks import Benchmark, Task
+from deo.training.tasks import PROTOCOLS, Benchmark, Task
 from deo.training.thresholds import best_threshold, difference
 from deo.training.tuning import TuneConfig
 
@@ -229,3 +230,7 @@ def test_bands__subset_reaches_the_model(tmp_path: Path) -> None:
     result = run(request("knn", toy(Task.CLASSIFY), tmp_path, bands=bands))
     assert result.model["bands"] == list(bands)
     assert result.model["contract"]["bands"] == list(bands)
+
+
+def test_protocols__each_of_the_list_is_run() -> None:
+    assert protocols._RUN.keys() == PROTOCOLS.keys()

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -18,7 +19,14 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
 from deo.errors import BandError, DataError, OutputError
 from deo.training.archives import AUTHORS_ORDER, Hdf5Samples, TarStream
-from deo.training.shards import Index, Shards, ShardWriter, make_folder, write_shards
+from deo.training.shards import (
+    Index,
+    Shards,
+    ShardWriter,
+    make_folder,
+    write_shards,
+    write_text,
+)
 from deo.training.store import SceneFolder, find_scenes, open_samples
 
 ESA = [band.name for band in SENTINEL2]
@@ -142,6 +150,30 @@ def test_shard_writer__an_error_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         stop_early()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shard_writer__two_of_one_pid_do_not_meet(tmp_path: Path) -> None:
+    """As processes of different containers on one file system have."""
+    path, sample = tmp_path / "shard.bin", np.ones((1, 2, 2), np.uint8)
+    with ShardWriter(path, shape=(1, 2, 2), dtype="uint8") as one:
+        one.append(sample)
+        with ShardWriter(path, shape=(1, 2, 2), dtype="uint8") as other:
+            other.append(sample)
+            other.append(sample)
+        assert path.stat().st_size == 8
+    assert path.stat().st_size == 4
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_text__whole_or_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_text(tmp_path / "taken", "text")
+    write_text(tmp_path / "text", "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken", "text"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "text").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_make_folder__unwritable_is_said(tmp_path: Path) -> None:

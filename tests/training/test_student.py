@@ -142,8 +142,9 @@ def test_student__half_precision_outputs_are_normalised_in_fp32() -> None:
 
 
 def test_student__refuses_other_models() -> None:
-    with pytest.raises(ModelError, match="resnet18"):
-        Student(micro("resnet18"), optical=None)
+    for name in ("resnet18", "deo_swin_x"):
+        with pytest.raises(ModelError, match=rf"unknown model '{name}'; known are deo_swin_t"):
+            Student(micro(name), optical=None)
 
 
 @pytest.mark.parametrize("kind", ["ms", "rgb"])

@@ -151,6 +151,19 @@ def test_build_teacher__none_and_unknown(tmp_path: Path) -> None:
         build_teacher(missing, device=CPU)
 
 
+@pytest.mark.parametrize("name", ["none", "dinov3_base", "deo_swin_x"])
+def test_build_teacher__files_are_for_backbones_of_deo(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"optical.weights is 'a.pt' and optical.name '{name}'"):
+        build_teacher(Optical(name=name, weights="a.pt"), device=CPU)
+
+
+def test_build_teacher__a_timm_too_old_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.is_model", lambda name: False)
+    want = rf"vit_base_patch16_radio_v3.c_radio, which the installed timm {timm.__version__} does"
+    with pytest.raises(ConfigError, match=want):
+        build_teacher(Optical(name="cradio_v3_base"), device=CPU)
+
+
 def test_build_teacher__deo_weights_from_a_file(tmp_path: Path) -> None:
     source = load_backbone(
         "test_deo_swin", untrained=True, bands=RGB_BANDS, features_only=False, num_classes=0
