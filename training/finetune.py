@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +41,7 @@ def tune(
     folder: Path | None = None,
     resume: bool = False,
     origin: Mapping[str, Any] | None = None,
+    keep: Callable[[float], None] | None = None,
     device: str = "cpu",
 ) -> Iterator[Epoch]:
     """Tune a network, one epoch per step of the iterator; it ends holding its best weights.
@@ -50,6 +51,7 @@ def tune(
         folder: where the last checkpoint and `log.jsonl` go; None: nothing is written.
         resume: go on from the last checkpoint; the rest of the run is what it would have been.
         origin: what the network began as (model, weights), plain values, compared on resuming.
+        keep: told the score after each epoch that is the best so far, while the network holds it.
 
     Raises:
         ConfigError: `resume` meets other settings, samples, inputs or another origin.
@@ -62,6 +64,8 @@ def tune(
         loss = run.learn()
         score = run.judge(valid)
         epoch = Epoch(run.epoch, loss, score, run.best_score)
+        if keep is not None and run.stale == 0:
+            keep(run.best_score)
         if folder is not None:
             run.save(folder)
             with (folder / "log.jsonl").open("a") as file:

@@ -19,7 +19,7 @@ from deo.training.predictions import confusions
 from deo.training.scores import STATISTICS
 from deo.training.splits import divide, fraction
 from deo.training.tasks import Benchmark, Task
-from deo.training.tuned import BEST, Description, save_tuned
+from deo.training.tuned import BEST, Description, load_tuned, save_tuned
 from deo.training.tuning import TuneConfig
 
 
@@ -100,7 +100,23 @@ def run_tuning(
         seed=run.tuning.seed,
     )
     examples = _examples(parts, bench, contract)
-    best = math.nan
+
+    def keep(score: float) -> None:
+        description = Description(
+            task=bench.task.value,
+            backbone=run.model,
+            weights=loaded.weights.source,
+            bands=loaded.bands.names,
+            classes=bench.class_names,
+            head=head,
+            width=run.tuning.width,
+            contract=contract.record(),
+            dataset=bench.name,
+            score=None if math.isnan(score) else score,
+            crop=run.tuning.crop,
+        )
+        save_tuned(network, description, folder / BEST)
+
     for epoch in tune(
         network,
         bench,
@@ -114,25 +130,12 @@ def run_tuning(
             "weights": loaded.weights.source,
             "weights.sha256": loaded.weights.sha256,
         },
+        keep=keep,
         device=run.device,
     ):
-        best = epoch.best
         if report is not None:
             report(epoch)
-    description = Description(
-        task=bench.task.value,
-        backbone=run.model,
-        weights=loaded.weights.source,
-        bands=loaded.bands.names,
-        classes=bench.class_names,
-        head=head,
-        width=run.tuning.width,
-        contract=contract.record(),
-        dataset=bench.name,
-        score=None if math.isnan(best) else best,
-        crop=run.tuning.crop,
-    )
-    save_tuned(network, description, folder / BEST)
+    best = load_tuned(folder / BEST).description.score
     return Finished(folder / BEST, _summary(network, examples, run, best))
 
 
@@ -181,9 +184,11 @@ def _examples(
     }
 
 
-def _summary(network: Network, examples: Mapping[str, Examples], run: TunedRun, best: float) -> str:
+def _summary(
+    network: Network, examples: Mapping[str, Examples], run: TunedRun, best: float | None
+) -> str:
     metric = run.benchmark.metric
-    text = f"validation {metric} {100 * best:.1f} %" if not math.isnan(best) else "last epoch"
+    text = "last epoch" if best is None else f"validation {metric} {100 * best:.1f} %"
     if "test" not in examples or not len(examples["test"]):
         return text
     matrices = confusions(

@@ -16,7 +16,8 @@ from deo.bands import SENTINEL2
 from deo.cli import cli
 from deo.cli.downstream import finetune
 from deo.cli.tasks import tile_bar, tuning
-from deo.errors import BandError, ConfigError, DataError, DeoError, OutputError
+from deo.errors import BandError, ConfigError, DataError, DeoError, OutputError, WeightsError
+from deo.models.weights import load_backbone
 from deo.training.chips import EUROSAT_BANDS, EUROSAT_CLASSES
 from deo.training.tuning import TuneConfig
 
@@ -153,9 +154,14 @@ def test_finetune_predict__segment_own_folder(
     assert "deo predict" in result.stdout
     assert (folder / "best.safetensors").is_file()
     assert "use --resume to go on" in str(error(run(*command)))
+    kept = (folder / "best.safetensors").read_bytes()
     again = run(*command, "--resume")  # nothing is left to do
     assert again.exit_code == 0, again.output
     assert "epoch" not in again.stderr
+    assert "validation" in again.stdout
+    assert (folder / "best.safetensors").read_bytes() == kept
+    with pytest.raises(WeightsError, match=r"tuned for a task.*deo predict"):
+        load_backbone(MODEL[1], weights=folder / "best.safetensors")
     other = str(error(run(*command, "--contract", "s2", "--bands", "B02,B03", "--resume")))
     assert "contract.name pretrain, now s2" in other
     assert "now ['B02', 'B03']" in other

@@ -136,10 +136,20 @@ def test_tune__an_undefined_score_is_never_the_best(
     bench, given = toy(), iter(scores)
     monkeypatch.setitem(STATISTICS, bench.metric, lambda _: next(given))
     parts, model = examples(bench), network(bench)
-    after = {}
-    for epoch in tune(model, bench, parts["train"], parts["valid"], CONFIG):
+    after: dict[int, torch.Tensor] = {}
+    held: list[int] = []
+    run = tune(
+        model,
+        bench,
+        parts["train"],
+        parts["valid"],
+        CONFIG,
+        keep=lambda score: held.append(len(after) + 1),
+    )
+    for epoch in run:
         after[epoch.number] = model.head.state_dict()["score.weight"].clone()
     assert epoch.best == pytest.approx(scores[kept - 1], nan_ok=True)
+    assert held[-1] == kept  # what is written on the way is what the run ends with
     assert torch.equal(model.head.state_dict()["score.weight"], after[kept])
 
 
