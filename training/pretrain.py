@@ -39,7 +39,7 @@ from deo.training.monitors import (
 from deo.training.online import Probe, no_probe
 from deo.training.order import Order
 from deo.training.progress import Progress
-from deo.training.recipes import recipe
+from deo.training.recipes import RECIPES, recipe
 from deo.training.saving import Saver, Stopped, StopRequest, refuse_changes, resume
 from deo.training.shards import Shards, make_folder
 from deo.training.state import State, build
@@ -69,13 +69,17 @@ class Prepared(NamedTuple):
 def compose(
     recipe_name: str | None, file: Path | None, assignments: Sequence[str], data: Path | None
 ) -> Config:
-    """The configuration: a recipe (or the defaults), then a file, then single settings.
+    """The configuration: a recipe, a file or both, then single settings.
 
     A setting may leave out its section where its name is unambiguous: `steps=100`.
 
     Raises:
         ConfigError: anything is unknown or cannot work.
     """
+    if recipe_name is None and file is None:
+        raise ConfigError(
+            f"no run named: give --recipe NAME ({', '.join(RECIPES)}), or --config FILE"
+        )
     config = recipe(recipe_name) if recipe_name else Config()
     if file is not None:
         config = settings.load(file, base=config)
@@ -237,9 +241,7 @@ def dry_run(config: Config) -> str:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--recipe", "recipe_name", help="A ready configuration: swin_t, swin_b, vit_b, micro."
-)
+@click.option("--recipe", "recipe_name", help=f"A ready configuration: {', '.join(RECIPES)}.")
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="A TOML file, over the recipe."
 )

@@ -37,6 +37,8 @@ def test_compose__ambiguous_or_unknown_settings_are_refused() -> None:
     assert compose("micro", None, ["switches=original"], Path("x")).switches.local_gram
     with pytest.raises(ConfigError, match="no data"):
         compose("micro", None, [], None)
+    with pytest.raises(ConfigError, match=r"give --recipe NAME \(swin_t, .*or --config FILE"):
+        compose(None, None, ["steps=3"], Path("x"))
 
 
 def test_dry_run__says_time_and_memory_and_writes_nothing(
