@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,7 @@ def find(source: Any, *, bands: BandSet | None, resolution: float | None, overru
     text = os.fspath(source)
     path = Path(text)
     if not is_remote(text) and not text.startswith("/vsi"):
+        _check_local(text)
         product = _product(path)
         if product is not None:
             tree, granule = product
@@ -89,9 +91,21 @@ def find(source: Any, *, bands: BandSet | None, resolution: float | None, overru
         if path.is_dir():
             found = file_assets(folder_files(path), overruled=overruled)
             return found._replace(name=path.resolve().name)
-        if not path.exists() and not _DRIVER_PREFIX.match(text):
-            raise SceneError(f"{text} does not exist")
     return raster_assets(text, bands=bands, overruled=overruled)
+
+
+def _check_local(text: str) -> None:
+    """Refuse what is neither a file nor a folder, unless GDAL may know it by its prefix."""
+    try:
+        mode = os.stat(text).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if _DRIVER_PREFIX.match(text):
+            return
+        raise SceneError(f"{text} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise SceneError(f"{text} cannot be opened: {error}") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SceneError(f"{text} is neither a file nor a folder")
 
 
 class _Product(NamedTuple):

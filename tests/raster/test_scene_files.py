@@ -1,5 +1,6 @@
 """Lists and folders of single-band files as one scene."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,12 @@ def test_list__esa_names_mean_that_zero_is_nodata(tmp_path: Path) -> None:
     with open_scene([path]) as scene:
         assert "digital number 0" in scene.mask_source
         assert not scene.read(whole(scene)).valid[:2, :2].any()
+
+
+@pytest.mark.parametrize("what", ["missing", "long", "null", "fifo"])
+def test_open__neither_file_nor_folder_is_one_error(tmp_path: Path, what: str) -> None:
+    names = {"missing": "a.tif", "long": "a" * 260 + ".tif", "null": "a\0.tif", "fifo": "fifo.tif"}
+    if what == "fifo":
+        os.mkfifo(tmp_path / "fifo.tif")
+    with pytest.raises(SceneError, match=r"does not exist|cannot be opened|neither a file"):
+        open_scene(str(tmp_path / names[what]))
