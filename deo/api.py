@@ -117,7 +117,9 @@ class Extraction:
 
     def load(self, scene: Scene) -> Loaded:
         """The model for the bands of a scene."""
-        bands = model_bands(scene.name, scene.bands, chosen=self.bands is not None)
+        bands = model_bands(
+            scene.name, scene.bands, chosen=self.bands is not None, unnamed=scene.unnamed
+        )
         if bands not in self._loaded:
             self._loaded[bands] = feature_model(
                 self.model,

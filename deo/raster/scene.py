@@ -59,6 +59,12 @@ class Scene:
     assets: tuple[Asset, ...]
     relations: tuple[Relation, ...]
 
+    @property
+    def unnamed(self) -> int:
+        """How many bands its sources hold, alpha aside, beyond those of the scene."""
+        sources = {id(asset.source): asset.source for asset in self.assets}
+        return sum(source.spectral for source in sources.values()) - len(self.assets)
+
     def __repr__(self) -> str:
         place = self.crs or "no coordinate reference system"
         return f"<Scene {self.name}: {self.bands}, {self.height} x {self.width}, {place}>"

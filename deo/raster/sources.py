@@ -49,6 +49,10 @@ class Source(Protocol):
     @property
     def dtypes(self) -> tuple[str, ...]: ...
 
+    @property
+    def spectral(self) -> int:
+        """How many bands there are, alpha aside."""
+
     def read(self, indexes: Sequence[int], window: Window) -> Pixels:
         """Stored numbers as float32, and where all of the bands are valid."""
 
@@ -188,6 +192,10 @@ class RasterSource:
             valid &= self.dataset.read(self._unread_alpha, **_plane_shape(where)) > 0
         return valid
 
+    @property
+    def spectral(self) -> int:
+        return sum(colour != ColorInterp.alpha for colour in self.colours)
+
     @cached_property
     def _unread_alpha(self) -> int | None:
         """An alpha band that GDAL's masks leave out: it heeds those of 2 or 4 bands alone."""
@@ -289,6 +297,10 @@ class ArraySource:
     @property
     def dtypes(self) -> tuple[str, ...]:
         return (str(self.array.dtype),) * len(self.array)
+
+    @property
+    def spectral(self) -> int:
+        return len(self.array)
 
     def read(self, indexes: Sequence[int], window: Window) -> Pixels:
         return self._take(indexes, *window.slices)

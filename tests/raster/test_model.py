@@ -96,10 +96,17 @@ def test_model_bands__by_what_the_scene_holds(present: Any, chosen: bool, wanted
     ("present", "chosen"),
     [
         (MODEL_BANDS.names[:-1], False),
-        (["B01", "B09"], True),
         (["B04", "B03", "B02", "B01"], False),
     ],
 )
 def test_model_bands__never_fewer_unsaid(present: Any, chosen: bool) -> None:
     with pytest.raises(BandError, match=r"lacks .* --bands"):
         model_bands("scene", BandSet(present), chosen=chosen)
+
+
+def test_model_bands__refuses_rgb_among_nameless_bands_and_none_of_the_ten() -> None:
+    with pytest.raises(BandError, match=r"B02 and 7 without a known name.*--bands B04,B03,B02"):
+        model_bands("scene", RGB_BANDS, chosen=False, unnamed=7)
+    assert model_bands("scene", RGB_BANDS, chosen=True, unnamed=7) == RGB_BANDS
+    with pytest.raises(BandError, match="None of them is one of the ten"):
+        model_bands("scene", BandSet("B01,B09"), chosen=True)
