@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -22,7 +23,7 @@ _METADATA = re.compile(
     r"(MTD_MSIL(1C|2A)|S2[A-D]_(OPER|USER)_MTD_(SAF|DMP)L(1C|2A)_.+)\.xml", re.IGNORECASE
 )
 _IMAGE = re.compile(r"(.*/)?IMG_DATA/.*\.(jp2|tiff?)", re.IGNORECASE)
-_LARGEST_XML = 64 * 2**20
+_LARGEST_XML = 8 * 2**20
 _NATIVE = {band.name: band.resolution for band in SENTINEL2}
 
 
@@ -89,21 +90,22 @@ class SafeProduct:
 def folder_tree(root: Path) -> Tree:
     """The files of a product's folder."""
     files = tuple(
-        file.relative_to(root).as_posix()
-        for place, folders, names in os.walk(root)
-        for file in (Path(place) / name for name in sorted(names))
-        if folders.sort() is None
+        sorted(
+            (Path(place) / name).relative_to(root).as_posix()
+            for place, _, names in os.walk(root)
+            for name in names
+        )
     )
-    return Tree(
-        str(root), files, lambda name: _bounded((root / name).read_bytes, root / name),
-        lambda name: str(root / name),
-    )  # fmt: skip
+    return Tree(str(root), files, lambda name: _bounded(root / name), lambda name: str(root / name))
 
 
-def _bounded(read: Callable[[], bytes], path: Path) -> bytes:
-    if path.stat().st_size > _LARGEST_XML:
-        raise SceneError(f"{path} is too large for a product's metadata")
-    return read()
+def _bounded(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST_XML:
+            raise SceneError(f"{path} is too large for a product's metadata")
+        return path.read_bytes()
+    except OSError as error:
+        raise SceneError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def zip_tree(path: Path) -> Tree:
@@ -115,7 +117,7 @@ def zip_tree(path: Path) -> Tree:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise SceneError(f"{path} cannot be read as a zip: {error}") from error
     roots = sorted(
         {
@@ -152,7 +154,7 @@ def zip_tree(path: Path) -> Tree:
 def product_root(path: Path) -> Path | None:
     """The product's folder that `path` is or lies in, None when it is in none."""
     for folder in (path, *path.parents[:6]):
-        if folder.is_dir() and any(_METADATA.fullmatch(f.name) for f in _children(folder)):
+        if _metadata(folder):
             return folder
     return None
 
@@ -166,15 +168,23 @@ def enclosing_evidence(path: Path) -> Mapping[str, tuple[Evidence, ...]]:
     root = product_root(path)
     if root is None:
         return {}
-    metadata = next(f for f in sorted(_children(root)) if _METADATA.fullmatch(f.name))
-    return _read_xml(_bounded(metadata.read_bytes, metadata), str(metadata)).evidence
+    metadata = root / _metadata(root)[0]
+    return _read_xml(_bounded(metadata), str(metadata)).evidence
 
 
-def _children(folder: Path) -> list[Path]:
+def _metadata(folder: Path) -> tuple[str, ...]:
+    """Names of the product metadata files directly in a folder, none where there is no folder."""
     try:
-        return list(folder.iterdir())
+        return _listed(folder, folder.stat().st_mtime_ns)
     except OSError:
-        return []
+        return ()
+
+
+@lru_cache(maxsize=256)
+def _listed(folder: Path, changed: int) -> tuple[str, ...]:
+    """As `_metadata`; listed again when the folder has changed: it may hold thousands of chips."""
+    with os.scandir(folder) as entries:
+        return tuple(sorted(e.name for e in entries if _METADATA.fullmatch(e.name) and e.is_file()))
 
 
 def read_product(tree: Tree) -> SafeProduct:

@@ -1,5 +1,6 @@
 """.SAFE products made by the tests, in the layouts and with the XML of ESA's, and real ones."""
 
+import os
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import rasterio
 
 from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
 from deo.errors import RadiometryError, SceneError
-from deo.raster.safe import folder_tree, read_product
+from deo.raster.safe import folder_tree, product_root, read_product
 from deo.raster.scene import Scene, open_scene
 from deo.raster.windows import Window
 
@@ -265,6 +266,28 @@ def test_xml__broken_is_one_message(tmp_path: Path, xml: str, says: str) -> None
     (root / "MTD_MSIL2A.xml").write_text(xml)
     with pytest.raises(SceneError, match=says):
         open_scene(root)
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_metadata__that_is_no_file_is_none(tmp_path: Path, kind: str) -> None:
+    if kind == "link":
+        (tmp_path / "MTD_MSIL2A.xml").symlink_to(tmp_path / "gone.xml")
+    else:
+        (tmp_path / "MTD_MSIL2A.xml").mkdir()
+    assert product_root(tmp_path / "scene.tif") is None
+
+
+def test_product_root__lists_a_folder_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, scan = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(folder) or scan(folder))
+    for number in range(5):
+        assert product_root(tmp_path / f"{number}.tif") is None
+    assert listed.count(tmp_path) == 1
+    (tmp_path / "MTD_MSIL1C.xml").write_text("<x/>")
+    os.utime(tmp_path, (1, 1))
+    assert product_root(tmp_path / "0.tif") == tmp_path
 
 
 def test_pixels__missing_is_said(tmp_path: Path) -> None:
