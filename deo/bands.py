@@ -104,7 +104,7 @@ class BandSet:
             raise BandError("no bands given; name at least one, for instance B04,B03,B02")
         canonical = []
         for text in given:
-            name = canonical_name(text)
+            name = canonical_name(text) if isinstance(text, str) else None
             if name is None:
                 raise BandError(
                     f"unknown band {text!r}; known are {', '.join(_BY_NAME)} "

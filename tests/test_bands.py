@@ -61,7 +61,12 @@ def test_band_set__text_or_names() -> None:
 
 @pytest.mark.parametrize(
     ("names", "says"),
-    [([], "no bands"), (["B02", "blue"], "B02 is named twice"), (["B02", "B99"], "'B99'")],
+    [
+        ([], "no bands"),
+        (["B02", "blue"], "B02 is named twice"),
+        (["B02", "B99"], "'B99'"),
+        ([4, 3], "band 4"),
+    ],
 )
 def test_band_set__refuses(names: list[str], says: str) -> None:
     with pytest.raises(BandError, match=says):

@@ -1,5 +1,6 @@
 """From what a user points at to chosen assets: which kind of source, which bands, which file."""
 
+import math
 import os
 import re
 import stat
@@ -49,7 +50,7 @@ def array_assets(
         height=array.shape[1],
         width=array.shape[2],
         crs=_parse_crs(crs),
-        transform=transform or Affine.identity(),
+        transform=Affine.identity() if transform is None else _parse_transform(transform),
         georeferenced=transform is not None,
     )
     source = ArraySource(path="array", array=array, valid=valid, grid=grid, nodata=nodata)
@@ -58,6 +59,20 @@ def array_assets(
         for index, band in enumerate(bands)
     )
     return Found("array", tuple(assets), "the caller")
+
+
+def _parse_transform(transform: Any) -> Affine:
+    try:
+        parsed = transform if isinstance(transform, Affine) else Affine(*transform)
+        usable = all(map(math.isfinite, parsed)) and not parsed.is_degenerate
+    except TypeError:
+        usable = False
+    if not usable:
+        raise SceneError(
+            f"transform {transform!r} places no pixels; give an affine.Affine, or its six numbers "
+            "(a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
+        )
+    return parsed
 
 
 def _parse_crs(crs: Any) -> Any:
@@ -85,6 +100,11 @@ def find(source: Any, *, bands: BandSet | None, resolution: float | None, overru
             tree, granule = product
             safe = read_product(tree)
             images = safe.select(granule=granule, bands=bands, resolution=resolution)
+            if not images:
+                raise BandError(
+                    f"{safe.name} holds no image of {bands}; it has "
+                    f"{', '.join(dict.fromkeys(image.band for image in safe.images))}"
+                )
             files = [image.path for image in images]
             found = file_assets(files, overruled=overruled, product=safe.evidence)
             return found._replace(name=safe.name)

@@ -319,7 +319,9 @@ class ArraySource:
         for plane, own in zip(values, stored, strict=True):
             plane[...] = own
             if self.nodata is not None and not math.isnan(self.nodata):
-                valid &= own != self.nodata
+                valid &= own != (
+                    own.dtype.type(self.nodata) if own.dtype.kind == "f" else self.nodata
+                )
             if own.dtype.kind == "f":
                 finite = np.isfinite(plane)
                 valid &= finite

@@ -1,6 +1,7 @@
 """One raster file or array as a scene, against rasterio's own reading of it."""
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -392,11 +393,26 @@ def test_array__masked_and_thinned() -> None:
         (np.zeros((1, 0, 4)), {"bands": "B02"}, BandError),
         (np.zeros((1, 4, 4), complex), {"bands": "B02"}, SceneError),
         (np.zeros((1, 4, 4)), {"bands": "B02", "crs": "nowhere"}, SceneError),
+        (np.zeros((1, 4, 4)), {"bands": "B02", "transform": (0, 0, 0, 0, 0, 0)}, SceneError),
+        (np.zeros((1, 4, 4)), {"bands": "B02", "transform": "north"}, SceneError),
+        (
+            np.zeros((1, 4, 4)),
+            {"bands": "B02", "transform": (10, 0, math.nan, 0, -10, 0)},
+            SceneError,
+        ),
     ],
 )
 def test_array__refused(array: np.ndarray, kwargs: dict[str, Any], error: type) -> None:
     with pytest.raises(error):
         open_scene(array, **kwargs)
+
+
+def test_array__nodata_is_compared_as_it_is_stored() -> None:
+    array = np.full((1, 4, 4), 0.5, "float32")
+    array[:, 0] = 0.1
+    with open_scene(array, bands="B02", nodata=0.1, transform=(10, 0, 5, 0, -10, 9)) as scene:
+        assert scene.read(whole(scene)).valid.sum() == 12
+        assert scene.transform.c == 5
 
 
 def test_sample__a_huge_file_without_overviews_is_read_in_windows(
