@@ -27,7 +27,7 @@ from deo.raster.metadata import map_info
 from deo.raster.model import PRECISIONS, FeatureModel, model_bands
 from deo.raster.preview import check_picture, draw_preview
 from deo.raster.scene import Scene, open_scene
-from deo.raster.sinks import DEFAULT_CHIP, check_suffix
+from deo.raster.sinks import DEFAULT_CHIP, check_apart, check_suffix
 from deo.raster.stac import write_items
 from deo.raster.windows import Tiling, default_tile, tiles
 
@@ -178,7 +178,7 @@ class Extraction:
         )
 
     def _tiling(self, scene: Scene, model: FeatureModel) -> Tiling:
-        tile = self.tile or default_tile(model.multiple)
+        tile = default_tile(model.multiple) if self.tile is None else self.tile
         overlap = self.overlap
         if overlap is None:
             cells = -(-tile // (4 * model.stride))
@@ -238,6 +238,8 @@ def extract(
     with gdal_settings(), plan.open(source) as scene:
         job = plan.job(source, scene, target)
         paths = [output.path for output in job.outputs]
+        written = [*paths, *([Path(preview)] if preview is not None else [])]
+        check_apart(written, (asset.source.path for asset in scene.assets))
         if not overwrite and any(path.exists() for path in paths):
             if not resume:
                 raise OutputError(
@@ -338,8 +340,8 @@ def _device(name: str | None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ModelError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
     return device
 

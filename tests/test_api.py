@@ -387,3 +387,28 @@ def test_scene__shows_itself_in_a_line(tmp_path: Path) -> None:
         assert len(repr(scene)) < 150
         with pytest.raises(DeoError, match="give a path, a list of paths, or an array"):
             deo.extract(scene, tmp_path / "out.tif", model="test_deo_swin", untrained=True)
+
+
+def test_extract__never_writes_over_its_input(scene: Callable[..., Path], tmp_path: Path) -> None:
+    path = scene()
+    (tmp_path / "same.tif").symlink_to(path)
+    before = path.read_bytes()
+    for target in (path, tmp_path / "same.tif"):
+        with pytest.raises(OutputError, match="is what is being read"):
+            deo.extract(path, target, model="test_deo_swin", untrained=True, overwrite=True)
+    assert path.read_bytes() == before
+    (tmp_path / "file.zarr").write_text("no store")
+    with pytest.raises(OutputError, match="Zarr stores are folders"):
+        deo.extract(
+            path, tmp_path / "file.zarr", model="test_deo_swin", untrained=True, overwrite=True
+        )
+
+
+@pytest.mark.parametrize("settings", [{"tile": 0}, {"device": "meta"}, {"device": "hpu"}])
+def test_extract__refuses_tiles_and_devices_that_cannot_be(
+    scene: Callable[..., Path], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(DeoError, match=r"tile of 0|cannot be used"):
+        deo.extract(
+            scene(), tmp_path / "out.tif", model="test_deo_swin", untrained=True, **settings
+        )

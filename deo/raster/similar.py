@@ -18,6 +18,7 @@ from deo.raster.disk import check_folder, publish
 from deo.raster.metadata import MapInfo
 from deo.raster.picture import PANEL, Panel, compose, ramp
 from deo.raster.preview import check_picture, metres_across, write_picture
+from deo.raster.sinks import check_apart
 from deo.raster.spool import Shape
 
 _BLOCK = 512
@@ -71,13 +72,14 @@ def map_similarity(
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise OutputError(f"cannot write {output}: similarity maps are GeoTIFFs, name it *.tif")
     check_folder(output)
+    check_apart([output, *([preview] if preview is not None else [])], [features])
     if preview is not None:
         check_picture(preview)
     try:
         with rasterio.open(features) as file:
+            info = _describe(file, features, place)
             row, col = _locate(file, place, features)
             similarity = _cosine(file, _column(file, row, col, place))
-            info = _describe(file, features, place)
     except RasterioError as error:
         raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
     plane = Plane(data=similarity)
@@ -154,10 +156,16 @@ def _read(file: Any, indexes: list[int], window: RasterioWindow) -> NDArray[np.f
 
 
 def _describe(file: Any, path: Path, place: Place) -> MapInfo:
-    tags = read_tags(path) or {"DEO_MODEL": "unknown"}
+    tags = read_tags(path) or {}
+    try:
+        layer, stride, _ = int(tags["DEO_LAYER"]), int(tags["DEO_STRIDE"]), tags["DEO_MODEL"]
+    except (KeyError, ValueError) as error:
+        raise SceneError(
+            f"{path} is no map of features: give a GeoTIFF that `deo extract` wrote"
+        ) from error
     return MapInfo(
-        layer=int(tags.get("DEO_LAYER", 0)),
-        stride=int(tags.get("DEO_STRIDE", 1)),
+        layer=layer,
+        stride=stride,
         crs=file.crs,
         transform=file.transform,
         dtype="float32",
@@ -171,13 +179,13 @@ def _draw(path: Path, plane: Plane, info: MapInfo, place: Place, cell: tuple[int
     height, width = plane.data.shape
     step = -(-max(height, width) // PANEL)
     shown = plane.data[::step, ::step]
-    known = shown[np.isfinite(shown)]
+    known = plane.data[np.isfinite(plane.data)]
     low, high = float(np.percentile(known, 2)), float(known.max())
     colours = ramp(np.linspace(low, high, 128, dtype=np.float32)[None], low, high)[0]
     panel = Panel(
         image=ramp(shown, low, high),
         title=f"Similarity to {place.longitude:.5f}, {place.latitude:.5f}",
-        ramp=(colours, f"{low:.2f}", f"{high:.2f}"),
+        ramp=(colours, f"{low:.2f} or less", f"{high:.2f}"),
         notes=(f"cosine of features, {info.tags['DEO_MODEL']}, layer {info.layer}", info.source),
         mark=((cell[1] + 0.5) / width, (cell[0] + 0.5) / height),
     )

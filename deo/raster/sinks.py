@@ -1,5 +1,7 @@
 """Where results go, chosen by the suffix of the target: COG, GeoParquet or Zarr."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from deo.errors import ConfigError, OutputError
@@ -36,6 +38,20 @@ def check_target(target: Path, info: MapInfo, *, chip: int = DEFAULT_CHIP) -> No
     check_folder(target)
     if target.is_dir() and suffix != ".zarr":
         raise OutputError(f"cannot write {target}: it is a folder")
+    if suffix == ".zarr" and target.exists() and not target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a file, and Zarr stores are folders")
+
+
+def check_apart(targets: Iterable[Path], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to write over what is being read.
+
+    Raises:
+        OutputError: a target is one of the inputs, by whatever name.
+    """
+    there = [path for path in inputs if os.path.exists(path)]
+    for target in targets:
+        if os.path.exists(target) and any(os.path.samefile(target, path) for path in there):
+            raise OutputError(f"{target} is what is being read; give the output another name")
 
 
 def check_suffix(target: Path) -> str:

@@ -222,6 +222,20 @@ def test_map_similarity__refuses_other_files(tmp_path: Path) -> None:
         map_similarity(tmp_path / "text.tif", Place(0, 0), tmp_path / "map.png")
 
 
+def test_map_similarity__refuses_its_own_input_and_raw_scenes(
+    feature_map: Callable[..., Path], tmp_path: Path
+) -> None:
+    features = feature_map()
+    before = features.read_bytes()
+    with pytest.raises(OutputError, match="is what is being read"):
+        map_similarity(features, Place(15.01, 45.15), features)
+    assert features.read_bytes() == before
+    with rasterio.open(features, "r+") as file:
+        file.update_tags(DEO_LAYER="finest")
+    with pytest.raises(SceneError, match="no map of features"):
+        map_similarity(features, Place(15.01, 45.15), tmp_path / "map.tif")
+
+
 def test_plane__is_a_map_of_one_channel() -> None:
     plane = Plane(data=np.arange(6, dtype=np.float32).reshape(2, 3))
     assert plane.shape == (1, 2, 3)
