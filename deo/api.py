@@ -140,7 +140,14 @@ class Extraction:
         tiling = self._tiling(scene, model)
         infos = [
             map_info(
-                scene, model, contract, tiling, position=position, layer=layer, dtype=self.dtype
+                scene,
+                model,
+                contract,
+                tiling,
+                position=position,
+                layer=layer,
+                dtype=self.dtype,
+                chip=self.chip if check_suffix(output) == ".parquet" else None,
             )
             for position, layer in enumerate(loaded.layers)
         ]

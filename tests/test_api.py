@@ -189,6 +189,19 @@ def test_extract__resume_keeps_what_is_complete_and_refuses_what_differs(
         assert file.tags()["DEO_LAYER"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"), [("out.tif", {"dtype": "int8"}), ("out.parquet", {"chip": 128})]
+)
+def test_extract__resume_sees_what_only_the_file_differs_in(
+    scene: Callable[..., Path], tmp_path: Path, name: str, changed: dict[str, Any]
+) -> None:
+    settings = {**MICRO, "chip": 64}
+    deo.extract(scene(), tmp_path / name, **settings)
+    with pytest.raises(OutputError, match=f"DEO_{next(iter(changed)).upper()} .* there, .* now"):
+        deo.extract(scene(), tmp_path / name, **{**settings, **changed}, resume=True)
+    deo.extract(scene(), tmp_path / name, **settings, resume=True)
+
+
 def test_extract__leaves_a_stranger_s_file_alone(
     scene: Callable[..., Path], tmp_path: Path
 ) -> None:

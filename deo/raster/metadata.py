@@ -77,9 +77,16 @@ def map_info(
     position: int,
     layer: int,
     dtype: str = "float32",
+    chip: int | None = None,
     names: tuple[str, ...] | None = None,
 ) -> MapInfo:
-    """Describe the map of the layer at `position` of the model's list, called `layer` by users."""
+    """Describe the map of the layer at `position` of the model's list, called `layer` by users.
+
+    Args:
+        dtype: of the output.
+        chip: side of the chips in pixels, for an output that holds chips.
+        names: of the channels; None: numbered features.
+    """
     stride = model.reductions[position]
     facts = {
         "VERSION": version("deo"),
@@ -93,6 +100,8 @@ def map_info(
         "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
         "OVERLAP": str(tiling.overlap),
         "PRECISION": model.precision,
+        "DTYPE": dtype,
+        **({} if chip is None else {"CHIP": str(chip)}),
         "SOURCE": scene.name,
     }
     return MapInfo(

@@ -169,7 +169,11 @@ def _describe(file: Any, path: Path, place: Place) -> MapInfo:
         crs=file.crs,
         transform=file.transform,
         dtype="float32",
-        tags={**tags, "DEO_SIMILAR_TO": f"{place.longitude!r},{place.latitude!r}"},
+        tags={
+            **tags,
+            "DEO_DTYPE": "float32",
+            "DEO_SIMILAR_TO": f"{place.longitude!r},{place.latitude!r}",
+        },
         names=("cosine similarity",),
         source=path.name,
     )
