@@ -44,7 +44,10 @@ def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
     side = _chunk_side(channels)
     with disk_errors(target):
         group = zarr.create_group(
-            store=str(target), zarr_format=3, attributes=_attributes(rows, info)
+            store=str(target),
+            zarr_format=3,
+            attributes=_attributes(rows, info),
+            overwrite=True,  # of what a killed run left
         )
         array = group.create_array(
             "embeddings",

@@ -255,6 +255,20 @@ def test_zarr__reads_back(tmp_path: Path, dtype: str) -> None:
     assert existing_tags(tmp_path / "map.zarr") == TAGS
 
 
+@pytest.mark.parametrize("left", ["zarr.json", "embeddings/c/9/9/9"])
+def test_zarr__is_written_over_what_a_killed_run_left(tmp_path: Path, left: str) -> None:
+    write(held_rows(), info(), tmp_path / "whole.zarr")
+    unfinished = tmp_path / "work" / "finished.zarr" / left
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes((tmp_path / "whole.zarr" / "zarr.json").read_bytes())
+    write(held_rows(), info(), tmp_path / "map.zarr")
+    files = [
+        {str(path.relative_to(root)) for path in root.rglob("*")}
+        for root in (tmp_path / "whole.zarr", tmp_path / "map.zarr")
+    ]
+    assert files[0] == files[1]
+
+
 def test_write_output__replaces_a_zarr_that_is_there(tmp_path: Path) -> None:
     for layer in (1, 2):
         write(held_rows(), info(layer=layer), tmp_path / "map.zarr")
