@@ -199,6 +199,8 @@ def test_extract__resume_sees_what_only_the_file_differs_in(
     deo.extract(scene(), tmp_path / name, **settings)
     with pytest.raises(OutputError, match=f"DEO_{next(iter(changed)).upper()} .* there, .* now"):
         deo.extract(scene(), tmp_path / name, **{**settings, **changed}, resume=True)
+    with pytest.raises(OutputError, match=r"DEO_GRID.height 100 there, 120 now"):
+        deo.extract(scene(120), tmp_path / name, **settings, resume=True)
     deo.extract(scene(), tmp_path / name, **settings, resume=True)
 
 
@@ -425,3 +427,12 @@ def test_extract__refuses_tiles_and_devices_that_cannot_be(
         deo.extract(
             scene(), tmp_path / "out.tif", model="test_deo_swin", untrained=True, **settings
         )
+
+
+def test_source_identity__of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "bands").mkdir()
+    (tmp_path / "bands" / "B02.tif").write_bytes(b"old")
+    before = mapping.source_identity(tmp_path)
+    assert before == mapping.source_identity(tmp_path)
+    (tmp_path / "bands" / "B02.tif").write_bytes(b"newer")
+    assert mapping.source_identity(tmp_path) != before

@@ -109,7 +109,11 @@ def extract(
             "std": _numbers(settings["std"]),
         }
     )
-    options = {"stac": stac, "overwrite": overwrite, "resume": resume or (several and not overwrite)}
+    options = {
+        "stac": stac,
+        "overwrite": overwrite,
+        "resume": resume or (several and not overwrite),
+    }
     if not several:
         for item in share.of(items):
             _one(extraction, item, quiet, options)

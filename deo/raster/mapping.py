@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import warnings
@@ -98,11 +99,20 @@ def source_identity(source: Any) -> dict[str, Any]:
     found: list[list[Any]] = []
     for path in (os.fspath(path) for path in paths):
         if os.path.exists(path):
-            facts = os.stat(path)
-            found.append([os.path.abspath(path), facts.st_size, facts.st_mtime_ns])
+            for file in _files(path):
+                facts = os.stat(file)
+                found.append([os.path.abspath(file), facts.st_size, facts.st_mtime_ns])
         else:
             found.append([path])
     return {"source": found}
+
+
+def _files(path: str) -> list[str]:
+    """A file, or all files in a folder, which stays as young as it was when one of them changes."""
+    if not os.path.isdir(path):
+        return [path]
+    below = (os.path.join(place, name) for place, _, names in os.walk(path) for name in names)
+    return sorted(filter(os.path.isfile, below))
 
 
 def is_complete(job: Job) -> bool:
@@ -234,4 +244,23 @@ def _hint(job: Job, spool: Spool) -> Iterator[None]:
 
 
 def _differences(old: Mapping[str, str], new: Mapping[str, str], keys: Sequence[str]) -> str:
-    return "; ".join(f"{key} {old.get(key)!r} there, {new.get(key)!r} now" for key in keys[:3])
+    found = [
+        f"{name} {before!r} there, {now!r} now"
+        for key in keys
+        for name, before, now in _parts(key, old.get(key), new.get(key))
+    ]
+    return "; ".join(found[:3]) + ("; ..." if len(found) > 3 else "")
+
+
+def _parts(key: str, old: str | None, new: str | None) -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which two tags differ, where both hold JSON; else the tags themselves."""
+    try:
+        before, now = json.loads(old or ""), json.loads(new or "")
+    except ValueError:
+        before = now = None
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        yield key, old, new
+        return
+    for field in sorted(before.keys() | now.keys()):
+        if before.get(field) != now.get(field):
+            yield f"{key}.{field}", before.get(field), now.get(field)

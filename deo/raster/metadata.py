@@ -103,6 +103,14 @@ def map_info(
         "DTYPE": dtype,
         **({} if chip is None else {"CHIP": str(chip)}),
         "SOURCE": scene.name,
+        "GRID": json.dumps(
+            {
+                "crs": None if scene.crs is None else scene.crs.to_string(),
+                "transform": list(scene.transform)[:6],
+                "height": scene.height,
+                "width": scene.width,
+            }
+        ),
     }
     return MapInfo(
         layer=layer,
