@@ -63,7 +63,7 @@ class Extraction:
         tile, overlap: in pixels; None: the side near 384 at which no stage pads, and a quarter.
         batch_size: tiles per call; None: 32 on CUDA, else 4.
         precision: fp32, bf16 or fp16.
-        device: as torch names it; None: the best there is.
+        device: as torch names it; None: `cuda` where there is one, else `cpu`.
         dtype: float32, float16 or int8 (one scale per channel).
         chip: side of GeoParquet's chips in pixels.
         scale, offset, resolution: as in `open_scene`.
@@ -174,15 +174,15 @@ class Extraction:
         return [output.with_stem(f"{output.stem}_layer{layer}") for layer in layers]
 
     def _fit(self, scene: Scene, loaded: Loaded) -> Contract:
-        stored = loaded.contract
-        name = self.contract
+        """The contract asked for, else the one that the weights were tuned with, else `scene`."""
+        name, mean, std = self.contract, self.mean, self.std
+        stored, bands = loaded.contract, loaded.model.bands
         if name is None and stored is not None and stored.get("name") in ("s2", "stats"):
-            contract = Contract.from_record(stored)
-            if contract.bands == loaded.model.bands:
-                return contract
-        return fit_contract(
-            name or "scene", bands=loaded.model.bands, scene=scene, mean=self.mean, std=self.std
-        )
+            tuned = Contract.from_record(stored)
+            name = tuned.name
+            if name == "stats" and mean is None and std is None:
+                mean, std = _statistics(tuned, bands)
+        return fit_contract(name or "scene", bands=bands, scene=scene, mean=mean, std=std)
 
     def _tiling(self, scene: Scene, model: FeatureModel) -> Tiling:
         tile = default_tile(model.multiple) if self.tile is None else self.tile
@@ -340,6 +340,21 @@ def _layers(name: str, count: int, layer: int | None) -> tuple[int, ...]:
     if not -count <= layer < count:
         raise ModelError(f"{name} has the layers 0 (finest) to {count - 1} (coarsest), got {layer}")
     return (layer % count,)
+
+
+def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that a contract holds for `bands`."""
+    missing = [band for band in bands if band not in contract.bands]
+    if missing:
+        raise ConfigError(
+            f"the weights come with the statistics of {contract.bands}, which lack "
+            f"{', '.join(missing)}; leave it out of --bands, or name another --contract"
+        )
+    positions = bands.positions_in(contract.bands.names)
+    return (
+        tuple(contract.mean[position] for position in positions),
+        tuple(contract.std[position] for position in positions),
+    )
 
 
 def _device(name: str | None) -> torch.device:

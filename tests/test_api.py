@@ -170,6 +170,30 @@ def test_extract__contract_stored_with_the_weights_is_used(
         assert said.job("scene", opened, tmp_path / "out.tif").contract.name == "s2"
 
 
+def test_extract__contract_stored_with_the_weights_follows_the_bands(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    from deo.preprocess import fit_contract
+
+    some = BandSet("B04,B03,B02,B08")
+    numbers = [100.0 * (position + 1) for position in range(10)]
+    plan = Extraction(**MICRO, bands=some)
+    with plan.open(scene()) as opened:
+        loaded = plan.load(opened)
+
+        def contract(name: str, bands: BandSet = MODEL_BANDS) -> Any:
+            own = numbers[: len(bands)] if name == "stats" else None
+            stored = fit_contract(name, bands=bands, mean=own, std=own)
+            plan._loaded[loaded.model.bands] = loaded._replace(contract=stored.record())
+            return plan.job("scene", opened, tmp_path / "out.tif").contract
+
+        assert contract("s2") == fit_contract("s2", bands=loaded.model.bands)
+        wanted = tuple(numbers[MODEL_BANDS.names.index(band)] for band in loaded.model.bands)
+        assert contract("stats").mean == contract("stats").std == wanted
+        with pytest.raises(ConfigError, match=r"lack B08; .* another --contract"):
+            contract("stats", RGB_BANDS)
+
+
 def test_extract__resume_keeps_what_is_complete_and_refuses_what_differs(
     scene: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -39,7 +39,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--untrained", is_flag=True, help="Random weights, for trials."),
     click.option("--layer", help="0 is the finest; `all` writes one file each. [default: last]"),
     click.option("--bands", help="Bands to use; all of the file's, in order, if it names none."),
-    click.option("--contract", type=click.Choice(_CONTRACTS), help="[default: scene]"),
+    click.option(
+        "--contract",
+        type=click.Choice(_CONTRACTS),
+        help="[default: what the weights ask for, else scene]",
+    ),
     click.option("--mean", help="Per band, with --contract stats."),
     click.option("--std", help="Per band, with --contract stats."),
     click.option("--tile", type=int, help="Side in pixels. [default: near 384]"),
@@ -114,10 +118,13 @@ def extract(
         "overwrite": overwrite,
         "resume": resume or (several and not overwrite),
     }
+    own = share.of(items)
+    if share.count > 1:
+        click.echo(f"share {share.index}/{share.count}: {len(own)} of {len(items)} scenes")
     if not several:
-        for item in share.of(items):
+        for item in own:
             _one(extraction, item, quiet, options)
-    elif failures := _many(extraction, share.of(items), quiet, options):
+    elif failures := _many(extraction, own, quiet, options):
         _fail(failures)
 
 

@@ -19,6 +19,15 @@ _TOLERANCE = 0.01  # of a pixel, for corners that ought to coincide
 _LARGEST_SIDE = 2**20  # pixels
 
 
+class Extent(NamedTuple):
+    """A part of a grid in its pixels, which may end between two of them."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """Rows and columns of pixels on the ground.
@@ -41,6 +50,11 @@ class Grid:
         """Width and height of a pixel in units of the CRS."""
         t = self.transform
         return math.hypot(t.a, t.d), math.hypot(t.b, t.e)
+
+    @property
+    def extent(self) -> Extent:
+        """All of it."""
+        return Extent(0.0, 0.0, float(self.height), float(self.width))
 
     def at_resolution(self, size: float) -> "Grid":
         """The same corner and extent in pixels of another size (the last may reach past it)."""
@@ -130,6 +144,30 @@ def _tidy(number: float) -> float:
 
 def _crs(grid: Grid) -> str:
     return str(grid.crs)[:80] if grid.crs else "none"
+
+
+class Thinned(NamedTuple):
+    """Those of evenly spaced pixels along an axis whose centres lie on another grid.
+
+    first, end: the pixels, counted among the spaced ones; equal where there is none.
+    start, stop: where they lie, in the other grid's pixels.
+    """
+
+    first: int
+    end: int
+    start: float
+    stop: float
+
+
+def thin(line: Line, own: int, count: int, length: int) -> Thinned:
+    """Space `count` pixels over an axis of `own`, on one of `length` other pixels."""
+    edges = line.scale * (np.arange(count + 1) * own / count) + line.shift
+    centres = (edges[:-1] + edges[1:]) / 2
+    inside = np.flatnonzero((centres > 0) & (centres < length))
+    if not len(inside):
+        return Thinned(0, 0, 0.0, 0.0)
+    first, end = int(inside[0]), int(inside[-1]) + 1
+    return Thinned(first, end, max(float(edges[first]), 0.0), min(float(edges[end]), length))
 
 
 class Taps(NamedTuple):

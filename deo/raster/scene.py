@@ -14,7 +14,7 @@ from deo.bands import BandSet
 from deo.errors import SceneError
 from deo.radiometry import Pixels, Radiometry, decide
 from deo.raster.assets import Asset, Found
-from deo.raster.grid import Grid, Relation, relate, resample, taps
+from deo.raster.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.raster.opening import (
     array_assets,
     choose,
@@ -133,12 +133,27 @@ class Scene:
         values = np.empty((len(bands), height, width), np.float32)
         valid = np.ones((height, width), np.bool_)
         for group in self._by_source(positions):
-            source = self.assets[group[0]].source
-            own = source.sample([self.assets[p].index for p in group], height, width)
-            valid &= self._without_zeros(own, group).valid
+            own = self._sample_group(group, height, width)
             for position, plane in zip(group, own.values, strict=True):
                 values[positions.index(position)] = plane
+            valid &= own.valid
         return self._finish(values, valid, bands)
+
+    def _sample_group(self, group: Sequence[int], height: int, width: int) -> Pixels:
+        """Stored numbers of bands that share a source, thinned; not valid beyond its edges."""
+        source, relation = self.assets[group[0]].source, self.relations[group[0]]
+        indexes = [self.assets[position].index for position in group]
+        rows = thin(relation.rows, self.height, height, source.grid.height)
+        cols = thin(relation.cols, self.width, width, source.grid.width)
+        whole = Pixels(
+            np.zeros((len(group), height, width), np.float32), np.zeros((height, width), np.bool_)
+        )
+        if rows.first < rows.end and cols.first < cols.end:
+            part = slice(rows.first, rows.end), slice(cols.first, cols.end)
+            extent = Extent(rows.start, cols.start, rows.stop, cols.stop)
+            own = source.sample(indexes, rows.end - rows.first, cols.end - cols.first, extent)
+            whole.values[:, *part], whole.valid[part] = self._without_zeros(own, group)
+        return whole
 
     def _finish(
         self, values: NDArray[np.float32], valid: NDArray[np.bool_], bands: BandSet

@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 from deo.errors import SceneError
 from deo.radiometry import Pixels
 from deo.raster.gdal import gdal, gdal_path
-from deo.raster.grid import Grid
+from deo.raster.grid import Extent, Grid
 from deo.raster.windows import Window
 
 LARGEST_BLOCK = 512 * 2**20
@@ -56,8 +56,10 @@ class Source(Protocol):
     def read(self, indexes: Sequence[int], window: Window) -> Pixels:
         """Stored numbers as float32, and where all of the bands are valid."""
 
-    def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
-        """The whole extent, thinned to height x width pixels."""
+    def sample(
+        self, indexes: Sequence[int], height: int, width: int, extent: Extent | None = None
+    ) -> Pixels:
+        """An extent, None the whole, thinned to height x width pixels."""
 
     def mask_source(self, indexes: Sequence[int]) -> str: ...
 
@@ -140,22 +142,30 @@ class RasterSource:
             values = self.dataset.read(list(indexes), window=box, out_dtype="float32")
             return Pixels(values, self._valid(values, indexes, window=box))
 
-    def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
-        size = self.grid.height * self.grid.width
+    def sample(
+        self, indexes: Sequence[int], height: int, width: int, extent: Extent | None = None
+    ) -> Pixels:
+        extent = extent or self.grid.extent
+        tall, wide = extent.bottom - extent.top, extent.right - extent.left
         shape = (len(indexes), height, width)
+        box = RasterioWindow(extent.left, extent.top, wide, tall)
         with gdal(self.path, "read an overview"):
-            if size > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
-                return self._lattice(indexes, height, width)
+            if tall * wide > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
+                return self._lattice(indexes, height, width, extent)
             values = self.dataset.read(
-                list(indexes), out_shape=shape, out_dtype="float32", resampling=Resampling.nearest
+                list(indexes),
+                window=box,
+                out_shape=shape,
+                out_dtype="float32",
+                resampling=Resampling.nearest,
             )
-            return Pixels(values, self._valid(values, indexes, out_shape=shape))
+            return Pixels(values, self._valid(values, indexes, window=box, out_shape=shape))
 
-    def _lattice(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
+    def _lattice(self, indexes: Sequence[int], height: int, width: int, extent: Extent) -> Pixels:
         """Small windows spread evenly, where thinning would have to read a huge file whole."""
         tall, wide = -(-height // _LATTICE), -(-width // _LATTICE)
-        tops = np.linspace(0, self.grid.height - tall, _LATTICE).astype(int)
-        lefts = np.linspace(0, self.grid.width - wide, _LATTICE).astype(int)
+        tops = np.linspace(extent.top, extent.bottom - tall, _LATTICE).astype(int)
+        lefts = np.linspace(extent.left, extent.right - wide, _LATTICE).astype(int)
         parts = [
             [
                 self.read(indexes, Window(row=int(row), col=int(col), height=tall, width=wide))
@@ -259,7 +269,7 @@ def _tags(dataset: Any, index: int) -> dict[str, str]:
 
 def _mask_shape(where: dict[str, Any], count: int) -> dict[str, Any]:
     if "out_shape" in where:
-        return {"out_shape": (count, *where["out_shape"][1:])}
+        return {**where, "out_shape": (count, *where["out_shape"][1:])}
     return where
 
 
@@ -305,9 +315,12 @@ class ArraySource:
     def read(self, indexes: Sequence[int], window: Window) -> Pixels:
         return self._take(indexes, *window.slices)
 
-    def sample(self, indexes: Sequence[int], height: int, width: int) -> Pixels:
-        rows = np.arange(height) * self.grid.height // height
-        cols = np.arange(width) * self.grid.width // width
+    def sample(
+        self, indexes: Sequence[int], height: int, width: int, extent: Extent | None = None
+    ) -> Pixels:
+        top, left, bottom, right = extent or self.grid.extent
+        rows = (top + np.arange(height) * (bottom - top) / height).astype(np.intp)
+        cols = (left + np.arange(width) * (right - left) / width).astype(np.intp)
         return self._take(indexes, rows[:, None], cols)
 
     def _take(self, indexes: Sequence[int], rows: Any, cols: Any) -> Pixels:

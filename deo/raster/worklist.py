@@ -8,7 +8,9 @@ from typing import NamedTuple
 from deo.errors import ConfigError, OutputError
 from deo.raster.disk import disk_errors
 
-_RANKS = (("SLURM_PROCID", "SLURM_NTASKS"), ("RANK", "WORLD_SIZE"))
+_RANKS = (("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"), ("RANK", "WORLD_SIZE"))
+"""Slurm sets a rank and the job's SLURM_NTASKS in a batch script too, where one process runs; only
+`srun` sets the number of tasks of a step."""
 
 
 class Item(NamedTuple):

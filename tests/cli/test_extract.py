@@ -90,8 +90,9 @@ def test_extract__shards_by_option_and_environment(
     assert result.exit_code == 0, result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.tif"]
     monkeypatch.setenv("SLURM_PROCID", "2")
-    monkeypatch.setenv("SLURM_NTASKS", "3")
-    assert deo("extract", *scenes, "-o", tmp_path / "slurm", *MICRO).exit_code == 0
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
+    result = deo("extract", *scenes, "-o", tmp_path / "slurm", *MICRO)
+    assert "share 2/3: 1 of 3 scenes" in result.output
     assert [path.name for path in (tmp_path / "slurm").iterdir()] == ["2.tif"]
 
 

@@ -138,6 +138,27 @@ def test_list__a_smaller_file_is_missing_beyond_its_edge(tmp_path: Path) -> None
     assert not valid[22:].any()
 
 
+@pytest.mark.parametrize("first", ["B03", "B04"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_sample__shows_the_ground_that_read_does(tmp_path: Path, first: str, step: int) -> None:
+    """Files of unequal extent, each number the ground column (B04) or row (B03) it lies on."""
+    column, row = np.meshgrid(np.arange(36), np.arange(36))
+    wide = write(tmp_path, "B04.tif", 10, height=36, width=36)
+    part = write(tmp_path, "B03.tif", 10, height=24, width=12,
+                 transform=rasterio.Affine(10, 0, 5e5 + 60, 0, -10, 4e6 - 120))  # fmt: skip
+    for path, ground in ((wide, column), (part, row[12:, 6:18])):
+        with rasterio.open(path, "r+") as file:
+            file.write(ground.astype("uint16") + 1, 1)
+    files = [wide, part] if first == "B04" else [part, wide]
+    with open_scene(files, offset=0) as scene:
+        sample = scene.sample(size=max(scene.height, scene.width) // step)
+        everything = scene.read(whole(scene))
+        kept = np.s_[..., step // 2 :: step, step // 2 :: step]
+        assert sample.valid.sum() == 24 * 12 // step**2
+        np.testing.assert_array_equal(sample.valid, everything.valid[kept])
+        np.testing.assert_array_equal(sample.values, everything.values[kept])
+
+
 def test_list__bands_name_nameless_files_in_order(tmp_path: Path) -> None:
     files = [write(tmp_path, f"{name}.tif", 10, seed=seed) for seed, name in enumerate("xy")]
     with open_scene(files, bands="B08,B02") as scene, rasterio.open(files[1]) as second:

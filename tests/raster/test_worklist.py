@@ -63,8 +63,11 @@ def test_shard__refuses_nonsense(text: str) -> None:
     ("environment", "wanted"),
     [
         ({}, Shard()),
-        ({"SLURM_NTASKS": "4"}, Shard()),
-        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "4"}, Shard(index=2, count=4)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Shard()),
+        (
+            {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "4"},
+            Shard(index=2, count=4),
+        ),
         ({"RANK": "1", "WORLD_SIZE": "2"}, Shard(index=1, count=2)),
     ],
 )
