@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import re
+import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def write_whole(path: Path, content: bytes) -> None:
 @contextmanager
 def _in_place(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; renamed to `path` at the end, removed on failure."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         partial.touch()
         mode = partial.stat().st_mode  # as the umask has it; safetensors writes for the owner alone

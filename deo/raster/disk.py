@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,9 +51,9 @@ def check_folder(target: Path) -> None:
         folder = target.parent
         if not folder.is_dir():
             raise OutputError(f"cannot write {target}: there is no folder {folder}; make it first")
-        probe = folder / f".{target.name}.{os.getpid()}.probe"
+        probe = beside(target, "probe")
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
 
 
 def check_space(target: Path, size: int) -> None:
@@ -70,13 +70,48 @@ def check_space(target: Path, size: int) -> None:
         )
 
 
+def beside(target: Path, kind: str) -> Path:
+    """A hidden name in the target's folder that no other run uses, on any machine."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{kind}")
+
+
+def refuse_folder(target: Path) -> None:
+    """Refuse to put a file where a folder is; a link to one is a file, which can be replaced.
+
+    Raises:
+        OutputError: there is a folder.
+    """
+    if target.is_dir() and not target.is_symlink():
+        raise OutputError(
+            f"cannot write {target}: it is a folder, and a file is to be written; "
+            "move the folder, or choose another name"
+        )
+
+
 def publish(finished: Path, target: Path) -> None:
-    """Give a finished file or folder its final name, in one step where there was none before."""
+    """Give a finished file or folder its final name, in one step where there was none before.
+
+    A file replaces a file, a folder a folder, and either a symbolic link; what it led to stays.
+
+    Raises:
+        OutputError: a folder has the name and a file is to be written, or the other way round.
+    """
     with disk_errors(target):
-        if target.is_dir():
-            old = target.with_name(f".{target.name}.{os.getpid()}.old")
+        if not finished.is_dir():
+            refuse_folder(target)
+            finished.replace(target)
+        elif target.is_symlink():
+            target.unlink()
+            finished.rename(target)
+        elif target.is_dir():
+            old = beside(target, "old")
             target.rename(old)
             finished.rename(target)
             shutil.rmtree(old)
+        elif target.exists():
+            raise OutputError(
+                f"cannot write {target}: it is a file, and a folder is to be written; "
+                "move the file, or choose another name"
+            )
         else:
-            finished.replace(target)
+            finished.rename(target)

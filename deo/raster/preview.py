@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import OutputError
 from deo.raster.components import fit_components, project
-from deo.raster.disk import check_folder, disk_errors, publish
+from deo.raster.disk import beside, check_folder, disk_errors, publish, refuse_folder
 from deo.raster.metadata import MapInfo
 from deo.raster.picture import PANEL, Panel, compose, save, stretch
 from deo.raster.scene import Scene
@@ -25,11 +25,13 @@ def check_picture(path: Path) -> None:
     """Refuse before anything is computed.
 
     Raises:
-        OutputError: the name does not end in `.png`, or its folder cannot be written to.
+        OutputError: the name does not end in `.png`, it is a folder's, or its folder cannot be
+            written to.
     """
     if path.suffix.lower() != ".png":
         raise OutputError(f"cannot write {path}: previews are PNG files, name it *.png")
     check_folder(path)
+    refuse_folder(path)
 
 
 def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> None:
@@ -43,7 +45,7 @@ def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> No
 
 def write_picture(page: Any, path: Path) -> None:
     """Write a picture under another name, then give it its own."""
-    new = path.with_name(f".{path.name}.new")
+    new = beside(path, "new")
     with disk_errors(path):
         try:
             save(page, new)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from deo.raster.extract import RowBand
 log = logging.getLogger(__name__)
 
 _ITEM = np.dtype("<f4")
+_OURS = re.compile(r"lock|(job|progress)\.json|(values|valid)-\d+\.f32")
 
 
 class Shape(NamedTuple):
@@ -99,7 +101,8 @@ class Spool:
         resume: go on from what is there; otherwise what is there is deleted.
 
     Raises:
-        OutputError: the folder cannot be made, another run holds it, or `resume` meets another job.
+        OutputError: the folder cannot be made, something that no run left has its name, another run
+            holds it, or `resume` meets another job.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Spool:
         self.finished = 0
         self._rows = [0] * len(self.shapes)
         with disk_errors(folder):
+            _check_ours(folder)
             folder.mkdir(exist_ok=True)
             self._lock = (folder / "lock").open("ab")
         self._files: list[tuple[BinaryIO, BinaryIO]] = []
@@ -165,11 +169,8 @@ class Spool:
             ) from error
 
     def _prepare(self, job: dict[str, Any], resume: bool) -> None:
-        known, progress = self._read("job.json"), self._read("progress.json")
-        if known is not None and progress is not None and resume:
-            _compare(self.folder, known, job)
-            self.finished, self._rows = progress["finished"], progress["rows"]
-            log.info("resuming after %d rows of tiles", self.finished)
+        if resume and (self.folder / "progress.json").exists():
+            self._take_up(job)
         for index, (shape, rows) in enumerate(zip(self.shapes, self._rows, strict=True)):
             width = shape.width * _ITEM.itemsize
             values, valid = self._paths(index)
@@ -180,6 +181,18 @@ class Spool:
             self._files.append((opened[0], opened[1]))
         self._replace("job.json", job)
         self._note_progress()
+
+    def _take_up(self, job: dict[str, Any]) -> None:
+        try:
+            known = _read(self.folder / "job.json")
+            progress = _read(self.folder / "progress.json")
+            finished, rows = _counts(progress, self.shapes)
+        except (FileNotFoundError, ValueError) as error:
+            log.warning("%s: the journal is damaged (%s); starting over", self.folder, error)
+            return
+        _compare(self.folder, known, job)
+        self.finished, self._rows = finished, rows
+        log.info("resuming after %d rows of tiles", finished)
 
     def _write(self, files: tuple[BinaryIO, BinaryIO], block: RowBlock) -> None:
         assert block.row == self._rows[block.layer], "rows come in order"
@@ -199,17 +212,54 @@ class Spool:
     def _paths(self, index: int) -> tuple[Path, Path]:
         return self.folder / f"values-{index}.f32", self.folder / f"valid-{index}.f32"
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            found = json.loads((self.folder / name).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
-        return found if isinstance(found, dict) else None
-
     def _replace(self, name: str, content: dict[str, Any]) -> None:
         new = self.folder / f"{name}.new"
         new.write_text(json.dumps(content, indent=1))
         new.replace(self.folder / name)
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse what no run left: it would be deleted when this one is done."""
+    if folder.is_dir() and not folder.is_symlink():
+        names = [path.name for path in folder.iterdir()]
+        if not names or any(_OURS.fullmatch(name) for name in names):
+            return
+    elif not os.path.lexists(folder):
+        return
+    raise OutputError(f"{folder} is in the way and was not made by deo; move it")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; ValueError when there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no object")
+    return found
+
+
+class _Counts(NamedTuple):
+    finished: int
+    rows: list[int]
+
+
+def _counts(progress: Mapping[str, Any], shapes: Sequence[Shape]) -> _Counts:
+    """Rows of tiles that are done, and each layer's rows; ValueError when they cannot be."""
+    finished, rows = progress.get("finished"), progress.get("rows")
+    if (
+        type(finished) is int
+        and finished >= 0
+        and isinstance(rows, list)
+        and len(rows) == len(shapes)
+        and all(
+            type(row) is int and 0 <= row <= shape.height
+            for row, shape in zip(rows, shapes, strict=True)
+        )
+    ):
+        return _Counts(finished, rows)
+    raise ValueError("progress.json counts no rows that there could be")
 
 
 def _open_at(path: Path, size: int) -> BinaryIO:

@@ -12,7 +12,7 @@ import numpy as np
 from rasterio.warp import transform as reproject
 
 from deo.errors import OutputError
-from deo.raster.disk import disk_errors, publish
+from deo.raster.disk import disk_errors, publish, refuse_folder
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
@@ -39,9 +39,12 @@ def write_items(
         Both paths.
 
     Raises:
-        OutputError: the scene lies nowhere on Earth, or the disk refuses.
+        OutputError: the scene lies nowhere on Earth, a folder has an item's name, or the disk
+            refuses.
     """
     item_path, model_path = (output.with_suffix(f".{kind}.json") for kind in ("stac", "mlm"))
+    for path in (item_path, model_path):
+        refuse_folder(path)
     item = embedding_item(output, info, scene, model_href=f"./{model_path.name}")
     for path, content in (
         (model_path, model_item(info, scene, model)),

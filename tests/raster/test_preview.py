@@ -154,6 +154,13 @@ def test_check_picture__refuses_other_names(tmp_path: Path) -> None:
         check_picture(tmp_path / "missing" / "picture.png")
 
 
+def test_check_picture__refuses_a_folder_and_leaves_it(tmp_path: Path) -> None:
+    (tmp_path / "pictures.png").mkdir()
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_picture(tmp_path / "pictures.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures.png"]
+
+
 @pytest.fixture
 def feature_map(tmp_path: Path) -> Callable[[str], Path]:
     def make(dtype: str = "float32") -> Path:

@@ -14,10 +14,12 @@ from rasterio.crs import CRS
 
 from deo.errors import ConfigError, OutputError
 from deo.raster import geoparquet
+from deo.raster.disk import beside, publish
 from deo.raster.metadata import MapInfo, scale_transform, sensing_time
 from deo.raster.quantise import fit_scales, to_int8
 from deo.raster.sinks import check_target, existing_tags, write_output
 from deo.raster.spool import Shape
+from deo.raster.stac import write_items
 
 TAGS = {"DEO_MODEL": "toy", "DEO_LAYER": "1", "DEO_CONTRACT": '{"name": "scene"}'}
 TRANSFORM = Affine(40, 0, 500_000, 0, -40, 5_000_000)
@@ -277,6 +279,50 @@ def test_write_output__replaces_a_zarr_that_is_there(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "map.zarr", mode="r")
     assert group["embeddings"].attrs["long_name"].startswith("layer 2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.zarr", "work"]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_write_output__replaces_a_link_and_leaves_what_it_led_to(
+    tmp_path: Path, suffix: str, dangling: bool
+) -> None:
+    link, other = tmp_path / f"link{suffix}", tmp_path / "other"
+    if not dangling:
+        other.mkdir()
+        (other / "mine").touch()
+    link.symlink_to(other)
+    write(held_rows(), info(), link, chip=8)
+    assert not link.is_symlink()
+    assert existing_tags(link) == TAGS
+    assert (other / "mine").exists() is not dangling
+    assert {path.name for path in tmp_path.iterdir()} <= {link.name, "other", "work"}
+
+
+def test_publish__replaces_no_folder_by_a_file_nor_a_file_by_a_folder(tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("mine")
+    folder.mkdir()
+    (folder / "mine").touch()
+    with pytest.raises(OutputError, match="it is a folder"):
+        publish(file, folder)
+    with pytest.raises(OutputError, match="it is a file"):
+        publish(folder, file)
+    assert file.read_text() == "mine"
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+def test_beside__never_gives_the_same_name_twice(tmp_path: Path) -> None:
+    assert len({beside(tmp_path / "map.tif", "new") for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize("kind", ["stac", "mlm"])
+def test_write_items__leaves_a_folder_alone(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / f"map.{kind}.json"
+    folder.mkdir()
+    nothing: Any = None  # refused before it is looked at
+    with pytest.raises(OutputError, match="it is a folder"):
+        write_items(tmp_path / "map.tif", info(), nothing, nothing)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize(

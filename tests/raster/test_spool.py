@@ -68,13 +68,77 @@ def test_spool__starts_over_without_resume(tmp_path: Path) -> None:
         assert (tmp_path / "p" / "values-0.f32").stat().st_size == 0
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]"])
-def test_spool__starts_over_when_the_journal_is_unreadable(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("name", ["job.json", "progress.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000])
+def test_spool__starts_over_when_the_journal_is_unreadable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes
+) -> None:
     with spool(tmp_path / "p") as kept:
         kept.append(band(0))
-    (tmp_path / "p" / "progress.json").write_text(content)
+    (tmp_path / "p" / name).write_bytes(content)
     with spool(tmp_path / "p", resume=True) as kept:
         assert kept.finished == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "starting over" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"finished": 1},
+        {"finished": 1, "rows": [2]},
+        {"finished": 1, "rows": [2, 1, 1]},
+        {"finished": 1, "rows": {"0": 2, "1": 1}},
+        {"finished": 1, "rows": [2, -1]},
+        {"finished": 1, "rows": [2, 4]},
+        {"finished": 1, "rows": [2, 1.0]},
+        {"finished": "1", "rows": [2, 1]},
+        {"finished": -1, "rows": [2, 1]},
+        {"finished": True, "rows": [2, 1]},
+    ],
+)
+def test_spool__starts_over_when_the_journal_is_nonsense(tmp_path: Path, content: Any) -> None:
+    with spool(tmp_path / "p") as kept:
+        kept.append(band(0))
+    (tmp_path / "p" / "progress.json").write_text(json.dumps(content))
+    with spool(tmp_path / "p", resume=True) as kept:
+        assert kept.finished == 0
+        kept.append(band(0))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_spool__leaves_a_folder_of_others_alone(tmp_path: Path, resume: bool) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "mine").write_text("mine")
+    with pytest.raises(OutputError, match="in the way and was not made by deo; move it"):
+        spool(folder, resume=resume)
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_spool__refuses_what_is_no_folder(tmp_path: Path, kind: str) -> None:
+    folder, other = tmp_path / "p", tmp_path / "other"
+    if kind == "file":
+        folder.write_text("mine")
+    else:
+        folder.symlink_to(other)
+    if kind == "link":
+        spool(other).close()
+    with pytest.raises(OutputError, match="in the way"):
+        spool(folder)
+    assert other.exists() is (kind == "link")
+
+
+def test_spool__takes_an_empty_folder_and_one_half_removed(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    spool(tmp_path / "p").close()
+    for name in ("lock", "job.json", "progress.json"):
+        (tmp_path / "p" / name).unlink()
+    with spool(tmp_path / "p", resume=True) as kept:
+        kept.remove()
+    assert not (tmp_path / "p").exists()
 
 
 def test_spool__refuses_to_resume_another_job(tmp_path: Path) -> None:
