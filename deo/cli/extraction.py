@@ -100,7 +100,7 @@ def extract(
 
     sources = read_sources(scenes)
     several = len(sources) > 1 or scenes[0].startswith("@")
-    items = pair(sources, output, preview)
+    items = pair(sources, output, preview, several=several)
     share = Shard.parse(shard) if shard else Shard()
     if several and not shard:
         share = Shard.from_environment(os.environ)
@@ -164,9 +164,10 @@ def _many(
     for item in items:
         try:
             _one(extraction, item, quiet, options)
-        except DeoError as error:
-            click.echo(f"failed: {item.source}: {error}", err=True)
-            failures.append((item.source, str(error)))
+        except Exception as error:  # a fault of ours with one scene must not cost the others
+            reason = str(error) if isinstance(error, DeoError) else repr(error)
+            click.echo(f"failed: {item.source}: {reason}", err=True)
+            failures.append((item.source, reason))
     click.echo(f"{len(items) - len(failures)} of {len(items)} scenes done", err=bool(failures))
     return failures
 

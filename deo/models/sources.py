@@ -158,7 +158,7 @@ def from_file(
         model=spec.name,
         source=source or f"file:{path.name}",
         sha256=files.sha256(path),
-        contract=json.loads(said["contract"]) if "contract" in said else None,
+        contract=_contract(said["contract"], path) if "contract" in said else None,
     )
     if "bands" in said:
         bands = BandSet.parse(said["bands"])
@@ -166,6 +166,16 @@ def from_file(
         return from_state_dict(stored.content, spec, record=record, bands=bands, teacher=teacher)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+
+
+def _contract(text: str, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path}: its metadata hold no contract but {text[:60]!r}")
+    return found
 
 
 def from_state_dict(

@@ -74,7 +74,7 @@ def read_sources(arguments: Sequence[str]) -> list[str]:
             sources.append(argument)
             continue
         try:
-            lines = Path(argument[1:]).read_text().splitlines()
+            lines = Path(argument[1:]).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the list {argument[1:]} cannot be read: {error}") from error
         stripped = (line.strip() for line in lines)
@@ -84,18 +84,21 @@ def read_sources(arguments: Sequence[str]) -> list[str]:
     return sources
 
 
-def pair(sources: Sequence[str], output: str, preview: str | None) -> list[Item]:
+def pair(
+    sources: Sequence[str], output: str, preview: str | None, *, several: bool = False
+) -> list[Item]:
     """Give every scene its output.
 
     Args:
         output: a file for one scene; for any number a folder (the outputs are then `NAME.tif`) or
-            a template with `{name}` in it, the scene's name without suffix.
+            a template with `{name}` in it, the scene's name without suffix. Folders are made.
         preview: likewise, with `NAME.png` in a folder.
+        several: one scene is the only one of a list, whose output may be a folder to be made.
 
     Raises:
         OutputError: two scenes would write the same file.
     """
-    several = len(sources) > 1
+    several = len(sources) > 1 or (several and not Path(output).suffix)
     names = [_name(source) for source in sources]
     outputs = [_place(output, name, ".tif", several) for name in names]
     previews: list[Path | None] = [None] * len(sources)
@@ -124,7 +127,10 @@ def _name(source: str) -> str:
 
 def _place(target: str, name: str, suffix: str, several: bool) -> Path:
     if "{name}" in target:
-        return Path(target.replace("{name}", name))
+        path = Path(target.replace("{name}", name))
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
     path = Path(target)
     if target.endswith("/") or (path.is_dir() and path.suffix.lower() != ".zarr") or several:
         if several and path.suffix and not path.is_dir():

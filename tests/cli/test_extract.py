@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 from rasterio.transform import from_origin
 
-from deo import MODEL_BANDS
+from deo import MODEL_BANDS, api
 from deo.cli import cli
 from deo.errors import DeoError
 
@@ -80,6 +81,24 @@ def test_extract__many_scenes_with_failures_listed(
     again = deo(*arguments)
     assert "complete already" in again.output
     assert (tmp_path / "out" / "good.tif").stat().st_mtime_ns == before
+
+
+def test_extract__a_fault_with_one_scene_does_not_cost_the_others(
+    scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = scene("first.tif"), scene("second.tif")
+    run = api.extract
+
+    def fail_on_the_first(source: str, *args: Any, **kwargs: Any) -> list[Path]:
+        if source == str(first):
+            raise KeyError("a fault of ours")
+        return run(source, *args, **kwargs)
+
+    monkeypatch.setattr(api, "extract", fail_on_the_first)
+    result = deo("extract", first, second, "-o", tmp_path / "out", *MICRO, "--quiet")
+    assert isinstance(result.exception, DeoError)
+    assert "KeyError('a fault of ours')" in str(result.exception)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["second.tif"]
 
 
 def test_extract__shards_by_option_and_environment(

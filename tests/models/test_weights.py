@@ -194,6 +194,14 @@ def test_from_file__another_model_names_both(tmp_path: Path, held: str, wanted: 
         weights.load_backbone(wanted, weights=path)
 
 
+@pytest.mark.parametrize("contract", ["{bad", "[1]", '"scene"'])
+def test_from_file__a_contract_that_is_none_is_an_error(tmp_path: Path, contract: str) -> None:
+    path = tmp_path / "held.safetensors"
+    weights.save_weights(backbone(MICRO[0]), path, metadata={"contract": contract})
+    with pytest.raises(WeightsError, match="hold no contract"):
+        weights.load_backbone(MICRO[0], weights=path)
+
+
 class Malice:
     def __init__(self, flag: Path) -> None:
         self.flag = flag

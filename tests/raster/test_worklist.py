@@ -40,6 +40,24 @@ def test_pair__a_folder_or_template_for_many(tmp_path: Path) -> None:
     assert template[0].output == tmp_path / "a.parquet"
 
 
+def test_pair__a_list_of_one_may_name_a_folder_or_a_file(tmp_path: Path) -> None:
+    folder = pair(["a.tif"], str(tmp_path / "new"), None, several=True)
+    assert folder[0].output == tmp_path / "new" / "a.tif"
+    file = pair(["a.tif"], str(tmp_path / "b.tif"), None, several=True)
+    assert file[0].output == tmp_path / "b.tif"
+
+
+def test_pair__makes_the_folder_of_a_template(tmp_path: Path) -> None:
+    pair(["a.tif"], str(tmp_path / "out" / "{name}.tif"), str(tmp_path / "seen" / "{name}.png"))
+    assert (tmp_path / "out").is_dir()
+    assert (tmp_path / "seen").is_dir()
+
+
+def test_read_sources__a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("\ufeffa.tif\nb.tif\n".encode())
+    assert read_sources([f"@{tmp_path / 'list.txt'}"]) == ["a.tif", "b.tif"]
+
+
 def test_pair__refuses_one_file_for_many(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"map_\{name\}.tif"):
         pair(["a.tif", "b.tif"], str(tmp_path / "map.tif"), None)
