@@ -1,6 +1,7 @@
 """Where models and rasters meet: `deo.extract` and `deo.open_scene`."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from deo.raster.scene import Scene, open_scene
 from deo.raster.sinks import DEFAULT_CHIP, check_apart, check_suffix
 from deo.raster.stac import write_items
 from deo.raster.windows import Tiling, default_tile, tiles
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Extraction", "extract", "feature_model", "open_scene"]
 
@@ -252,13 +255,20 @@ def extract(
                 raise OutputError(
                     f"{paths[0].parent} holds layers of {target.name}; use --overwrite"
                 )
-            if is_complete(job):
+            if is_complete(job) and not job.folder.exists():  # else something is left to do
+                if preview is not None and not Path(preview).exists():
+                    log.warning("%s is complete; a preview of it needs --overwrite", target)
+                _describe(job, stac)
                 return paths
         _run(job, preview, resume=resume, progress=progress)
-        if stac:
-            for item in job.outputs:
-                write_items(item.path, item.info, scene, job.model)
+        _describe(job, stac)
     return paths
+
+
+def _describe(job: Job, stac: bool) -> None:
+    if stac:
+        for item in job.outputs:
+            write_items(item.path, item.info, job.scene, job.model)
 
 
 def _run(

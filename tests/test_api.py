@@ -12,7 +12,7 @@ import torch
 from rasterio.transform import from_origin
 
 import deo
-from deo import MODEL_BANDS, RGB_BANDS, BandSet
+from deo import MODEL_BANDS, RGB_BANDS, BandSet, api
 from deo.api import Extraction, feature_model
 from deo.errors import (
     BandError,
@@ -460,3 +460,28 @@ def test_source_identity__of_a_folder_is_that_of_its_files(tmp_path: Path) -> No
     assert before == mapping.source_identity(tmp_path)
     (tmp_path / "bands" / "B02.tif").write_bytes(b"newer")
     assert mapping.source_identity(tmp_path) != before
+
+
+def test_extract__what_was_left_out_of_a_complete_output_is_made_up_for(
+    scene: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, out, picture = scene(), tmp_path / "out.tif", tmp_path / "out.png"
+
+    def fail(*_: Any) -> None:
+        raise OutputError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "draw_preview", fail)
+        with pytest.raises(OutputError, match="no space"):
+            deo.extract(source, out, **MICRO, preview=picture)
+    assert out.exists()
+    deo.extract(source, out, **MICRO, preview=picture, resume=True)
+    assert picture.exists()
+    assert not (tmp_path / "out.tif.partial").exists()
+    picture.unlink()
+    deo.extract(source, out, **MICRO, preview=picture, stac=True, resume=True)
+    assert "needs --overwrite" in caplog.text
+    assert (tmp_path / "out.stac.json").exists()
