@@ -17,7 +17,7 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import OutputError
-from deo.raster.disk import disk_errors
+from deo.raster.disk import asked_for, disk_errors
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import INT8_NODATA, fit_scales, to_float16, to_int8
 from deo.raster.spool import RowReader
@@ -35,7 +35,7 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
     """
     scales = fit_scales(rows) if info.dtype == "int8" else None
     profile = _profile(rows, info)
-    with disk_errors(target):
+    with disk_errors(target), _one_file():
         with rasterio.open(scratch, "w", crs=info.crs, transform=info.transform, **profile) as out:
             out.update_tags(**info.tags)
             out.descriptions = info.names
@@ -123,12 +123,25 @@ def _add_overviews(path: Path, rows: RowReader) -> None:
             file.build_overviews(factors, Resampling.average)
 
 
+def _one_file() -> Any:
+    """GDAL without the NAME.aux.xml where it puts, and looks for, what GeoTIFF cannot hold."""
+    return rasterio.Env(GDAL_PAM_ENABLED=False)
+
+
 def _check(target: Path, rows: RowReader, info: MapInfo) -> None:
     """Read the last row back: GDAL may report a full disk only in its log."""
-    with disk_errors(target), rasterio.open(target) as file:
-        last = RasterioWindow(0, rows.shape.height - 1, rows.shape.width, 1)
-        found = file.read(window=last)
+    last = RasterioWindow(0, rows.shape.height - 1, rows.shape.width, 1)
+    with disk_errors(target), _one_file(), rasterio.open(target) as file:
+        found, crs = file.read(window=last), file.crs
+    if info.crs and not crs:
+        raise OutputError(
+            f"cannot write {asked_for(target)}: GeoTIFF cannot hold the scene's coordinate "
+            f"reference system ({info.crs.to_wkt()[:60]}...); reproject the scene to one with an "
+            "EPSG code first: gdalwarp -t_srs EPSG:CODE"
+        )
     if info.dtype == "float32":
         wanted = rows.values(rows.shape.height - 1, rows.shape.height)[0]
         if not np.array_equal(found[:, 0], wanted, equal_nan=True):
-            raise OutputError(f"cannot write {target}: what was written reads back differently")
+            raise OutputError(
+                f"cannot write {asked_for(target)}: what was written reads back differently"
+            )

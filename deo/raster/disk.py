@@ -9,8 +9,9 @@ from pathlib import Path
 
 from deo.errors import DeoError, OutputError
 
+_BLOCK = 2**20  # the most that is written at once: a disk with less free may be what refused
 _REASONS = {
-    errno.ENOSPC: "the disk is full",
+    errno.ENOSPC: "the disk is full (No space left on device)",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than the system allows",
     errno.EROFS: "the file system is read-only",
@@ -27,6 +28,8 @@ _REASONS = {
 def disk_errors(target: Path) -> Iterator[None]:
     """Turn what the system or GDAL reports while writing into one message about `target`.
 
+    The message names what was asked for, where `target` is a run's own file on the way to it.
+
     Raises:
         OutputError: an OSError or a GDAL error was raised inside.
     """
@@ -37,8 +40,30 @@ def disk_errors(target: Path) -> Iterator[None]:
     except DeoError:
         raise
     except (OSError, RasterioError) as error:
-        reason = _REASONS.get(getattr(error, "errno", None) or 0, str(error))
-        raise OutputError(f"cannot write {target}: {reason}") from error
+        raise OutputError(f"cannot write {asked_for(target)}: {_reason(error, target)}") from error
+
+
+def asked_for(path: Path) -> Path:
+    """The output that a run writes `path` for: NAME of NAME.partial/finished.*, else `path`."""
+    inside = path.stem == "finished" and path.parent.suffix == ".partial"
+    return path.parent.with_suffix("") if inside else path
+
+
+def _reason(error: BaseException, target: Path) -> str:
+    """What was said first in a chain of errors, or what that means."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for link in chain:
+        if isinstance(link, OSError) and link.errno in _REASONS:
+            return _REASONS[link.errno]
+    if _is_full(target.parent):  # GDAL's error says no more than "Write error"
+        return _REASONS[errno.ENOSPC]
+    return " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
+
+
+def _is_full(folder: Path) -> bool:
+    return folder.is_dir() and shutil.disk_usage(folder).free < _BLOCK
 
 
 def check_folder(target: Path) -> None:

@@ -1,6 +1,8 @@
 """Every format, from rows held in memory."""
 
+import errno
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
 
 from deo.errors import ConfigError, OutputError
 from deo.raster import geoparquet
-from deo.raster.disk import beside, publish
+from deo.raster.disk import beside, disk_errors, publish
 from deo.raster.metadata import MapInfo, scale_transform, sensing_time
 from deo.raster.quantise import fit_scales, to_int8
 from deo.raster.sinks import check_target, existing_tags, write_output
@@ -142,6 +145,27 @@ def test_cog__the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(held_rows(600, 300, 3), info(3), tmp_path / f"{name}.tif")
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_cog__says_that_its_reference_system_would_be_lost(tmp_path: Path) -> None:
+    rotated = CRS.from_string(
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +to_meter=0.01745329252"
+    )
+    with pytest.raises(OutputError, match=r"coordinate reference system .* gdalwarp"):
+        write(held_rows(), info(crs=rotated), tmp_path / "map.tif")
+    assert not (tmp_path / "map.tif").exists()
+    write(held_rows(), info(), tmp_path / "map.tif")  # nothing of the first is taken up
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.crs == CRS.from_epsg(32633)
+
+
+@pytest.mark.parametrize(
+    "crs", ["+proj=laea +lat_0=10 +lon_0=12 +datum=WGS84", "+proj=geos +h=4e7"]
+)
+def test_cog__keeps_reference_systems_without_a_code(tmp_path: Path, crs: str) -> None:
+    write(held_rows(), info(crs=CRS.from_string(crs)), tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.crs == CRS.from_string(crs)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
@@ -309,6 +333,27 @@ def test_publish__replaces_no_folder_by_a_file_nor_a_file_by_a_folder(tmp_path: 
         publish(folder, file)
     assert file.read_text() == "mine"
     assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "free", "said"),
+    [
+        (OSError(errno.ENOSPC, "?"), 2**40, "No space left on device"),
+        (ValueError("TIFFAppendToStrip:Write error"), 0, "No space left on device"),
+        (ValueError("TIFFAppendToStrip:Write error"), 2**40, "TIFFAppendToStrip:Write error"),
+    ],
+)
+def test_disk_errors__say_the_reason_and_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception, free: int, said: str
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    folder = tmp_path / "map.tif.partial"
+    folder.mkdir()
+    with pytest.raises(OutputError) as caught, disk_errors(folder / "finished.tif"):
+        raise RasterioIOError("Write failed. See previous exception for details.") from cause
+    assert str(caught.value).startswith(f"cannot write {tmp_path / 'map.tif'}: ")
+    assert said in str(caught.value)
 
 
 def test_beside__never_gives_the_same_name_twice(tmp_path: Path) -> None:
