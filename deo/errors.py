@@ -9,7 +9,18 @@ from types import ModuleType
 
 
 class DeoError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can mend.
+
+    `retriable` says that the same call may succeed later without a change: the network or another
+    run was at fault, not the input.
+    """
+
+    retriable: bool = False
+
+    def __init__(self, *args: object, retriable: bool | None = None) -> None:
+        super().__init__(*args)
+        if retriable is not None:
+            self.retriable = retriable
 
 
 class BandError(DeoError, ValueError):
@@ -26,6 +37,12 @@ class SceneError(DeoError, ValueError):
 
 class OutputError(DeoError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class BusyError(OutputError):
+    """Another run is writing this output now."""
+
+    retriable = True
 
 
 class WeightsError(DeoError, RuntimeError):

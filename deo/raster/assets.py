@@ -22,6 +22,14 @@ RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
 _ESA_FILE = re.compile(r"_?T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d\w)(_\d0m)?\.(jp2|tiff?)$")
 
 
+_JUNK = frozenset(["__macosx", "thumbs.db", "desktop.ini", "@eadir"])
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder of this name is left behind by a system, never data."""
+    return name.startswith(".") or name.lower() in _JUNK
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Asset:
     """One band of a source.

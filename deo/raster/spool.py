@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.errors import OutputError
+from deo.errors import BusyError, OutputError
 from deo.raster.blend import RowBlock
 from deo.raster.disk import disk_errors
 from deo.raster.extract import RowBand
@@ -164,7 +164,7 @@ class Spool:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputError(
+            raise BusyError(
                 f"another run is writing to {self.folder}; wait for it, or choose another output"
             ) from error
 
