@@ -46,7 +46,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.training.predictions", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
     ("deo.training.store", PIXELS | {"deo.training", "deo.raster"}),
     ("deo.training.prepare", PIXELS | {"deo.training", "deo.raster"}),
-    ("deo.training", PIXELS | {"deo.models", "deo.training"}),
+    ("deo.training", PIXELS | {"deo.models", "deo.training", "deo.raster.doors"}),
     ("deo", BASE | {"deo.models", "deo.api"}),
 ]
 HEAVY = {

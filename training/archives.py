@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import tarfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
 from deo.errors import BandError, DataError, require
+from deo.raster.doors import open_member
 
 log = logging.getLogger(__name__)
 
@@ -219,14 +219,6 @@ def _decode(name: str, data: bytes) -> tuple[NDArray[Any], list[str] | None]:
         if values.ndim != 3:
             raise DataError(f"shape {values.shape}; wanted (C, H, W)")
         return values, None
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.MemoryFile(data) as file, file.open() as raster:
-                names = [text for text in raster.descriptions if text]
-                return raster.read(), names if len(names) == raster.count else None
-        except RasterioError as error:
-            raise DataError(f"cannot be read as a raster: {error}") from error
+    with open_member(data, name=name) as raster:
+        names = [text for text in raster.descriptions if text]
+        return raster.read(), names if len(names) == raster.count else None

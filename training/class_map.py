@@ -68,7 +68,7 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
                 out.write(_labels(values), 1, window=window)
         factors = _overviews(max(height, width))
         if factors:
-            with rasterio.open(scratch, "r+") as out:
+            with rasterio.open(scratch, "r+", driver="GTiff") as out:
                 out.build_overviews(factors, Resampling.nearest)
         block = min(_BLOCK, -(-max(height, width) // 16) * 16)
         raster_copy(

@@ -8,7 +8,6 @@ and image (see "Data" in docs/data.md for what the published run does not record
 
 import csv
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, RGB_BANDS
-from deo.errors import DataError
+from deo.errors import DataError, SceneError
+from deo.raster.doors import Door, open_raster
 from deo.training.archives import ESA_ORDER
 
 SPLITS = ("train", "val", "test", "test_gt", "seq", "seq_gt")
@@ -143,22 +143,19 @@ def read_pair(pair: Pair, size: int) -> NDArray[np.uint16]:
 
 
 def _read(path: Path, indexes: list[int], size: int, *, of: int) -> NDArray[np.uint16]:
-    import rasterio
     from rasterio.enums import Resampling
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import RasterioError
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.open(path) as raster:
-                if raster.count != of:
-                    null = " (a null download)" if raster.count == 1 else ""
-                    raise UnusableImageError(f"{path.name} has {raster.count} of {of} bands{null}")
-                values: NDArray[Any] = raster.read(
-                    indexes, out_shape=(len(indexes), size, size), resampling=Resampling.bilinear
-                )
-        except (RasterioError, OSError) as error:
-            raise UnusableImageError(f"{path.name} cannot be read: {error}") from error
+    try:
+        with open_raster(path, door=Door.CHIP) as raster:
+            if raster.count != of:
+                null = " (a null download)" if raster.count == 1 else ""
+                raise UnusableImageError(f"{path.name} has {raster.count} of {of} bands{null}")
+            values: NDArray[Any] = raster.read(
+                indexes, out_shape=(len(indexes), size, size), resampling=Resampling.bilinear
+            )
+    except (SceneError, RasterioError, OSError) as error:
+        raise UnusableImageError(f"{path.name} cannot be read: {error}") from error
     rounded: NDArray[np.uint16] = np.rint(np.clip(np.nan_to_num(values), 0, 65535)).astype(
         np.uint16
     )

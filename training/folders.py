@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 
 from deo.bands import BandSet, canonical_name
 from deo.errors import BandError, ConfigError, DataError
+from deo.raster.doors import Door, open_raster
 from deo.training.layouts import IGNORE, SPLITS, Sample, Unit, read_raster, relabel, same_shape
 from deo.training.tasks import Benchmark, Task
 
@@ -130,7 +130,7 @@ def folder_benchmark(
 
 
 def _described(path: Path) -> BandSet:
-    with rasterio.open(path) as source:
+    with open_raster(path, door=Door.CHIP) as source:
         named = [canonical_name(text or "") for text in source.descriptions]
     if None in named:
         raise BandError(
@@ -141,5 +141,5 @@ def _described(path: Path) -> BandSet:
 
 
 def _is_byte(path: Path) -> bool:
-    with rasterio.open(path) as source:
+    with open_raster(path, door=Door.CHIP) as source:
         return bool(source.dtypes[0] == "uint8")

@@ -4,7 +4,6 @@ A layout knows one distribution as its authors published it. It says what is mis
 anything is read, names the splits, and reads one sample at a time.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import RasterioIOError
 
 from deo.bands import BandSet, canonical_name
-from deo.errors import BandError, DataError
+from deo.errors import BandError, DataError, SceneError
+from deo.raster.doors import Door, open_raster
 from deo.training.scores import IGNORE as IGNORE
 from deo.training.scores import check_labels
 
@@ -143,15 +142,11 @@ def read_raster(path: Path, *, bands: BandSet | None = None) -> NDArray[Any]:
         BandError: the number or the names of the bands contradict `bands`.
     """
     try:
-        with warnings.catch_warnings():
-            # PNG and many chips carry no georeference, and none is needed here
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            source = rasterio.open(path)
-        with source:
+        with open_raster(path, door=Door.CHIP) as source:
             if bands is not None:
                 _compare_bands(path, bands, source.descriptions)
             return np.asarray(source.read())
-    except RasterioIOError as error:
+    except (SceneError, RasterioIOError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 

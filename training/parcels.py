@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import BandError, DataError
+from deo.raster.doors import Door, open_raster
 from deo.training.layouts import (
     IGNORE,
     SPLITS,
@@ -121,7 +121,7 @@ class SpaceNet1:
         image = read_raster(path, bands=None)
         if len(image) != 3:
             raise BandError(f"{path} has {len(image)} bands, wanted the 3-band RGB image")
-        with rasterio.open(path) as source:
+        with open_raster(path, door=Door.CHIP) as source:
             transform = source.transform
         shapes = [
             (feature["geometry"], 1)

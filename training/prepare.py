@@ -43,6 +43,7 @@ from deo.training.store import (
     cut_scene,
     find_scenes,
     open_samples,
+    scene_door,
 )
 
 Kind = Literal["fmow", "scenes", "samples"]
@@ -97,7 +98,8 @@ class Preparation:
     @property
     def scene_options(self) -> dict[str, Any]:
         """What `open_scene` is told."""
-        return {"bands": self.bands, "scale": self.scale, "offset": self.offset}
+        door = scene_door(self.source)
+        return {"bands": self.bands, "scale": self.scale, "offset": self.offset, "door": door}
 
 
 class Strip(NamedTuple):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DataError, DeoError
+from deo.raster.doors import Door
 from deo.raster.scene import Scene, open_scene
 from deo.raster.windows import Window
 from deo.training.archives import HDF5_SUFFIXES, Hdf5Samples, TarStream
@@ -106,6 +107,11 @@ def find_scenes(folder: Path, pattern: str = "*") -> list[Path]:
         if wanted and not inside_product:
             found.append(path)
     return sorted(found)
+
+
+def scene_door(source: Path) -> Door:
+    """How the scenes of `find_scenes` come in: one that is named itself, or found in a folder."""
+    return Door.NAMED if source.is_file() else Door.FOUND
 
 
 class Cut(NamedTuple):
@@ -211,11 +217,12 @@ class SceneFolder:
         pattern: str = "*",
     ) -> None:
         self.bands, self.size = bands, size
-        self._scenes = OpenScenes()
+        door = scene_door(Path(folder))
+        self._scenes = OpenScenes(door=door)
         self._cuts: list[tuple[Path, int, int]] = []
         scenes, step = find_scenes(Path(folder), pattern), stride or size
         for path in scenes:
-            with open_scene(path) as scene:
+            with open_scene(path, door=door) as scene:
                 rows, first = cut_rows(scene, size=size, stride=step), BandSet([bands[0]])
                 cuts = cut_scene(scene, bands=first, size=size, stride=step, valid=valid, rows=rows)
                 self._cuts += [(path, cut.row, cut.col) for cut in cuts]

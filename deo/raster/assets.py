@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
 from deo.radiometry import Evidence, gdal_evidence, path_evidence, tag_evidence
+from deo.raster.doors import Door
 from deo.raster.gdal import is_remote
 from deo.raster.names import file_band, is_ancillary, raster_bands
 from deo.raster.safe import enclosing_evidence
@@ -85,19 +86,21 @@ def shown_name(path: str) -> str:
 def raster_assets(
     path: str,
     *,
+    door: Door,
     bands: BandSet | None = None,
     overruled: bool = False,
 ) -> Found:
     """The bands of one raster file.
 
     Args:
+        door: how the file came in.
         bands: names of its bands in file order, for a file that says none.
         overruled: the caller gives scale and offset.
 
     Raises:
         SceneError, BandError, RadiometryError
     """
-    source = RasterSource.open(path)
+    source = RasterSource.open(path, door=door)
     with closed_on_error([source]):
         return _assets_of(source, bands=bands, overruled=overruled, product=None)
 
@@ -183,6 +186,7 @@ def _told(source: RasterSource, spectral: Sequence[int], bands: BandSet | None) 
 def file_assets(
     paths: Iterable[str],
     *,
+    door: Door,
     bands: BandSet | None = None,
     overruled: bool = False,
     product: Mapping[str, tuple[Evidence, ...]] | None = None,
@@ -190,6 +194,7 @@ def file_assets(
     """The bands of several files. A band at several resolutions is there several times.
 
     Args:
+        door: how the files came in.
         bands: names of the files' bands in the order of the files, when these name none.
         product: evidence by band from the product they belong to; None: look for one.
 
@@ -205,7 +210,7 @@ def file_assets(
     found: list[Found] = []
     with closed_on_error(opened):
         for position, path in enumerate(spectral):
-            source = RasterSource.open(path)
+            source = RasterSource.open(path, door=door)
             opened.append(source)
             own = None
             if by_order and bands is not None:

@@ -16,8 +16,9 @@ from rasterio.enums import Resampling
 from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window as RasterioWindow
 
-from deo.errors import OutputError
+from deo.errors import OutputError, SceneError
 from deo.raster.disk import asked_for, disk_errors
+from deo.raster.doors import Door, open_raster
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import INT8_NODATA, fit_scales, to_float16, to_int8
 from deo.raster.spool import RowReader
@@ -36,6 +37,8 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
     scales = fit_scales(rows) if info.dtype == "int8" else None
     profile = _profile(rows, info)
     with disk_errors(target), _one_file():
+        for path in (scratch, target):  # GDAL would delete whatever a VRT of that name lists
+            path.unlink(missing_ok=True)
         with rasterio.open(scratch, "w", crs=info.crs, transform=info.transform, **profile) as out:
             out.update_tags(**info.tags)
             out.descriptions = info.names
@@ -53,9 +56,9 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
 def read_tags(path: Path) -> dict[str, str] | None:
     """The `DEO_` tags of a GeoTIFF, or None when it is none of ours."""
     try:
-        with rasterio.open(path) as file:
+        with open_raster(path, door=Door.FEATURES) as file:
             tags = {key: value for key, value in file.tags().items() if key.startswith("DEO_")}
-    except rasterio.errors.RasterioIOError:
+    except SceneError:
         return None
     return tags or None
 
@@ -119,7 +122,7 @@ def _add_overviews(path: Path, rows: RowReader) -> None:
     while side > BLOCK * 2 ** len(factors):
         factors.append(2 ** (len(factors) + 1))
     if factors:
-        with rasterio.open(path, "r+") as file:
+        with rasterio.open(path, "r+", driver="GTiff") as file:
             file.build_overviews(factors, Resampling.average)
 
 
@@ -131,7 +134,7 @@ def _one_file() -> Any:
 def _check(target: Path, rows: RowReader, info: MapInfo) -> None:
     """Read the last row back: GDAL may report a full disk only in its log."""
     last = RasterioWindow(0, rows.shape.height - 1, rows.shape.width, 1)
-    with disk_errors(target), _one_file(), rasterio.open(target) as file:
+    with disk_errors(target), _one_file(), rasterio.open(target, driver="GTiff") as file:
         found, crs = file.read(window=last), file.crs
     if info.crs and not crs:
         raise OutputError(

@@ -85,14 +85,15 @@ def is_remote(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def gdal(path: str, doing: str) -> Iterator[None]:
+def gdal(path: str, doing: str, **settings: Any) -> Iterator[None]:
     """GDAL with our settings; what goes wrong in it becomes a `SceneError`.
 
     Args:
         path: what is worked on.
         doing: the work, for the message "PATH: cannot DOING: REASON".
+        settings: further settings of GDAL.
     """
-    settings = REMOTE_SETTINGS if is_remote(path) else {}
+    settings = {**(REMOTE_SETTINGS if is_remote(path) else {}), **settings}
     try:
         with _MUTE, rasterio.Env(**settings):
             yield

@@ -19,6 +19,7 @@ from deo.bands import BandSet
 from deo.errors import BandError, SceneError
 from deo.radiometry import Radiometry, Range, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
+from deo.raster.doors import Door
 from deo.raster.gdal import is_remote
 from deo.raster.grid import Grid
 from deo.raster.safe import Tree, folder_tree, product_root, read_product, zip_tree
@@ -82,7 +83,14 @@ def _parse_crs(crs: Any) -> Any:
         raise SceneError(f"crs {crs!r} cannot be understood: {error}") from error
 
 
-def find(source: Any, *, bands: BandSet | None, resolution: float | None, overruled: bool) -> Found:
+def find(
+    source: Any,
+    *,
+    door: Door,
+    bands: BandSet | None,
+    resolution: float | None,
+    overruled: bool,
+) -> Found:
     """Whatever kind of source it is, its named bands."""
     if not isinstance(source, str | os.PathLike):
         if not isinstance(source, Sequence) or not source:
@@ -90,7 +98,8 @@ def find(source: Any, *, bands: BandSet | None, resolution: float | None, overru
                 f"cannot make a scene of {type(source).__name__} {str(source)[:100]!r}; give a "
                 "path, a list of paths, or an array (C, H, W)"
             )
-        return file_assets([os.fspath(part) for part in source], bands=bands, overruled=overruled)
+        files = [os.fspath(part) for part in source]
+        return file_assets(files, door=door, bands=bands, overruled=overruled)
     text = os.fspath(source)
     path = Path(text)
     if not is_remote(text) and not text.startswith("/vsi"):
@@ -106,16 +115,16 @@ def find(source: Any, *, bands: BandSet | None, resolution: float | None, overru
                     f"{', '.join(dict.fromkeys(image.band for image in safe.images))}"
                 )
             files = [image.path for image in images]
-            found = file_assets(files, overruled=overruled, product=safe.evidence)
+            found = file_assets(files, door=Door.MEMBER, overruled=overruled, product=safe.evidence)
             return found._replace(name=safe.name)
         if path.is_dir():
-            found = file_assets(folder_files(path), overruled=overruled)
+            found = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
             return found._replace(name=path.resolve().name)
-    return raster_assets(text, bands=bands, overruled=overruled)
+    return raster_assets(text, door=door, bands=bands, overruled=overruled)
 
 
 def _check_local(text: str) -> None:
-    """Refuse what is neither a file nor a folder, unless GDAL may know it by its prefix."""
+    """Refuse what is neither a file nor a folder; a prefix of GDAL is judged when it is opened."""
     try:
         mode = os.stat(text).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:

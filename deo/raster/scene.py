@@ -14,6 +14,7 @@ from deo.bands import BandSet
 from deo.errors import SceneError
 from deo.radiometry import Pixels, Radiometry, decide
 from deo.raster.assets import Asset, Found
+from deo.raster.doors import Door
 from deo.raster.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.raster.opening import (
     array_assets,
@@ -244,6 +245,7 @@ def open_scene(
     nodata: float | None = None,
     crs: Any = None,
     transform: Affine | None = None,
+    door: Door = Door.NAMED,
 ) -> Scene:
     """Open something as a scene.
 
@@ -256,6 +258,7 @@ def open_scene(
             numbers are reflectance x 10 000.
         resolution: pixel size in units of the CRS; None: that of the finest band.
         nodata, crs, transform: of an array, which says none of these itself.
+        door: how a path came in, which decides what its file may be.
 
     Raises:
         SceneError: it cannot be opened, or its parts do not fit together.
@@ -271,7 +274,7 @@ def open_scene(
     elif nodata is not None or crs is not None or transform is not None:
         raise SceneError("nodata, crs and transform go with arrays; files say these themselves")
     else:
-        found = find(source, bands=wanted, resolution=resolution, overruled=overruled)
+        found = find(source, door=door, bands=wanted, resolution=resolution, overruled=overruled)
     try:
         return _assemble(found, wanted, scale=scale, offset=offset, resolution=resolution)
     except BaseException:

@@ -15,6 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 from deo.errors import OutputError, SceneError
 from deo.raster.cog import read_tags, write_cog
 from deo.raster.disk import check_folder, publish
+from deo.raster.doors import Door, open_raster
 from deo.raster.metadata import MapInfo
 from deo.raster.picture import PANEL, Panel, compose, ramp
 from deo.raster.preview import check_picture, metres_across, write_picture
@@ -76,7 +77,7 @@ def map_similarity(
     if preview is not None:
         check_picture(preview)
     try:
-        with rasterio.open(features) as file:
+        with _opened(features) as file:
             info = _describe(file, features, place)
             row, col = _locate(file, place, features)
             similarity = _cosine(file, _column(file, row, col, place))
@@ -93,6 +94,13 @@ def map_similarity(
     if preview is not None:
         _draw(preview, plane, info, place, (row, col))
     return float((similarity > 0.9).sum() / max(np.isfinite(similarity).sum(), 1))
+
+
+def _opened(features: Path) -> Any:
+    try:
+        return open_raster(features, door=Door.FEATURES)
+    except SceneError as error:
+        raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
 
 
 def _locate(file: Any, place: Place, path: Path) -> tuple[int, int]:

@@ -2,28 +2,23 @@
 
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import SceneError
 from deo.radiometry import Pixels
-from deo.raster.gdal import gdal, gdal_path
+from deo.raster.doors import Door, open_raster
+from deo.raster.gdal import gdal
 from deo.raster.grid import Extent, Grid
 from deo.raster.windows import Window
-
-LARGEST_BLOCK = 512 * 2**20
-"""Bytes that one stored block may unpack to; GDAL has to hold it whole."""
 
 _LARGEST_DIRECT = 2**28  # pixels that a decimated read without overviews may go through
 _STAC_PREFIXES = ("s2", "eo", "earthsearch", "processing")
@@ -83,17 +78,14 @@ class RasterSource:
     has_gcps: bool
 
     @classmethod
-    def open(cls, path: str) -> "RasterSource":
+    def open(cls, path: str, *, door: Door) -> "RasterSource":
         """Open a path or URL and check that its pixels can be read within bounded memory.
 
         Raises:
             SceneError: GDAL cannot open it, or what it holds cannot be a scene.
         """
-        location = gdal_path(path)
+        dataset = open_raster(path, door=door)
         with gdal(path, "open it as a raster"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = rasterio.open(location)
             try:
                 return cls._describe(path, dataset)
             except BaseException:
@@ -103,12 +95,9 @@ class RasterSource:
     @classmethod
     def _describe(cls, path: str, dataset: Any) -> "RasterSource":
         if dataset.count == 0:
-            inside = ", ".join(dataset.subdatasets[:4])
-            hint = f"; it holds {inside}: name one of them" if inside else ""
-            raise SceneError(f"{path} has no raster bands{hint}")
+            raise SceneError(f"{path} has no raster bands")
         if any(name.startswith("complex") for name in dataset.dtypes):
             raise SceneError(f"{path} holds complex numbers; reflectance or digital numbers needed")
-        _check_blocks(path, dataset)
         transform = dataset.transform
         grid = Grid(
             height=dataset.height,
@@ -280,18 +269,6 @@ def _plane_shape(where: dict[str, Any]) -> dict[str, Any]:
 def _fits(nodata: float | None, dtype: str) -> bool:
     limits = np.iinfo(dtype)
     return nodata is not None and nodata.is_integer() and limits.min <= nodata <= limits.max
-
-
-def _check_blocks(path: str, dataset: Any) -> None:
-    """Refuse blocks that could not be unpacked in bounded memory."""
-    together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
-    for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
-        size = height * width * np.dtype(dtype).itemsize * together
-        if size > LARGEST_BLOCK:
-            raise SceneError(
-                f"{path} stores {height} x {width} pixels in one block of {size / 2**30:.1f} GiB; "
-                f"rewrite it tiled: gdal_translate -of COG {path} tiled.tif"
-            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
