@@ -1,6 +1,5 @@
 """Samples from other people's files: the authors' HDF5 and WebDataset tars."""
 
-import io
 import logging
 import os
 import tarfile
@@ -10,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
-from deo.errors import BandError, DataError, require
-from deo.raster.doors import open_member
+from deo.errors import BandError, DataError, DeoError, require
+from deo.raster.doors import check_whole, open_member
+from deo.training.arrays import LARGEST_SAMPLE, own_dataset, read_npy
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,16 @@ class Hdf5Samples:
         self.path, self.bands = Path(path), bands
         self._handle: Any = None
         self._process = -1
-        dataset = self._dataset()
-        if dataset.ndim != 4:
-            raise DataError(
-                f"{self.path}: `{DATASET}` has shape {dataset.shape}; wanted (N, C, H, W)"
-            )
-        self._shape = tuple(int(edge) for edge in dataset.shape)
-        named = dataset.attrs.get("bands")
+        try:
+            dataset = self._dataset()
+            shape, named = dataset.shape, dataset.attrs.get("bands")
+        except DeoError:
+            raise
+        except Exception as error:  # a damaged file may raise anything in HDF5
+            raise DataError(f"{self.path} cannot be read as HDF5: {error}") from error
+        if len(shape) != 4 or 0 in shape[1:]:
+            raise DataError(f"{self.path}: `{DATASET}` has shape {shape}; wanted (N, C, H, W)")
+        self._shape = tuple(int(edge) for edge in shape)
         names = [part.strip() for part in str(named).split(",")] if named is not None else None
         try:
             order = band_order(self._shape[1], names, thirteen=AUTHORS_ORDER)
@@ -90,7 +94,9 @@ class Hdf5Samples:
             raise IndexError(f"sample {number} of {len(self)}")
         try:
             stored: NDArray[Any] = self._dataset()[number]
-        except OSError as error:
+        except DeoError:
+            raise
+        except Exception as error:  # a damaged file may raise anything in HDF5
             raise DataError(f"{self.path}: sample {number} cannot be read: {error}") from error
         return stored[list(self._positions)]
 
@@ -108,15 +114,15 @@ class Hdf5Samples:
             h5py = require("h5py", extra="train")
             try:
                 self._handle, self._process = h5py.File(self.path, "r"), os.getpid()
-            except OSError as error:
+            except Exception as error:  # a damaged file may raise anything in HDF5
                 raise DataError(f"{self.path} cannot be opened as HDF5: {error}") from error
-        if DATASET not in self._handle:
+        if self._handle.get(DATASET, getlink=True) is None:
             found = ", ".join(self._handle) or "nothing"
             raise DataError(
                 f"{self.path} has no dataset `{DATASET}`; it holds {found}. Rename the dataset, "
                 "or write shards from your own reader with deo.training.shards.write_shards"
             )
-        return self._handle[DATASET]
+        return own_dataset(self._handle, DATASET, sample_axes=1)
 
     def _warn_of_chunks(self, dataset: Any) -> None:
         chunks = dataset.chunks
@@ -182,7 +188,7 @@ class TarStream:
             values, named = _decode(name, data)
             order = band_order(values.shape[0], named, thirteen=ESA_ORDER)
             positions = self.bands.positions_in(order)
-        except (ValueError, OSError) as error:
+        except (DeoError, RasterioError, ValueError, OSError) as error:
             raise DataError(f"{name} in {tar}: {error}") from error
         return values[list(positions)]
 
@@ -201,13 +207,22 @@ class TarStream:
 
 def _members(tar: Path) -> list[tuple[Path, str, int, int]]:
     try:
+        held = tar.stat().st_size
         with tarfile.open(tar, "r:") as opened:
-            return [
-                (tar, member.name, member.offset_data, member.size)
+            samples = [
+                member
                 for member in opened
                 if member.isfile() and member.name.lower().endswith((".npy", ".tif", ".tiff"))
             ]
-    except (tarfile.TarError, OSError) as error:
+        for member in samples:
+            if member.issparse() or member.size > LARGEST_SAMPLE:
+                raise DataError(f"{member.name} in {tar} is sparse or above {LARGEST_SAMPLE} bytes")
+            if member.offset_data + member.size > held:
+                raise DataError(f"{member.name} in {tar} claims {member.size} bytes, cut short")
+        return [(tar, member.name, member.offset_data, member.size) for member in samples]
+    except DataError:
+        raise
+    except Exception as error:  # a damaged header may raise anything in tarfile
         raise DataError(
             f"{tar} is not a readable uncompressed tar ({error}); gzip has to be undone first"
         ) from error
@@ -215,10 +230,11 @@ def _members(tar: Path) -> list[tuple[Path, str, int, int]]:
 
 def _decode(name: str, data: bytes) -> tuple[NDArray[Any], list[str] | None]:
     if name.lower().endswith(".npy"):
-        values = np.load(io.BytesIO(data), allow_pickle=False)
+        values = read_npy(data, label="it")
         if values.ndim != 3:
             raise DataError(f"shape {values.shape}; wanted (C, H, W)")
         return values, None
     with open_member(data, name=name) as raster:
+        check_whole(raster, "it")
         names = [text for text in raster.descriptions if text]
         return raster.read(), names if len(names) == raster.count else None

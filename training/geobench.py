@@ -4,7 +4,6 @@ Keys are band names, sometimes with a date (`02 - Blue_2018-05-26`). The label i
 `label`, or an entry of the pickled attribute `pickle` (see `deo.training.unpickling`).
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import BandSet, canonical_name
-from deo.errors import BandError, DataError, require
+from deo.documents import load_json
+from deo.errors import BandError, DataError, DeoError, require
+from deo.training.arrays import own_dataset
 from deo.training.layouts import SPLITS, Sample, absent, read_split_file, same_shape
 from deo.training.unpickling import unpickled
 
@@ -74,7 +75,7 @@ class GeoBench:
 
     def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]:
         def parse(path: Path) -> dict[str, tuple[str, ...]]:
-            parts = json.loads(path.read_text())
+            parts = load_json(path)
             return {split: tuple(parts[split]) for split in SPLITS}
 
         path = self.folder(root) / f"{self.partition}_partition.json"
@@ -86,14 +87,17 @@ class GeoBench:
         path = self.folder(root) / "band_stats.json"
         if not path.is_file():
             return None
-        stats = json.loads(path.read_text())
-        named = {name: stats[key] for key in stats if (name := self._band(key)) is not None}
-        if not set(self.bands) <= set(named):
-            return None
-        return (
-            tuple(float(named[band]["mean"]) for band in self.bands),
-            tuple(float(named[band]["std"]) for band in self.bands),
-        )
+        try:
+            stats = load_json(path)
+            named = {name: stats[key] for key in stats if (name := self._band(key)) is not None}
+            if not set(self.bands) <= set(named):
+                return None
+            return (
+                tuple(float(named[band]["mean"]) for band in self.bands),
+                tuple(float(named[band]["std"]) for band in self.bands),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} holds no statistics of bands: {error}") from error
 
     def _band(self, key: str) -> str | None:
         name = band_of_key(key)
@@ -109,7 +113,9 @@ class GeoBench:
             with h5py.File(path, "r") as file:
                 image = self._image(file, path)
                 label = _stored_label(file, path)
-        except OSError as error:
+        except DeoError:
+            raise
+        except Exception as error:  # a damaged file may raise anything in HDF5
             raise DataError(f"{path} cannot be read: {error}") from error
         if label is None:
             label = _mapped_label(folder, name, self)
@@ -127,7 +133,9 @@ class GeoBench:
             raise BandError(
                 f"{path.name} lacks {', '.join(missing)}; its keys are {', '.join(sorted(file))}"
             )
-        planes = [np.asarray(file[keys[band]], np.float32).squeeze() for band in self.bands]
+        planes = [
+            np.asarray(own_dataset(file, keys[band]), np.float32).squeeze() for band in self.bands
+        ]
         same_shape(path.name, **dict(zip(self.bands, planes, strict=True)))
         return np.stack(planes)
 
@@ -160,7 +168,7 @@ def band_of_key(key: str) -> str | None:
 def _stored_label(file: Any, path: Path) -> Any:
     for key in sorted(file):
         if key.startswith("label"):
-            return np.asarray(file[key])
+            return np.asarray(own_dataset(file, key))
     if "label" in file.attrs:
         label = file.attrs["label"]
         return unpickled(label, path) if isinstance(label, (bytes, str, np.void)) else label
@@ -175,10 +183,13 @@ def _mapped_label(folder: Path, name: str, layout: GeoBench) -> Any:
     path = folder / "label_map.json"
     if not path.is_file():
         raise DataError(f"{name}.hdf5 holds no label, and there is no {path}")
-    mapped = json.loads(path.read_text())
-    if name in mapped:
-        return mapped[name]
-    classes = [int(key) for key, members in mapped.items() if name in members]
+    try:
+        mapped = load_json(path)
+        if name in mapped:
+            return mapped[name]
+        classes = [int(key) for key, members in mapped.items() if name in members]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} maps no labels to samples: {error}") from error
     if not classes:
         raise DataError(f"{path} names no label of {name}")
     if not layout.multilabel:

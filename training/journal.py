@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from deo.documents import parse_json
 from deo.errors import DataError, OutputError, require
 from deo.training.shards import write_text
 
@@ -118,10 +119,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     records, lines = [], path.read_text().splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            records.append(parse_json(line, f"{path}, line {number}"))
+        except DataError:
             if number < len(lines):
-                raise DataError(f"{path}, line {number} is not JSON: {error}") from error
+                raise
     return records
 
 

@@ -16,7 +16,7 @@ from rasterio.errors import RasterioIOError
 
 from deo.bands import BandSet, canonical_name
 from deo.errors import BandError, DataError, SceneError
-from deo.raster.doors import Door, open_raster
+from deo.raster.doors import Door, check_whole, open_raster
 from deo.training.scores import IGNORE as IGNORE
 from deo.training.scores import check_labels
 
@@ -127,7 +127,7 @@ def read_split_file(path: Path, parse: Callable[[Path], Any]) -> Any:
         raise DataError(f"split file {path} is missing; it comes with the data set's download")
     try:
         return parse(path)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # a damaged file may raise anything in whatever parses it
         raise DataError(f"split file {path} cannot be read: {error}") from error
 
 
@@ -145,6 +145,7 @@ def read_raster(path: Path, *, bands: BandSet | None = None) -> NDArray[Any]:
         with open_raster(path, door=Door.CHIP) as source:
             if bands is not None:
                 _compare_bands(path, bands, source.descriptions)
+            check_whole(source, str(path))
             return np.asarray(source.read())
     except (SceneError, RasterioIOError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error

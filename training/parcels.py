@@ -1,6 +1,5 @@
 """Fields and roofs: PASTIS and SpaceNet v1 in their own layouts."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from deo.bands import RGB_BANDS, BandSet
+from deo.documents import load_json
 from deo.errors import BandError, DataError
 from deo.raster.doors import Door, open_raster
+from deo.training.arrays import read_npy
 from deo.training.layouts import (
     IGNORE,
     SPLITS,
@@ -50,7 +51,7 @@ class PASTIS:
     def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]:
         def parse(path: Path) -> dict[str, tuple[str, ...]]:
             parts: dict[str, list[str]] = {split: [] for split in SPLITS}
-            for feature in json.loads(path.read_text())["features"]:
+            for feature in load_json(path)["features"]:
                 properties = feature["properties"]
                 patch = properties.get("ID_PATCH", feature.get("id"))
                 parts[self._folds[int(properties["Fold"])]].append(str(patch))
@@ -123,20 +124,20 @@ class SpaceNet1:
             raise BandError(f"{path} has {len(image)} bands, wanted the 3-band RGB image")
         with open_raster(path, door=Door.CHIP) as source:
             transform = source.transform
-        shapes = [
-            (feature["geometry"], 1)
-            for feature in json.loads(footprints.read_text())["features"]
-            if feature["geometry"] and feature["geometry"].get("coordinates")
-        ]
         mask = np.zeros(image.shape[-2:], np.int64)
-        if shapes:
-            mask = rasterize(shapes, mask.shape, transform=transform, dtype="uint8")
+        try:
+            shapes = [
+                (feature["geometry"], 1)
+                for feature in load_json(footprints)["features"]
+                if feature["geometry"] and feature["geometry"].get("coordinates")
+            ]
+            if shapes:
+                mask = rasterize(shapes, mask.shape, transform=transform, dtype="uint8")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise DataError(f"{footprints} is no GeoJSON of footprints: {error}") from error
         return Sample(image.astype(np.float32), mask.astype(np.int64), (image != 0).any(0))
 
 
 def _array(path: Path) -> NDArray[Any]:
     """Load one .npy without ever unpickling."""
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    return read_npy(path, label=str(path))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deo.bands import MODEL_BANDS
+from deo.documents import load_json
 from deo.errors import DataError, OutputError
 from deo.training.bandstats import BandStatistics
 from deo.training.shards import INDEX_NAME, Index, Shard, write_text
@@ -65,7 +66,7 @@ def claim(folder: Path, ours: dict[str, Any]) -> None:
     """
     path = folder / PLAN_NAME
     if path.exists():
-        theirs = json.loads(path.read_text())
+        theirs = load_json(path)
         changed = [
             f"{name}: {theirs.get(name)!r} -> {value!r}"
             for name, value in ours.items()
@@ -95,11 +96,17 @@ def is_done(folder: Path, number: int) -> bool:
 
 
 def load_part(folder: Path, number: int) -> Part:
-    found = json.loads(part_path(folder, number).read_text())
-    if found["shard"] is not None:
-        found["shard"], found["shape"] = Shard(**found["shard"]), tuple(found["shape"])
-    found["skipped"] = [(name, reason) for name, reason in found["skipped"]]
-    return Part(**found)
+    path = part_path(folder, number)
+    found = load_json(path)
+    try:
+        if found["shard"] is not None:
+            found["shard"], found["shape"] = Shard(**found["shard"]), tuple(found["shape"])
+        found["skipped"] = [(name, reason) for name, reason in found["skipped"]]
+        return Part(**found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{path} is no record of a shard ({error}); remove it and prepare again"
+        ) from error
 
 
 def finish(folder: Path, parts: list[Part], *, source: str) -> Report:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deo.documents import load_json
 from deo.errors import DataError, OutputError
 from deo.models import files
 from deo.training.evaluate import Outcome
@@ -149,7 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: it is none.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = load_json(path)
         return {**found, "model": {**found["model"]}, "value": float(found["value"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} holds no result of deo evaluate: {error}") from error

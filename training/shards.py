@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
+from deo.documents import load_json
 from deo.errors import BandError, DataError, DeoError, OutputError
 
 INDEX_NAME = "index.json"
@@ -95,16 +96,17 @@ class Index:
                 "has not finished there; run the same `deo prepare` command again"
             )
         try:
-            found = json.loads(path.read_text())
+            found = load_json(path)
+        except (OSError, DataError) as error:
+            raise DataError(f"{error}; prepare the shards again") from error
+        try:
             if (found.pop("format"), found.pop("version")) != (_FORMAT, _VERSION):
                 raise DataError(f"{path} is not an index of {_FORMAT} version {_VERSION}")
             found["shards"] = tuple(Shard(**shard) for shard in found["shards"])
             found["shape"], found["bands"] = tuple(found["shape"]), tuple(found["bands"])
             return cls(**found)
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} lacks or misnames a field ({error}); prepare again") from error
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path} is not JSON ({error}); prepare the shards again") from error
 
 
 class Shards:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deo.bands import BandSet
+from deo.documents import parse_json
 from deo.errors import WeightsError
 from deo.models import files
 from deo.models.sources import TUNED
@@ -77,10 +78,13 @@ def load_tuned(path: Path) -> Tuned:
     stored = files.read(path)
     if not stored.metadata or TUNED not in stored.metadata:
         raise WeightsError(f"{path} is no network tuned by deo finetune; give its best.safetensors")
-    found = json.loads(stored.metadata[TUNED])
-    for name in ("bands", "classes"):
-        found[name] = tuple(found[name])
-    description = Description(**found)
+    try:
+        found = parse_json(stored.metadata[TUNED], "its description")
+        for name in ("bands", "classes"):
+            found[name] = tuple(found[name])
+        description = Description(**found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} does not say which network it holds: {error}") from error
     backbone = open_backbone(
         description.backbone, bands=BandSet(description.bands), untrained=True
     ).model

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import constants
 
+from deo.documents import load_json
 from deo.errors import OutputError
 from deo.models import convert, files
 
@@ -57,7 +58,7 @@ def folder(cache_dir: str | Path | None) -> Path:
 def recall(place: Path, name: str, asked: str) -> Note | None:
     """The note on this source, or None: absent, unreadable or of another source."""
     try:
-        note = Note(**json.loads((place / f"{name}.json").read_text()))
+        note = Note(**load_json(place / f"{name}.json"))
     except (OSError, ValueError, TypeError):
         return None
     return note if note.asked == asked else None

@@ -16,6 +16,7 @@ from timm.models import (
 from torch import nn
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
+from deo.documents import parse_json
 from deo.errors import ModelError
 from deo.models import convert, sources, weights
 from deo.models.registry import SPECS, Spec
@@ -93,7 +94,9 @@ def _noted(cfg: PretrainedCfg) -> dict[str, Any]:
     if cfg.source not in ("local-dir", "hf-hub"):
         return {}
     notes = [note for note in cfg.notes or () if note.startswith(_NOTE)]
-    return cast(dict[str, Any], json.loads(notes[0].removeprefix(_NOTE))) if notes else {}
+    if not notes:
+        return {}
+    return cast(dict[str, Any], parse_json(notes[0].removeprefix(_NOTE), "the model's config"))
 
 
 def _stem_said(

@@ -1,6 +1,5 @@
 """Where a backbone's weights come from: the Hub, this package, a file, a folder, a state dict."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +10,7 @@ import torch
 from timm.models import PretrainedCfg
 
 from deo.bands import MODEL_BANDS, BandSet
+from deo.documents import parse_json
 from deo.errors import WeightsError
 from deo.models import convert, files, hub
 from deo.models.registry import SPECS, Spec, shapes
@@ -170,7 +170,7 @@ def from_file(
 
 def _contract(text: str, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = parse_json(text, str(path))
     except ValueError:
         found = None
     if not isinstance(found, dict):

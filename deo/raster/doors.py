@@ -28,6 +28,9 @@ from deo.raster.vrt import LARGEST_VRT, VrtSource, vrt_sources
 LARGEST_BLOCK = 512 * 2**20
 """Bytes that one stored block may unpack to; GDAL has to hold it whole."""
 
+LARGEST_WHOLE = 2**31
+"""Bytes of a raster that is read at once, as the samples of data sets are."""
+
 SOURCES_VARIABLE = "DEO_VRT_SOURCES"
 """Environment variable: folders and addresses, with blanks between, that VRTs may read below."""
 
@@ -208,6 +211,22 @@ def _check_local(path: str, local: str, way: _Way) -> None:
                     raise SceneError(f"{aux} may name any file; move it away from {path}")
 
 
+def check_whole(dataset: Any, label: str) -> None:
+    """Refuse to read a raster at once that would take more memory than any sample.
+
+    Raises:
+        SceneError: it has more than `LARGEST_WHOLE` bytes of pixels.
+    """
+    size = (
+        dataset.height * dataset.width * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    )
+    if size > LARGEST_WHOLE:
+        raise SceneError(
+            f"{label} has {dataset.count} bands of {dataset.height} x {dataset.width} pixels, "
+            f"{size / 2**30:.1f} GiB; a sample has at most {LARGEST_WHOLE >> 30} GiB. Cut it first"
+        )
+
+
 def _check_opened(dataset: Any, path: str) -> None:
     """Refuse overviews elsewhere, which a GeoTIFF's own tags can name, and unbounded blocks."""
     elsewhere = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
@@ -216,9 +235,10 @@ def _check_opened(dataset: Any, path: str) -> None:
             f"{path} says that its overviews are in {elsewhere[:80]}; only its own, or those in "
             f"a file named like it with .ovr, are read. Make a plain copy: gdal_translate -of COG"
         )
-    together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
-        size = height * width * np.dtype(dtype).itemsize * together
+        size = height * width * np.dtype(dtype).itemsize
+        if size * dataset.count > LARGEST_BLOCK and dataset.profile.get("interleave") == "pixel":
+            size *= dataset.count
         if size > LARGEST_BLOCK:
             raise SceneError(
                 f"{path} stores {height} x {width} pixels in one block of {size / 2**30:.1f} GiB; "

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.warp import transform as reproject
 
+from deo.documents import parse_json
 from deo.errors import ConfigError, OutputError, require
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
@@ -114,7 +115,7 @@ def read_tags(path: Path) -> dict[str, str] | None:
     pa, pq = require("pyarrow", extra=_EXTRA), require("pyarrow.parquet", extra=_EXTRA)
     try:
         found = pq.read_metadata(path).metadata or {}
-        return dict(json.loads(found[b"deo"])) if b"deo" in found else None
+        return dict(parse_json(found[b"deo"], str(path))) if b"deo" in found else None
     except (OSError, ValueError, pa.ArrowException):
         return None
 

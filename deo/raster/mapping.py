@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import warnings
@@ -15,6 +14,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from deo.documents import parse_json
 from deo.errors import OutputError
 from deo.preprocess import Contract
 from deo.raster.background import WriteBehind
@@ -255,7 +255,7 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str], keys: Sequence[
 def _parts(key: str, old: str | None, new: str | None) -> Iterator[tuple[str, Any, Any]]:
     """The fields in which two tags differ, where both hold JSON; else the tags themselves."""
     try:
-        before, now = json.loads(old or ""), json.loads(new or "")
+        before, now = parse_json(old or "", key), parse_json(new or "", key)
     except ValueError:
         before = now = None
     if not (isinstance(before, dict) and isinstance(now, dict)):

@@ -1,12 +1,12 @@
 """Which band is which, read from descriptions, tags and file names."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from deo.bands import canonical_name
+from deo.documents import parse_json
 from deo.errors import BandError
 
 ANCILLARY = frozenset(
@@ -124,7 +124,7 @@ def _listed(tags: Mapping[str, str], count: int) -> list[str | None]:
     lower = {key.lower(): value for key, value in tags.items()}
     for key in _LIST_TAGS:
         try:
-            entries = json.loads(lower.get(key, ""))
+            entries = parse_json(lower.get(key, ""), key)
         except ValueError:
             continue
         if isinstance(entries, list) and len(entries) == count:

@@ -101,9 +101,11 @@ def folder_tree(root: Path) -> Tree:
 
 def _bounded(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST_XML:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_XML + 1)
+        if len(content) > _LARGEST_XML:
             raise SceneError(f"{path} is too large for a product's metadata")
-        return path.read_bytes()
+        return content
     except OSError as error:
         raise SceneError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -116,9 +118,12 @@ def zip_tree(path: Path) -> Tree:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+    except Exception as error:  # a damaged directory may raise anything in zipfile
         raise SceneError(f"{path} cannot be read as a zip: {error}") from error
+    for name in names:
+        if ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise SceneError(f"{path} holds {name[:120]!r}, a name that leads out of it")
     roots = sorted(
         {
             str(PurePosixPath(name).parent)
@@ -137,10 +142,10 @@ def zip_tree(path: Path) -> Tree:
     def read(name: str) -> bytes:
         try:
             with zipfile.ZipFile(path) as archive:
-                if archive.getinfo(prefix + name).file_size > _LARGEST_XML:
-                    raise SceneError(f"{path}: {name} is too large for a product's metadata")
-                return archive.read(prefix + name)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+                return _bounded_member(archive, prefix + name)
+        except SceneError as error:
+            raise SceneError(f"{path}: {error}") from error
+        except Exception as error:  # a damaged member may raise anything in zipfile
             raise SceneError(f"{path}: {name} cannot be unpacked: {error}") from error
 
     return Tree(
@@ -149,6 +154,17 @@ def zip_tree(path: Path) -> Tree:
         read,
         lambda name: f"/vsizip/{{{path.resolve()}}}/{prefix}{name}",
     )
+
+
+def _bounded_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member's bytes, unpacked no further than metadata reach, whatever it says of its size."""
+    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise SceneError(f"{name} is neither stored nor deflated; pack the product anew")
+    with archive.open(name) as member:
+        content = member.read(_LARGEST_XML + 1)
+    if len(content) > _LARGEST_XML:
+        raise SceneError(f"{name} is too large for a product's metadata")
+    return content
 
 
 def product_root(path: Path) -> Path | None:
@@ -228,6 +244,8 @@ class _Facts(NamedTuple):
 
 def _read_xml(content: bytes, label: str) -> _Facts:
     """Quantification value, offset per band, baseline and name from a product's XML."""
+    if b"<!DOCTYPE" in content.replace(b"\0", b""):  # also as UTF-16
+        raise SceneError(f"{label} declares a DOCTYPE, which no product's metadata do")
     try:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:

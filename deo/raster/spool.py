@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deo.documents import load_json
 from deo.errors import BusyError, OutputError
 from deo.raster.blend import RowBlock
 from deo.raster.disk import disk_errors
@@ -231,10 +232,7 @@ def _check_ours(folder: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; ValueError when there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError(f"{path.name} is nested too deeply") from error
+    found = load_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} holds no object")
     return found

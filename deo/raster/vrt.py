@@ -36,7 +36,7 @@ _ELEMENTS = _FILES | set(
     ReprojectionTransformer SourceSRS TargetSRS BandList BandMapping SrcNoDataReal SrcNoDataImag
     DstNoDataReal DstNoDataImag SrcAlphaBand DstAlphaBand MultiBand
     GCPTransformer TPSTransformer SrcGCPTransformer DstGCPTransformer SrcTPSTransformer
-    DstTPSTransformer Order Reversed Refine MinimumGcps Tolerance SrcApproxErrorForward
+    DstTPSTransformer Options Order Reversed Refine MinimumGcps Tolerance SrcApproxErrorForward
     SrcApproxErrorReverse DstApproxErrorForward DstApproxErrorReverse ForceTwoSidedness
     """,
     )

@@ -1,11 +1,11 @@
 """Zarr version 3: a group with the map, its valid fraction and its coordinates."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deo.documents import load_json
 from deo.errors import require
 from deo.raster.disk import disk_errors
 from deo.raster.metadata import MapInfo
@@ -83,7 +83,7 @@ def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
 def read_tags(path: Path) -> dict[str, str] | None:
     """The `DEO_` tags of a Zarr group, or None when it is none of ours."""
     try:
-        attributes = json.loads((path / "zarr.json").read_text())["attributes"]
+        attributes = load_json(path / "zarr.json")["attributes"]
         return dict(attributes["deo"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
