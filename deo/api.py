@@ -29,7 +29,7 @@ from deo.raster.model import PRECISIONS, FeatureModel, model_bands
 from deo.raster.preview import check_picture, draw_preview
 from deo.raster.scene import Scene, open_scene
 from deo.raster.sinks import DEFAULT_CHIP, check_apart, check_suffix
-from deo.raster.stac import write_items
+from deo.raster.stac import check_items, write_items
 from deo.raster.windows import Tiling, default_tile, tiles
 
 log = logging.getLogger(__name__)
@@ -246,6 +246,8 @@ def extract(
             f"{target} exists; --overwrite (overwrite=True) replaces it, --resume keeps it"
         )
     with gdal_settings(), plan.open(source) as scene:
+        if stac:
+            check_items(scene)
         job = plan.job(source, scene, target)
         paths = [output.path for output in job.outputs]
         written = [*paths, *([Path(preview)] if preview is not None else [])]

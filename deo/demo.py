@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rasterio.transform import xy
-from rasterio.warp import transform
 
 from deo.api import extract, open_scene
 from deo.errors import OutputError, SceneError
+from deo.raster.earth import Ground, Place
 from deo.raster.scene import Scene
-from deo.raster.similar import Place, map_similarity
+from deo.raster.similar import map_similarity
 from deo.synthetic import CLASSES, SyntheticScene, write_scene
 
 LAYER = 0
@@ -64,6 +63,8 @@ def take_tour(
         raise OutputError(f"{folder} holds {', '.join(there)}; use --overwrite or another folder")
     synthetic = write_scene(own) if scene is None else None
     scene = scene or own
+    with open_scene(scene) as opened:
+        place, what = _somewhere(opened, synthetic)
     extract(
         scene,
         features,
@@ -72,8 +73,6 @@ def take_tour(
         progress=progress,
         **{"layer": LAYER, **settings},
     )
-    with open_scene(scene) as opened:
-        place, what = _somewhere(opened, synthetic)
     map_similarity(features, place, similarity, preview=similarity_preview)
     return Tour(scene, features, preview, similarity, similarity_preview, place, what)
 
@@ -91,6 +90,6 @@ def _somewhere(scene: Scene, synthetic: SyntheticScene | None) -> tuple[Place, s
     middle = np.array(candidates.shape) / 2
     cell = cells[np.abs(cells - middle).sum(1).argmin()] + 0.5
     row, column = cell * (scene.height, scene.width) / candidates.shape
-    x, y = xy(scene.transform, row, column, offset="ul")
-    (longitude,), (latitude,) = transform(scene.crs, "EPSG:4326", [x], [y])
-    return Place(longitude=longitude, latitude=latitude), what
+    ground = Ground(name=scene.name, crs=scene.crs, transform=scene.transform)
+    longitude, latitude = ground.degrees(np.array([column]), np.array([row]))
+    return Place(longitude=float(longitude[0]), latitude=float(latitude[0])), what

@@ -179,7 +179,9 @@ def _fail(failures: list[tuple[str, str]]) -> NoReturn:
 
 @click.command()
 @click.argument("features", type=click.Path(path_type=Path))
-@click.option("--at", "place", required=True, metavar="LON,LAT", help="In degrees.")
+@click.option(
+    "--at", "place", required=True, metavar="LON,LAT", help="In degrees, -180..180 or 0..360."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .tif.")
 @click.option("--preview", type=click.Path(path_type=Path), help="A .png.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it is there.")
@@ -191,7 +193,8 @@ def similar(
     FEATURES is a GeoTIFF that `deo extract` wrote.
     """
     from deo.errors import OutputError
-    from deo.raster.similar import Place, map_similarity
+    from deo.raster.earth import Place
+    from deo.raster.similar import map_similarity
 
     numbers = _numbers(place) or ()
     if len(numbers) != 2:

@@ -2,7 +2,7 @@
 
 A chip's embedding is the mean of the features in it, each weighted by the valid fraction of its
 cell. Geometry is in EPSG:4326, with the `bbox` covering column; the file metadata holds `geo`,
-`emb` and `deo` as JSON.
+`emb` and `deo` as JSON. A chip over the 180th meridian is two polygons, one on each side.
 """
 
 import json
@@ -12,17 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.warp import transform as reproject
+from rasterio.crs import CRS
 
 from deo.documents import parse_json
-from deo.errors import ConfigError, OutputError, require
+from deo.errors import ConfigError, OutputError, SceneError, require
 from deo.raster.disk import disk_errors
+from deo.raster.earth import Area, Box, Ground, join
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import to_float16, to_int8
 from deo.raster.spool import RowReader
 
 _EXTRA = "geo"
 _INT8_MAX = 127
+_STEPS = 16  # segments at most of a chip's side
 
 
 class Chips(NamedTuple):
@@ -41,18 +43,23 @@ def check(info: MapInfo, chip: int) -> None:
         OutputError: the scene lies nowhere on Earth.
         ConfigError: chips do not fall on cells.
     """
-    for module in ("pyarrow.parquet", "shapely", "pyproj"):
+    for module in ("pyarrow.parquet", "shapely"):
         require(module, extra=_EXTRA)
-    if info.crs is None:
-        raise OutputError(
-            f"{info.source} has no coordinate reference system, so chips have no place; "
-            "write a .tif, or set one with rasterio's `rio edit-info --crs`"
-        )
     if chip < info.stride or chip % info.stride:
         raise ConfigError(
             f"chips of {chip} pixels are no multiple of the layer's stride {info.stride}; "
             f"try {max(1, round(chip / info.stride)) * info.stride}"
         )
+    check_place(info, height=info.stride, width=info.stride)
+
+
+def check_place(info: MapInfo, *, height: int, width: int) -> None:
+    """Refuse a scene of `height` x `width` pixels that does not lie on Earth as a whole.
+
+    Raises:
+        OutputError: nothing says where on Earth it is.
+    """
+    _areas(info, np.array([[0, 0, height, width]]))
 
 
 def pool(rows: RowReader, info: MapInfo, *, chip: int, height: int, width: int) -> Iterator[Chips]:
@@ -99,15 +106,14 @@ def write_geoparquet(
     pa, pq = require("pyarrow", extra=_EXTRA), require("pyarrow.parquet", extra=_EXTRA)
     scales = _scales(rows, info, chip, height, width) if info.dtype == "int8" else None
     schema = _schema(pa, info)
-    bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
+    extent = _Extent()
     with disk_errors(target), pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for chips in pool(rows, info, chip=chip, height=height, width=width):
             if len(chips.windows):
-                table, box = _table(pa, schema, chips, info, scales)
-                bounds[:2] = np.minimum(bounds[:2], box[:2])
-                bounds[2:] = np.maximum(bounds[2:], box[2:])
-                writer.write_table(table)
-        writer.add_key_value_metadata(_metadata(rows, info, chip, bounds, scales))
+                areas = _areas(info, chips.windows)
+                extent.add(areas)
+                writer.write_table(_table(pa, schema, chips, areas, info, scales))
+        writer.add_key_value_metadata(_metadata(rows, info, chip, extent, scales))
 
 
 def read_tags(path: Path) -> dict[str, str] | None:
@@ -150,12 +156,17 @@ def _schema(pa: Any, info: MapInfo) -> Any:
 
 
 def _table(
-    pa: Any, schema: Any, chips: Chips, info: MapInfo, scales: NDArray[np.float32] | None
-) -> tuple[Any, NDArray[np.float64]]:
-    """A table of one row of chips, and its bounds in degrees."""
+    pa: Any,
+    schema: Any,
+    chips: Chips,
+    areas: list[Area],
+    info: MapInfo,
+    scales: NDArray[np.float32] | None,
+) -> Any:
+    """A table of one row of chips."""
     shapely = require("shapely", extra=_EXTRA)
-    polygons = shapely.polygons(_corners(chips.windows, info))
-    boxes = shapely.bounds(polygons)
+    polygons = [_geometry(shapely, area) for area in areas]
+    boxes = shapely.bounds(polygons)  # flat ones, -180..180 over 180: what readers filter by
     embedding: Any = chips.embedding
     if scales is not None:
         embedding = to_int8(embedding, scales)
@@ -177,37 +188,61 @@ def _table(
         pa.array(chips.valid_fraction),
         pa.ListArray.from_arrays(offsets, flat),
     ]
-    table = pa.Table.from_arrays(columns, schema=schema)
-    return table, np.concatenate((boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _corners(windows: NDArray[np.int64], info: MapInfo) -> NDArray[np.float64]:
-    """Closed rings in degrees, counter-clockwise for north-up grids: (n, 5, 2) as x, y."""
-    top, left = windows[:, 0], windows[:, 1]
-    bottom, right = top + windows[:, 2], left + windows[:, 3]
-    cols = np.stack((left, left, right, right, left), axis=1) / info.stride
-    rows = np.stack((top, bottom, bottom, top, top), axis=1) / info.stride
-    x, y = info.place(cols.ravel(), rows.ravel())
-    longitude, latitude = reproject(info.crs, "EPSG:4326", x, y)
-    return np.stack((longitude, latitude), axis=1).reshape(len(windows), 5, 2)
+def _areas(info: MapInfo, windows: NDArray[np.int64]) -> list[Area]:
+    """The ground of windows (n, 4) of row, col, height, width, in pixels of the scene."""
+    top, left, height, width = windows.T
+    boxes = np.stack((left, top, left + width, top + height), axis=1) / info.stride
+    ground = Ground(name=info.source, crs=info.crs, transform=info.transform)
+    try:
+        return ground.outlines(boxes, steps=_STEPS)
+    except SceneError as error:
+        raise OutputError(
+            f"{error}, so chips have no place; write a .tif or .zarr, or give the scene one with "
+            "rasterio's `rio edit-info --crs` (gdalwarp -t_srs, where it has another)"
+        ) from error
+
+
+def _geometry(shapely: Any, area: Area) -> Any:
+    if len(area.rings) == 1:
+        return shapely.polygons(area.rings[0])
+    return shapely.multipolygons([shapely.polygons(ring) for ring in area.rings])
+
+
+class _Extent:
+    """What the file's metadata say of all chips: their kinds of geometry and the box around them.
+
+    Boxes are joined row by row: one over the 180th meridian stays small.
+    """
+
+    def __init__(self) -> None:
+        self.boxes: list[Box] = []
+        self.kinds: list[str] = []
+
+    def add(self, areas: list[Area]) -> None:
+        """Take in the chips of one row."""
+        self.boxes.append(join([area.box for area in areas]))
+        kinds = {"Polygon" if len(area.rings) == 1 else "MultiPolygon" for area in areas}
+        self.kinds = sorted({*self.kinds, *kinds}, reverse=True)
 
 
 def _metadata(
     rows: RowReader,
     info: MapInfo,
     chip: int,
-    bounds: NDArray[np.float64],
+    extent: "_Extent",
     scales: NDArray[np.float32] | None,
 ) -> dict[str, str]:
-    pyproj = require("pyproj", extra=_EXTRA)
     column: dict[str, Any] = {
         "encoding": "WKB",
-        "geometry_types": ["Polygon"],
-        "crs": pyproj.CRS.from_epsg(4326).to_json_dict(),
+        "geometry_types": extent.kinds,
+        "crs": CRS.from_epsg(4326).to_dict(projjson=True),
         "covering": {"bbox": {k: ["bbox", k] for k in ("xmin", "ymin", "xmax", "ymax")}},
     }
-    if np.isfinite(bounds).all():
-        column["bbox"] = [float(side) for side in bounds]
+    if extent.boxes:
+        column["bbox"] = list(join(extent.boxes))
     embedding = {
         "type": "chip",
         "column": "embedding",

@@ -76,6 +76,40 @@ class Grid:
         )
 
 
+class Turn(NamedTuple):
+    """How a picture of a raster is turned: rows and columns swapped, then the order of each."""
+
+    swap: bool = False
+    flip_rows: bool = False
+    flip_cols: bool = False
+
+    def apply(self, image: NDArray[Any]) -> NDArray[Any]:
+        """An image (height, width, ...), turned."""
+        turned = image.swapaxes(0, 1) if self.swap else image
+        return turned[:: -1 if self.flip_rows else 1, :: -1 if self.flip_cols else 1]
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of an image, turned."""
+        return (height, width) if self.swap else (width, height)
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point lies, in fractions of the width and height, once the image is turned."""
+        if self.swap:
+            x, y = y, x
+        return (1 - x if self.flip_cols else x), (1 - y if self.flip_rows else y)
+
+
+def upright(transform: Affine) -> Turn:
+    """The turn that puts y up and x to the right; none for rows that run obliquely."""
+    t = transform
+    across, along = max(abs(t.a), abs(t.e)), max(abs(t.b), abs(t.d))
+    if along < 1e-6 * across:
+        return Turn(False, t.e > 0, t.a < 0)
+    if across < 1e-6 * along:
+        return Turn(True, t.d > 0, t.b < 0)
+    return Turn()
+
+
 class Line(NamedTuple):
     """How pixels along one axis of a grid lie on another: other = scale x own + shift."""
 

@@ -17,13 +17,14 @@ from rasterio.errors import NotGeoreferencedWarning
 from deo.documents import parse_json
 from deo.errors import OutputError
 from deo.preprocess import Contract
+from deo.raster import geoparquet
 from deo.raster.background import WriteBehind
 from deo.raster.disk import check_space
 from deo.raster.extract import RowBand, extract_rows
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
-from deo.raster.sinks import DEFAULT_CHIP, check_target, existing_tags, write_output
+from deo.raster.sinks import DEFAULT_CHIP, check_suffix, check_target, existing_tags, write_output
 from deo.raster.spool import Rows, Shape, Spool
 from deo.raster.windows import Tiling
 
@@ -140,6 +141,9 @@ def check_job(job: Job) -> None:
     """Refuse before anything is computed what could not be written afterwards."""
     for output in job.outputs:
         check_target(output.path, output.info, chip=job.chip)
+        if check_suffix(output.path) == ".parquet":
+            size = {"height": job.scene.height, "width": job.scene.width}
+            geoparquet.check_place(output.info, **size)
     check_space(job.outputs[0].path, sum(shape.bytes for shape in job.shapes))
 
 

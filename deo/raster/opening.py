@@ -20,6 +20,7 @@ from deo.errors import BandError, SceneError
 from deo.radiometry import Radiometry, Range, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
 from deo.raster.doors import Door
+from deo.raster.earth import check_proj
 from deo.raster.gdal import is_remote
 from deo.raster.grid import Grid
 from deo.raster.safe import Tree, folder_tree, product_root, read_product, zip_tree
@@ -77,8 +78,11 @@ def _parse_transform(transform: Any) -> Affine:
 
 
 def _parse_crs(crs: Any) -> Any:
+    if crs is None:
+        return None
+    check_proj()
     try:
-        return None if crs is None else CRS.from_user_input(crs)
+        return CRS.from_user_input(crs)
     except CRSError as error:
         raise SceneError(f"crs {crs!r} cannot be understood: {error}") from error
 

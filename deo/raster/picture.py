@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from deo.raster.grid import Turn
+
 PANEL = 800  # longest side of a panel, in pixels of the picture
 _MARGIN = 20
 _TITLE, _NOTE = 19, 14
@@ -76,17 +78,21 @@ def ramp(values: NDArray[np.float32], low: float, high: float) -> Rgba:
     return out
 
 
-def compose(panels: Sequence[Panel], *, metres_across: float | None) -> Image.Image:
+def compose(
+    panels: Sequence[Panel], *, metres_across: float | None, turn: Turn | None = None
+) -> Image.Image:
     """Draw the panels side by side, all of the shape of the first.
 
     Args:
-        metres_across: width of a panel on the ground, for the scale bar; None: no bar.
+        metres_across: width of a drawn panel on the ground, for the scale bar; None: no bar.
+        turn: of the images, so that north is up; None: as they are.
     """
+    turn = turn or Turn()
     height, width = panels[0].image.shape[:2]
     if panels[0].cells is not None:
         width, height = panels[0].cells
     scale = PANEL / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = turn.size(max(1, round(width * scale)), max(1, round(height * scale)))
     top = 2 * _MARGIN + _TITLE
     lines = max(len(panel.notes) for panel in panels) + 1
     room = max(size[0], 360)
@@ -100,7 +106,7 @@ def compose(panels: Sequence[Panel], *, metres_across: float | None) -> Image.Im
     )
     for index, panel in enumerate(panels):
         left = _MARGIN + index * (room + _MARGIN)
-        _draw(page, panel, (left, top), size)
+        _draw(page, panel, (left, top), size, turn)
     if metres_across:
         key = 0 if not (panels[0].key or panels[0].ramp) else size[0] * 2 // 3
         below = top + size[1] + _MARGIN // 2
@@ -113,13 +119,17 @@ def save(page: Image.Image, path: Path) -> None:
     page.save(path, format="PNG", compress_level=6)
 
 
-def _draw(page: Image.Image, panel: Panel, corner: tuple[int, int], size: tuple[int, int]) -> None:
+def _draw(
+    page: Image.Image, panel: Panel, corner: tuple[int, int], size: tuple[int, int], turn: Turn
+) -> None:
     draw = ImageDraw.Draw(page)
     left, top = corner
     draw.text((left, top - _TITLE - 10), panel.title, _INK, ImageFont.load_default(_TITLE))
-    page.paste(_enlarge(panel, size), corner)  # paste replaces: nodata stays transparent
+    shown = turn.apply(np.asarray(_enlarge(panel, turn.size(*size))))
+    page.paste(Image.fromarray(shown), corner)  # paste replaces: nodata stays transparent
     if panel.mark is not None:
-        _circle(draw, left + panel.mark[0] * size[0], top + panel.mark[1] * size[1])
+        x, y = turn.point(*panel.mark)
+        _circle(draw, left + x * size[0], top + y * size[1])
     _words(page, panel, (left, top + size[1] + _MARGIN // 2), size[0])
 
 

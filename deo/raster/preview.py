@@ -12,12 +12,13 @@ from deo.bands import RGB_BANDS, BandSet
 from deo.errors import OutputError
 from deo.raster.components import fit_components, project
 from deo.raster.disk import beside, check_folder, disk_errors, publish, refuse_folder
+from deo.raster.earth import metres_per_unit
+from deo.raster.grid import Turn, upright
 from deo.raster.metadata import MapInfo
 from deo.raster.picture import PANEL, Panel, compose, save, stretch
 from deo.raster.scene import Scene
 from deo.raster.spool import RowReader
 
-_METRES_PER_DEGREE = 111_320.0
 _CHANNEL_COLOURS = ((214, 60, 60), (60, 160, 70), (60, 90, 214))
 
 
@@ -35,12 +36,14 @@ def check_picture(path: Path) -> None:
 
 
 def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> None:
-    """Write the picture of one layer's map."""
+    """Write the picture of one layer's map, north up where the scene's rows or columns allow it."""
     left = _true_colour(scene)
     panels = [left, _components(rows, info, scene, left.image[..., 3] > 0)]
-    across = metres_across(scene.crs, scene.transform, height=scene.height, width=scene.width)
-    page = compose(panels, metres_across=across)
-    write_picture(page, path)
+    turn = upright(scene.transform) if scene.grid.georeferenced else Turn()
+    across = metres_across(
+        scene.crs, scene.transform, height=scene.height, width=scene.width, turn=turn
+    )
+    write_picture(compose(panels, metres_across=across, turn=turn), path)
 
 
 def write_picture(page: Any, path: Path) -> None:
@@ -54,15 +57,16 @@ def write_picture(page: Any, path: Path) -> None:
             new.unlink(missing_ok=True)
 
 
-def metres_across(crs: Any, transform: Affine, *, height: int, width: int) -> float | None:
-    """Width on the ground of a raster; None when it lies nowhere."""
-    if crs is None:
+def metres_across(
+    crs: Any, transform: Affine, *, height: int, width: int, turn: Turn | None = None
+) -> float | None:
+    """Width on the ground of a raster, once turned; None when nothing says it."""
+    t = transform
+    metres = metres_per_unit(crs, y=t.f + (t.d * width + t.e * height) / 2)
+    if metres is None:
         return None
-    across = math.hypot(transform.a, transform.d) * width
-    if crs.is_geographic:
-        latitude = transform.f + transform.e * height / 2
-        return across * _METRES_PER_DEGREE * max(math.cos(math.radians(latitude)), 1e-6)
-    return float(across * crs.linear_units_factor[1])
+    x, y = (t.b * height, t.e * height) if turn and turn.swap else (t.a * width, t.d * width)
+    return math.hypot(x * metres.x, y * metres.y)
 
 
 def _true_colour(scene: Scene) -> Panel:

@@ -15,6 +15,7 @@ from deo.errors import SceneError
 from deo.radiometry import Pixels, Radiometry, decide
 from deo.raster.assets import Asset, Found
 from deo.raster.doors import Door
+from deo.raster.earth import check_proj
 from deo.raster.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.raster.opening import (
     array_assets,
@@ -300,6 +301,8 @@ def _assemble(
     grid = min((asset.source.grid for asset in assets), key=lambda grid: grid.pixel)
     if resolution is not None:
         grid = grid.at_resolution(resolution)
+    if grid.crs is not None or grid.georeferenced:  # of which a wrong database would lose the CRS
+        check_proj()
     relations = tuple(relate(grid, a.source.grid, label=a.source.path) for a in assets)
     assets = with_float_evidence(assets, overruled=scale is not None)
     evidence = [asset.evidence for asset in assets]

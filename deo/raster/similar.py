@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
-from rasterio.warp import transform as reproject
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import OutputError, SceneError
 from deo.raster.cog import read_tags, write_cog
 from deo.raster.disk import check_folder, publish
 from deo.raster.doors import Door, open_raster
+from deo.raster.earth import Ground, Place, check_proj, parse_place
+from deo.raster.grid import upright
 from deo.raster.metadata import MapInfo
 from deo.raster.picture import PANEL, Panel, compose, ramp
 from deo.raster.preview import check_picture, metres_across, write_picture
@@ -24,13 +24,6 @@ from deo.raster.spool import Shape
 
 _BLOCK = 512
 _BANDS_AT_ONCE = 32
-
-
-class Place(NamedTuple):
-    """A point on Earth, in degrees."""
-
-    longitude: float
-    latitude: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +53,7 @@ def map_similarity(
 
     Args:
         features: a GeoTIFF with one band per feature, as `deo extract` writes it.
+        place: its longitude may be told in -180..180 or 0..360.
         output: a `.tif` to write, one band, on the same grid.
         preview: a `.png` to draw.
 
@@ -67,11 +61,14 @@ def map_similarity(
         The share of valid cells with a similarity above 0.9.
 
     Raises:
-        SceneError: `features` cannot be read, or `place` is outside it or on nodata.
+        SceneError: `features` cannot be read or lies nowhere on Earth, or `place` is outside it or
+            on nodata.
         OutputError: something cannot be written.
     """
     if output.suffix.lower() not in (".tif", ".tiff"):
         raise OutputError(f"cannot write {output}: similarity maps are GeoTIFFs, name it *.tif")
+    place = parse_place(*place)
+    check_proj()
     check_folder(output)
     check_apart([output, *([preview] if preview is not None else [])], [features])
     if preview is not None:
@@ -105,19 +102,16 @@ def _opened(features: Path) -> Any:
 
 def _locate(file: Any, place: Place, path: Path) -> tuple[int, int]:
     """Row and column of the cell at `place`."""
-    if file.crs is None:
-        raise SceneError(f"{path} has no coordinate reference system, so it holds no such place")
-    (x,), (y,) = reproject("EPSG:4326", file.crs, [place.longitude], [place.latitude])
-    row, col = file.index(x, y)
-    if not (0 <= row < file.height and 0 <= col < file.width):
-        west, south, east, north = rasterio.warp.transform_bounds(
-            file.crs, "EPSG:4326", *file.bounds
-        )
-        raise SceneError(
-            f"{place.longitude:g},{place.latitude:g} is outside {path}, which reaches from "
-            f"{west:.4f},{south:.4f} to {east:.4f},{north:.4f} (longitude,latitude)"
-        )
-    return int(row), int(col)
+    ground = Ground(name=str(path), crs=file.crs, transform=file.transform)
+    for col, row in ground.find(place):
+        if 0 <= row < file.height and 0 <= col < file.width:
+            return int(row), int(col)
+    west, south, east, north = ground.area(height=file.height, width=file.width).box
+    over = " over the 180th meridian" if west > east else ""
+    raise SceneError(
+        f"{place.longitude:g},{place.latitude:g} is outside {path}, which reaches from "
+        f"{west:.4f},{south:.4f}{over} to {east:.4f},{north:.4f} (longitude,latitude)"
+    )
 
 
 def _column(file: Any, row: int, col: int, place: Place) -> NDArray[np.float32]:
@@ -201,5 +195,6 @@ def _draw(path: Path, plane: Plane, info: MapInfo, place: Place, cell: tuple[int
         notes=(f"cosine of features, {info.tags['DEO_MODEL']}, layer {info.layer}", info.source),
         mark=((cell[1] + 0.5) / width, (cell[0] + 0.5) / height),
     )
-    across = metres_across(info.crs, info.transform, height=height, width=width)
-    write_picture(compose([panel], metres_across=across), path)
+    turn = upright(info.transform)
+    across = metres_across(info.crs, info.transform, height=height, width=width, turn=turn)
+    write_picture(compose([panel], metres_across=across, turn=turn), path)

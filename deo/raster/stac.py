@@ -3,16 +3,13 @@
 The items are plain JSON, so that writing them needs no further package.
 """
 
-import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rasterio.warp import transform as reproject
-
-from deo.errors import OutputError
+from deo.errors import OutputError, SceneError
 from deo.raster.disk import disk_errors, publish, refuse_folder
+from deo.raster.earth import Area, Ground, geojson
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
@@ -27,7 +24,26 @@ _MEDIA_TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".zarr": "application/vnd+zarr",
 }
-_MISSION_START = "2015-06-23T00:00:00Z"
+_UNKNOWN_TIME = {
+    "datetime": None,
+    "start_datetime": "2015-06-23T00:00:00Z",  # Sentinel-2A was launched
+    "end_datetime": "9999-12-31T23:59:59Z",  # items need an end; the clock would say when they ran
+}
+
+_DIGITS = 7  # of degrees: a centimetre
+
+
+def check_items(scene: Scene) -> Area:
+    """Where a scene lies, which items have to say; asked before anything is computed.
+
+    Raises:
+        OutputError: nothing says where on Earth that is.
+    """
+    ground = Ground(name=scene.name, crs=scene.crs, transform=scene.transform)
+    try:
+        return ground.area(height=scene.height, width=scene.width)
+    except SceneError as error:
+        raise OutputError(f"{error}, so STAC cannot say where it is; leave --stac out") from error
 
 
 def write_items(
@@ -60,7 +76,6 @@ def write_items(
 def embedding_item(output: Path, info: MapInfo, scene: Scene, *, model_href: str) -> dict[str, Any]:
     """The item of one output."""
     suffix = check_suffix(output)
-    ring = _footprint(scene)
     height, width = -(-scene.height // info.stride), -(-scene.width // info.stride)
     properties: dict[str, Any] = {
         **_when(info),
@@ -77,8 +92,7 @@ def embedding_item(output: Path, info: MapInfo, scene: Scene, *, model_href: str
         "stac_version": STAC_VERSION,
         "stac_extensions": [_PROJECTION],
         "id": output.stem,
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": _bbox(ring),
+        **_where(scene),
         "properties": properties,
         "links": [
             {"rel": "emb:model", "href": model_href, "type": "application/geo+json"},
@@ -97,7 +111,6 @@ def embedding_item(output: Path, info: MapInfo, scene: Scene, *, model_href: str
 
 def model_item(info: MapInfo, scene: Scene, model: FeatureModel) -> dict[str, Any]:
     """The MLM description of the model as this run used it."""
-    ring = _footprint(scene)
     contract = json.loads(info.tags["DEO_CONTRACT"])
     name, weights = info.tags["DEO_MODEL"], info.tags["DEO_WEIGHTS"]
     properties = {
@@ -116,8 +129,7 @@ def model_item(info: MapInfo, scene: Scene, model: FeatureModel) -> dict[str, An
         "stac_version": STAC_VERSION,
         "stac_extensions": [_MLM],
         "id": f"{name}-{info.tags['DEO_WEIGHTS_SHA256'][:12]}",
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": _bbox(ring),
+        **_where(scene),
         "properties": properties,
         "links": [],
         "assets": {
@@ -180,24 +192,12 @@ def _weights_href(weights: str) -> str:
     return place or f"urn:deo:{kind}"
 
 
-def _footprint(scene: Scene) -> list[list[float]]:
-    """The scene's outline in degrees, closed."""
-    if scene.crs is None:
-        raise OutputError(
-            f"{scene.name} has no coordinate reference system, so STAC cannot say where it is; "
-            "leave --stac out"
-        )
-    cols = np.array([0, 0, scene.width, scene.width, 0], np.float64)
-    rows = np.array([0, scene.height, scene.height, 0, 0], np.float64)
-    t = scene.transform
-    x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
-    longitude, latitude = reproject(scene.crs, "EPSG:4326", x, y)
-    return [[round(a, 7), round(b, 7)] for a, b in zip(longitude, latitude, strict=True)]
-
-
-def _bbox(ring: list[list[float]]) -> list[float]:
-    corners = np.array(ring)
-    return [float(side) for side in (*corners.min(axis=0), *corners.max(axis=0))]
+def _where(scene: Scene) -> dict[str, Any]:
+    area = check_items(scene)
+    return {
+        "geometry": geojson(area, digits=_DIGITS),
+        "bbox": [round(side, _DIGITS) for side in area.box],
+    }
 
 
 def _code(scene: Scene) -> str | None:
@@ -206,8 +206,7 @@ def _code(scene: Scene) -> str | None:
 
 
 def _when(info: MapInfo) -> dict[str, Any]:
-    """The sensing time when the name tells it, else the mission's span so far."""
+    """The sensing time when the name tells it, else that it is not known."""
     if info.datetime is not None:
         return {"datetime": info.datetime.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT00:00:00Z")
-    return {"datetime": None, "start_datetime": _MISSION_START, "end_datetime": now}
+    return dict(_UNKNOWN_TIME)

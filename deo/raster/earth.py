@@ -1,0 +1,424 @@
+"""Where the columns and rows of a raster lie on the Earth, in degrees.
+
+Longitudes are a circle, told in -180..180. An area over the 180th meridian is cut there, and its
+box has a western side greater than its eastern one (RFC 7946, sections 3.1.9 and 5.2). An area
+around a pole reaches along the 180th meridian up to that pole.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # transformations raise it bare
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform as reproject
+
+from deo.errors import SceneError
+
+STEPS = 64
+"""Segments at most of each side of an outline: 0.1 m beside the side of a Sentinel-2 tile."""
+
+_DEGREES = "EPSG:4326"
+_CLOSE = 1e-6  # degrees, 0.1 m: what an outline may differ from the true sides
+_TOUCHING = 1e-9  # degrees: what rounding moves a point beside the 180th meridian
+_BEYOND_POLE = 1.0  # degrees that a global grid of coarse pixels may reach past a pole
+_FARTHEST = 540.0  # degrees: one turn beyond 180
+_SAME_PLACE = 1e-5  # degrees, 1 m
+_METRES_PER_DEGREE = 111_320.0
+
+Numbers = NDArray[np.float64]
+
+
+class Place(NamedTuple):
+    """A point on Earth, in degrees."""
+
+    longitude: float
+    latitude: float
+
+
+class Degrees(NamedTuple):
+    """Longitudes (-180..180) and latitudes of points, arrays of one shape."""
+
+    longitude: Numbers
+    latitude: Numbers
+
+
+class Box(NamedTuple):
+    """Around a part of the Earth, in degrees; `west` > `east` over the 180th meridian."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+class Area(NamedTuple):
+    """A part of the Earth: closed rings (n, 2) of longitude and latitude, counter-clockwise."""
+
+    rings: tuple[Numbers, ...]
+
+    @property
+    def box(self) -> Box:
+        return join([Box(*ring.min(axis=0), *ring.max(axis=0)) for ring in self.rings])
+
+
+def check_proj() -> None:
+    """Refuse to work with another installation's database of reference systems.
+
+    Raises:
+        SceneError: PROJ cannot use the database that the environment points to.
+    """
+    try:
+        CRS.from_epsg(4326)
+    except CRSError as error:
+        said = [f"{name}={os.environ[name]}" for name in ("PROJ_DATA", "PROJ_LIB")
+                if name in os.environ]  # fmt: skip
+        advice = (
+            f"{' and '.join(said)} in the environment leads to one of another installation; unset "
+            "it, so that rasterio uses its own"
+            if said
+            else "install rasterio anew"
+        )
+        raise SceneError(
+            f"coordinate reference systems cannot be understood, for PROJ cannot use its database "
+            f"({error}); {advice}"
+        ) from error
+
+
+def on_circle(longitude: Any) -> Any:
+    """Longitudes in -180..180; those that are there already keep their bits."""
+    turned = (np.asarray(longitude) + 180.0) % 360.0 - 180.0
+    return np.where(np.abs(longitude) <= 180.0, longitude, turned)
+
+
+def parse_place(longitude: float, latitude: float) -> Place:
+    """A place, with its longitude in -180..180.
+
+    Raises:
+        SceneError: no such place is on Earth.
+    """
+    if not (abs(latitude) <= 90 and abs(longitude) <= _FARTHEST):
+        raise SceneError(
+            f"{longitude:g},{latitude:g} is no place on Earth; give longitude,latitude in degrees, "
+            "latitudes in -90..90, longitudes in -180..180 or 0..360"
+        )
+    return Place(float(on_circle(longitude)), float(latitude))
+
+
+def join(boxes: Sequence[Box]) -> Box:
+    """The smallest box around at least one other."""
+    west, south, east, north = np.array(boxes, np.float64).T
+    east = east + 360.0 * (west > east)
+    order = np.argsort(west)
+    west, reached = west[order], np.maximum.accumulate(east[order])
+    reached = np.maximum(reached, reached[-1] - 360.0)  # by one over 180
+    gaps = np.append(west[1:], west[0] + 360.0) - reached  # eastward of each box
+    widest = len(gaps) - 1 if gaps[-1] >= gaps.max() else int(gaps.argmax())
+    sides = np.array((-180.0, 180.0))
+    if gaps[widest] > 0:
+        sides = on_circle(np.array((west[(widest + 1) % len(west)], reached[widest])))
+    return Box(float(sides[0]), float(south.min()), float(sides[1]), float(north.max()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """How a raster lies on the Earth.
+
+    Args:
+        name: of the raster, for messages.
+        crs: a `rasterio.crs.CRS`, or None.
+        transform: (column, row) of pixel corners to coordinates.
+    """
+
+    name: str
+    crs: Any
+    transform: Affine
+
+    def degrees(self, cols: Numbers, rows: Numbers) -> Degrees:
+        """Where points of the raster lie.
+
+        Raises:
+            SceneError: nothing says where on Earth.
+        """
+        t = self.transform
+        x, y = t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
+        longitude, latitude = self._convert(self._known, _DEGREES, x.ravel(), y.ravel())
+        outside = np.abs(latitude) > 90 + _BEYOND_POLE
+        outside |= np.abs(longitude) > _FARTHEST
+        if outside.any():
+            at = int(outside.argmax())
+            raise SceneError(
+                f"{self.name} has a coordinate reference system that does not fit its transform: "
+                f"it would reach to longitude {longitude[at]:g}, latitude {latitude[at]:g}"
+            )
+        return Degrees(
+            on_circle(longitude).reshape(x.shape), np.clip(latitude, -90, 90).reshape(x.shape)
+        )
+
+    def outlines(self, boxes: NDArray[Any], *, steps: int = STEPS) -> list[Area]:
+        """The ground that boxes (n, 4) of left, top, right, bottom cover, in pixels.
+
+        Sides follow the ground, in as many segments, at most `steps`, as it takes to keep to
+        0.1 m. Where nothing bends, that is one.
+
+        Raises:
+            SceneError: nothing says where on Earth.
+        """
+        left, top, right, bottom = (side[:, None] for side in boxes.astype(np.float64).T)
+        if self.transform.determinant > 0:  # rows run north: begin below to go counter-clockwise
+            top, bottom = bottom, top
+        there = np.arange(steps) / steps
+        still = np.zeros(steps)
+        down, along = (bottom - top) * there, (right - left) * there
+        cols = (left + still, left + along, right + still, right - along, left)
+        rows = (top + down, bottom + still, bottom - down, top + still, top)
+        rings = np.stack(self.degrees(np.concatenate(cols, 1), np.concatenate(rows, 1)), axis=2)
+        polar = np.abs(rings[:, :-1, 1]) > 90.0 - _TOUCHING
+        polar &= ~np.roll(polar, 1, axis=1) & ~np.roll(polar, -1, axis=1)
+        if polar.any():  # a side of these runs through a pole
+            return [
+                Area(_cut_at_180(_by_the_pole(*pair))) for pair in zip(rings, polar, strict=True)
+            ]
+        rings[:, 1:, 0] -= 360.0 * np.rint(np.diff(rings[..., 0]) / 360.0).cumsum(axis=1)
+        return [Area(_cut_at_180(ring)) for ring in _thin(rings, steps)]
+
+    def area(self, *, height: int, width: int) -> Area:
+        """The ground of the whole raster.
+
+        Raises:
+            SceneError: nothing says where on Earth.
+        """
+        return self.outlines(np.array([[0, 0, width, height]]))[0]
+
+    def find(self, place: Place) -> list[tuple[float, float]]:
+        """Column and row of a place, once for each turn that leads to it.
+
+        Grids may tell longitudes in 0..360, or go on beyond the end of a map of the world.
+
+        Raises:
+            SceneError: nothing says where on Earth the raster lies.
+        """
+        known = self._known
+        self._convert(known, _DEGREES, np.zeros(1), np.zeros(1))  # else no way would be no place
+        points = []
+        try:
+            (x,), (y,) = self._convert(_DEGREES, known, *np.array([place]).T)
+            points.append(~self.transform * (x, y))
+            # a degree east, or west where a map ends on that side
+            beside = np.array([place, place]).T + np.array([[1.0, -1.0], [0.0, 0.0]])
+            xs, ys = self._convert(_DEGREES, known, *beside)
+        except SceneError:
+            return points  # a projection that does not hold all of it
+        degree = min(complex(xs[0] - x, ys[0] - y), complex(x - xs[1], y - ys[1]), key=abs)
+        for turn in (1, -1):  # along maps on which a degree is of one length everywhere
+            other = complex(x, y) + 360.0 * turn * degree
+            point = ~self.transform * (other.real, other.imag)
+            if self._is_at(point, place):
+                points.append(point)
+        return points
+
+    def _is_at(self, point: tuple[float, float], place: Place) -> bool:
+        try:
+            longitude, latitude = self.degrees(*(np.array([side]) for side in point))
+        except SceneError:
+            return False
+        east = abs(float(on_circle(longitude[0] - place.longitude)))
+        return bool(max(east, abs(latitude[0] - place.latitude)) < _SAME_PLACE)
+
+    @property
+    def _known(self) -> Any:
+        """The reference system, which has to be one of places on the ground."""
+        if self.crs is None:
+            raise SceneError(f"{self.name} has no coordinate reference system")
+        if not (self.crs.is_geographic or self.crs.is_projected):
+            raise SceneError(self._no_way("it is of another kind than maps are"))
+        return self.crs
+
+    def _convert(self, source: Any, target: Any, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
+        try:
+            first, second = (np.array(axis) for axis in reproject(source, target, x, y))
+        except (CPLE_BaseError, CRSError) as error:
+            raise SceneError(self._no_way(" ".join(str(error).split())[:200])) from error
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
+            raise SceneError(self._no_way("some of its points are beyond the projection"))
+        return first, second
+
+    def _no_way(self, reason: str) -> str:
+        return (
+            f"{self.name} has a coordinate reference system from which no way leads to longitude "
+            f"and latitude ({self.crs.to_string()[:80]}: {reason})"
+        )
+
+
+class Metres(NamedTuple):
+    """How long on the ground a unit along each axis of a reference system is."""
+
+    x: float
+    y: float
+
+
+def metres_per_unit(crs: Any, *, y: float) -> Metres | None:
+    """Of a reference system at its coordinate `y`; None where it is not known."""
+    if crs is None:
+        return None
+    try:
+        factor = float(crs.units_factor[1])
+        if not crs.is_geographic:
+            return Metres(factor, factor)
+        Ground(name="", crs=crs, transform=Affine.identity()).degrees(np.zeros(1), np.zeros(1))
+    except (CRSError, SceneError):  # no unit, or degrees of another body
+        return None
+    metres = math.degrees(factor) * _METRES_PER_DEGREE
+    return Metres(metres * max(math.cos(y * factor), 1e-6), metres)
+
+
+def _thin(rings: Numbers, steps: int) -> Numbers:
+    """Of closed rings (n, 4 x steps + 1, 2) every step-th point, as few as `_CLOSE` allows."""
+    count = 1
+    while count < steps:
+        step = steps // count
+        start, end = rings[:, :-1:step, None], rings[:, step::step, None]
+        inside = rings[:, :-1].reshape(len(rings), -1, step, 2)
+        chord, way = end - start, inside - start
+        across = np.abs(chord[..., 0] * way[..., 1] - chord[..., 1] * way[..., 0])
+        if (across <= _CLOSE * np.maximum(np.hypot(chord[..., 0], chord[..., 1]), _CLOSE)).all():
+            break
+        count *= 2
+    return rings[:, :: steps // count]
+
+
+def _cut_at_180(ring: Numbers) -> tuple[Numbers, ...]:
+    """Parts in -180..180 of a closed ring whose longitudes go on beyond 180."""
+    turns = round((ring[-1, 0] - ring[0, 0]) / 360.0)
+    if turns:
+        ring = _over_the_pole(ring, turns)
+    ring = ring.copy()
+    west = ring[:, 0].min()
+    if not turns and ring[:, 0].max() - west >= 360.0 - _TOUCHING:
+        # once around is all there is, wherever its sides are
+        ring[:, 0] = np.minimum(ring[:, 0] - west, 360.0) - 180.0
+    else:
+        ring[:, 0] -= 360.0 * math.floor((west + 180.0 + _TOUCHING) / 360.0)
+    parts, rest = [], [ring]
+    while rest:
+        beyond = []
+        for piece in rest:
+            piece[np.abs(piece[:, 0] - 180.0) < _TOUCHING, 0] = 180.0
+            piece[np.abs(piece[:, 0] + 180.0) < _TOUCHING, 0] = -180.0
+            if piece[:, 0].max() <= 180.0:
+                parts.append(piece)
+                continue
+            east = piece[:-1, 0] > 180.0
+            parts += _side(piece, ~east)
+            beyond += [part - (360.0, 0.0) for part in _side(piece, east)]
+        rest = beyond
+    return tuple(parts)
+
+
+def _by_the_pole(ring: Numbers, polar: NDArray[np.bool_]) -> Numbers:
+    """A closed ring with unbroken longitudes, where some points are poles, whose own means nothing.
+
+    A ring has its inside on its left: it passes the north pole going west, the south pole east.
+    """
+    start = int(np.flatnonzero(~polar)[0])
+    points, polar = np.roll(ring[:-1], -start, axis=0), np.roll(polar, -start)
+    out = [points[0]]
+    for index in range(1, len(points) + 1):
+        last, (longitude, latitude) = out[-1][0], points[index % len(points)]
+        if polar[index % len(points)]:
+            following = points[(index + 1) % len(points), 0]
+            if latitude > 0:
+                passed = last - (last - following) % 360.0
+            else:
+                passed = last + (following - last) % 360.0
+            out += [np.array((last, latitude)), np.array((passed, latitude))]
+        else:
+            out.append(
+                np.array((longitude - 360.0 * np.rint((longitude - last) / 360.0), latitude))
+            )
+    return np.stack(out)
+
+
+def _over_the_pole(ring: Numbers, turns: int) -> Numbers:
+    """A ring around a pole, opened at the 180th meridian and led along it to the pole.
+
+    A ring has its inside on its left: going east it is around the north pole.
+    """
+    lap = np.floor((ring[:, 0] + 180.0) / 360.0)
+    crossings = np.flatnonzero(np.diff(lap))
+    at = crossings[np.abs(ring[crossings, 1]).argmax()]  # nothing of the ring is nearer the pole
+    (x0, y0), (x1, y1) = ring[at], ring[at + 1]
+    seam = 360.0 * max(lap[at], lap[at + 1]) - 180.0
+    latitude = y0 + (y1 - y0) * (seam - x0) / (x1 - x0)
+    after = np.concatenate((ring[at + 1 : -1], ring[: at + 1] + np.array((360.0 * turns, 0.0))))
+    pole = math.copysign(90.0, turns)
+    end = seam + 360.0 * turns
+    return np.concatenate(
+        (
+            [[seam, latitude]], after,
+            [[end, latitude], [end, pole], [seam, pole], [seam, latitude]],
+        )
+    )  # fmt: skip
+
+
+def _side(ring: Numbers, own: NDArray[np.bool_]) -> list[Numbers]:
+    """The closed parts of a closed ring on one side of longitude 180.
+
+    Args:
+        own: (n - 1,), which points of the ring are on that side; not all, and not none.
+
+    Where the ring crosses the meridian several times, every second stretch between crossings is
+    inside: a part that ends at one end of such a stretch goes on at the other.
+    """
+    points = ring[:-1]
+    start = int(np.flatnonzero(own & ~np.roll(own, 1))[0])
+    points, own = np.roll(points, -start, axis=0), np.roll(own, -start)
+    following = np.roll(points, -1, axis=0)
+    crossing = np.flatnonzero(own != np.roll(own, -1))  # between a point and the next
+    share = (180.0 - points[crossing, 0]) / (following[crossing, 0] - points[crossing, 0])
+    latitude = points[crossing, 1] + share * (following[crossing, 1] - points[crossing, 1])
+    # crossings 0, 2, ... leave this side and 1, 3, ... come back; chain k ends at crossing 2k
+    rank = np.empty(len(crossing), np.intp)
+    order = np.argsort(latitude, kind="stable")
+    rank[order] = np.arange(len(order))
+    partner = order[rank ^ 1]
+    chains, begin = [], 0
+    for number in range(0, len(crossing), 2):
+        end = int(crossing[number])
+        chains.append(points[begin : end + 1])
+        begin = int(crossing[number + 1]) + 1
+    parts, left = [], set(range(len(chains)))
+    while left:
+        chain = min(left)
+        pieces: list[Any] = []
+        while chain in left:
+            left.remove(chain)
+            come = latitude[2 * chain - 1]  # chain 0 begins at the last crossing
+            pieces += [[(180.0, come)], chains[chain], [(180.0, latitude[2 * chain])]]
+            chain = (int(partner[2 * chain]) + 1) // 2 % len(chains)
+        parts.append(_closed(np.concatenate(pieces)))
+    return [part for part in parts if len(part) > 3]
+
+
+def _closed(points: Numbers) -> Numbers:
+    """A closed ring without points that repeat the one before."""
+    moved = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1) > 0
+    kept = points[moved]
+    return np.concatenate((kept, kept[:1]))
+
+
+def geojson(area: Area, *, digits: int) -> dict[str, Any]:
+    """The geometry of an area, with its numbers rounded."""
+    polygons: list[Sequence[Any]] = [
+        [[[round(float(x), digits), round(float(y), digits)] for x, y in ring]]
+        for ring in area.rings
+    ]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
