@@ -9,7 +9,9 @@ from rasterio.transform import xy
 from rasterio.warp import transform
 
 from deo.api import extract, open_scene
+from deo.atomic import written
 from deo.errors import OutputError, SceneError
+from deo.raster.disk import disk_errors
 from deo.raster.scene import Scene
 from deo.raster.similar import Place, map_similarity
 from deo.synthetic import CLASSES, SyntheticScene, write_scene
@@ -62,7 +64,7 @@ def take_tour(
     written = [features, preview, similarity, similarity_preview, *([] if scene else [own])]
     if not overwrite and (there := [path.name for path in written if path.exists()]):
         raise OutputError(f"{folder} holds {', '.join(there)}; use --overwrite or another folder")
-    synthetic = write_scene(own) if scene is None else None
+    synthetic = _write_scene(own) if scene is None else None
     scene = scene or own
     extract(
         scene,
@@ -76,6 +78,11 @@ def take_tour(
         place, what = _somewhere(opened, synthetic)
     map_similarity(features, place, similarity, preview=similarity_preview)
     return Tour(scene, features, preview, similarity, similarity_preview, place, what)
+
+
+def _write_scene(path: Path) -> SyntheticScene:
+    with disk_errors(path), written(path) as new:
+        return write_scene(new)
 
 
 def _somewhere(scene: Scene, synthetic: SyntheticScene | None) -> tuple[Place, str]:

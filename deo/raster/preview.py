@@ -8,10 +8,11 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from deo.atomic import written
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import OutputError
 from deo.raster.components import fit_components, project
-from deo.raster.disk import beside, check_folder, disk_errors, publish, refuse_folder
+from deo.raster.disk import check_folder, disk_errors, refuse_folder
 from deo.raster.metadata import MapInfo
 from deo.raster.picture import PANEL, Panel, compose, save, stretch
 from deo.raster.scene import Scene
@@ -36,22 +37,17 @@ def check_picture(path: Path) -> None:
 
 def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> None:
     """Write the picture of one layer's map."""
-    left = _true_colour(scene)
-    panels = [left, _components(rows, info, scene, left.image[..., 3] > 0)]
-    across = metres_across(scene.crs, scene.transform, height=scene.height, width=scene.width)
-    page = compose(panels, metres_across=across)
-    write_picture(page, path)
+    with disk_errors(path):
+        left = _true_colour(scene)
+        panels = [left, _components(rows, info, scene, left.image[..., 3] > 0)]
+        across = metres_across(scene.crs, scene.transform, height=scene.height, width=scene.width)
+        write_picture(compose(panels, metres_across=across), path)
 
 
 def write_picture(page: Any, path: Path) -> None:
-    """Write a picture under another name, then give it its own."""
-    new = beside(path, "new")
-    with disk_errors(path):
-        try:
-            save(page, new)
-            publish(new, path)
-        finally:
-            new.unlink(missing_ok=True)
+    """Write a picture; a folder of its name is refused, a link replaced."""
+    with disk_errors(path), written(path) as new:
+        save(page, new)
 
 
 def metres_across(crs: Any, transform: Affine, *, height: int, width: int) -> float | None:
