@@ -22,7 +22,7 @@ from deo.raster.disk import Room, asked_for, disk_errors
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import COMPRESSED, INT8_NODATA, ITEM_BYTES, fit_scales, to_float16, to_int8
 from deo.raster.spool import RowReader, Shape
-from deo.raster.tiff import missing_blocks
+from deo.raster.tiff import missing_part
 
 BLOCK = 512
 _BUDGET = 32 * 2**20
@@ -49,8 +49,8 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
             scratch, target, copy_src_overviews=True, **_compressed(profile), num_threads="2"
         )
         scratch.unlink()
-        if reason := missing_blocks(target):  # GDAL may report a full disk only in its log
-            raise OSError(reason)
+        if missing := missing_part(target):  # GDAL may report a full disk only in its log
+            raise OSError(missing.reason)
     _check(target, rows, info)
 
 
@@ -81,15 +81,10 @@ def read_tags(path: Path) -> dict[str, str] | None:
 
 def damage(path: Path) -> str | None:
     """What is wrong with a file that may be ours; None for a whole one and for one of others."""
-    reason = missing_blocks(path)
-    if reason is None:
+    missing = missing_part(path)
+    if missing is None or (not missing.head and read_tags(path) is None):
         return None
-    try:
-        with rasterio.open(path) as file:
-            foreign = not any(key.startswith("DEO_") for key in file.tags())
-    except (rasterio.errors.RasterioError, CPLE_BaseError):
-        foreign = False  # cut off within its head, where it would say so
-    return None if foreign else reason
+    return missing.reason
 
 
 def _profile(rows: RowReader, info: MapInfo) -> dict[str, Any]:

@@ -8,13 +8,13 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.atomic import written
+from deo.atomic import write_bytes
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import OutputError
 from deo.raster.components import fit_components, project
 from deo.raster.disk import check_folder, disk_errors, refuse_folder
 from deo.raster.metadata import MapInfo
-from deo.raster.picture import PANEL, Panel, compose, save, stretch
+from deo.raster.picture import PANEL, Panel, compose, png, stretch
 from deo.raster.scene import Scene
 from deo.raster.spool import RowReader
 
@@ -46,8 +46,8 @@ def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> No
 
 def write_picture(page: Any, path: Path) -> None:
     """Write a picture; a folder of its name is refused, a link replaced."""
-    with disk_errors(path), written(path) as new:
-        save(page, new)
+    with disk_errors(path):
+        write_bytes(path, png(page))
 
 
 def metres_across(crs: Any, transform: Affine, *, height: int, width: int) -> float | None:

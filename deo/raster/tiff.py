@@ -5,7 +5,7 @@ a block is wanted.
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,20 @@ _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips and of tiles
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4} | {
     16: 8, 17: 8, 18: 8
 }  # fmt: skip
+_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _INTEGERS = {3: "u2", 4: "u4", 16: "u8"}
 _LARGEST_ENTRY = 2**28
 
 
-def missing_blocks(path: Path) -> str | None:
-    """What a TIFF lacks, in words; None when it lacks nothing or is no TIFF at all.
+class Missing(NamedTuple):
+    """What a TIFF lacks, in words, and whether that is a part of its head, where its tags are."""
+
+    reason: str
+    head: bool
+
+
+def missing_part(path: Path) -> Missing | None:
+    """What a TIFF lacks; None when it lacks nothing or is no TIFF at all.
 
     An empty file lacks everything.
     """
@@ -27,15 +35,18 @@ def missing_blocks(path: Path) -> str | None:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
-                return "it is empty"
-            if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+                return Missing("it is empty", head=True)
+            begins = file.read(4)
+            if not any(beginning.startswith(begins) for beginning in _BEGINNINGS):
                 return None
             end = _Directories(file).end()
     except (EOFError, struct.error):
-        return f"it is cut off within its head, after {size} bytes"
+        return Missing(f"it is cut off within its head, after {size} bytes", head=True)
     except OSError:
         return None
-    return None if end <= size else f"it is cut off: {size} of {end} bytes are there"
+    if end <= size:
+        return None
+    return Missing(f"it is cut off: {size} of {end} bytes are there", head=False)
 
 
 class _Directories:
