@@ -15,21 +15,23 @@ from deo.errors import ConfigError, ModelError, OutputError
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
 from deo.preprocess import Contract, fit_contract
+from deo.raster.finished import open_finished
+from deo.raster.inputs import read_inputs
 from deo.raster.mapping import (
     Job,
+    Lack,
     Output,
     check_job,
     gdal_settings,
-    is_complete,
+    lacking,
     run_job,
-    source_identity,
 )
 from deo.raster.metadata import map_info
 from deo.raster.model import PRECISIONS, FeatureModel, model_bands
 from deo.raster.preview import check_picture, draw_preview
 from deo.raster.scene import Scene, open_scene
 from deo.raster.sinks import DEFAULT_CHIP, check_apart, check_suffix
-from deo.raster.stac import check_items, write_items
+from deo.raster.stac import check_items, item_paths, write_items
 from deo.raster.windows import Tiling, default_tile, tiles
 
 log = logging.getLogger(__name__)
@@ -135,8 +137,9 @@ class Extraction:
             )
         return self._loaded[bands]
 
-    def job(self, source: Any, scene: Scene, output: Path) -> Job:
+    def job(self, scene: Scene, output: Path) -> Job:
         """Everything that a run on `scene` will do, checked but not begun."""
+        inputs = read_inputs(scene)  # before anything is sampled: what changes later is noticed
         loaded = self.load(scene)
         model = loaded.model
         contract = self._fit(scene, loaded)
@@ -151,6 +154,7 @@ class Extraction:
                 layer=layer,
                 dtype=self.dtype,
                 chip=self.chip if check_suffix(output) == ".parquet" else None,
+                source_id=inputs.digest,
             )
             for position, layer in enumerate(loaded.layers)
         ]
@@ -167,7 +171,7 @@ class Extraction:
             ),
             batch_size=self.batch_size or _BATCH_SIZE.get(model.device.type, _BATCH_SIZE_ELSEWHERE),
             chip=self.chip,
-            identity=source_identity(source),
+            inputs=inputs,
         )
 
     def targets(self, output: Path, layers: Sequence[int]) -> list[Path]:
@@ -248,23 +252,35 @@ def extract(
     with gdal_settings(), plan.open(source) as scene:
         if stac:
             check_items(scene)
-        job = plan.job(source, scene, target)
+        job = plan.job(scene, target)
         paths = [output.path for output in job.outputs]
-        written = [*paths, *([Path(preview)] if preview is not None else [])]
-        check_apart(written, (asset.source.path for asset in scene.assets))
+        items = [item for path in paths for item in item_paths(path)] if stac else []
+        written = [*paths, *items, job.folder, *([Path(preview)] if preview is not None else [])]
+        check_apart(written, job.inputs.paths)
+        lacks = [Lack(path, None) for path in paths]
         if not overwrite and any(path.exists() for path in paths):
             if not resume:
                 raise OutputError(
                     f"{paths[0].parent} holds layers of {target.name}; use --overwrite"
                 )
-            if is_complete(job) and not job.folder.exists():  # else something is left to do
-                if preview is not None and not Path(preview).exists():
-                    log.warning("%s is complete; a preview of it needs --overwrite", target)
-                _describe(job, stac)
-                return paths
-        _run(job, preview, resume=resume, progress=progress)
+            lacks = lacking(job)
+            for path, reason in lacks:
+                if reason is not None:
+                    log.warning("%s %s; it is made again", path, reason)
+        left_over = job.folder.exists()  # or another run is at work, which `_run` finds out
+        drawn = bool(lacks or left_over) and _run(job, preview, resume=resume, progress=progress)
+        if not drawn and preview is not None and not Path(preview).exists():
+            _draw_finished(job, Path(preview))
         _describe(job, stac)
     return paths
+
+
+def _draw_finished(job: Job, preview: Path) -> None:
+    """The picture that a complete output lacks."""
+    check_picture(preview)
+    last = job.outputs[-1]
+    with open_finished(last.path, last.info) as finished:
+        draw_preview(preview, job.scene, finished.rows, finished.info)
 
 
 def _describe(job: Job, stac: bool) -> None:
@@ -279,7 +295,8 @@ def _run(
     *,
     resume: bool,
     progress: Callable[[int, int], None] | None,
-) -> None:
+) -> bool:
+    """Compute, write and draw; False when it turned out that another run had just done it."""
     total, done = len(job.tiling), 0
 
     def count(tiles: int) -> None:
@@ -296,7 +313,7 @@ def _run(
     def look(maps: Sequence[Any]) -> None:
         draw_preview(Path(str(preview)), job.scene, maps[last.position], last.info)
 
-    run_job(job, resume=resume, progress=count, look=look if preview is not None else None)
+    return run_job(job, resume=resume, progress=count, look=look if preview is not None else None)
 
 
 def feature_model(

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deo.api import extract, open_scene
+from deo.atomic import written
 from deo.errors import OutputError, SceneError
+from deo.raster.disk import disk_errors
 from deo.raster.earth import Ground, Place
 from deo.raster.scene import Scene
 from deo.raster.similar import map_similarity
@@ -61,7 +63,7 @@ def take_tour(
     written = [features, preview, similarity, similarity_preview, *([] if scene else [own])]
     if not overwrite and (there := [path.name for path in written if path.exists()]):
         raise OutputError(f"{folder} holds {', '.join(there)}; use --overwrite or another folder")
-    synthetic = write_scene(own) if scene is None else None
+    synthetic = _write_scene(own) if scene is None else None
     scene = scene or own
     with open_scene(scene) as opened:
         place, what = _somewhere(opened, synthetic)
@@ -75,6 +77,11 @@ def take_tour(
     )
     map_similarity(features, place, similarity, preview=similarity_preview)
     return Tour(scene, features, preview, similarity, similarity_preview, place, what)
+
+
+def _write_scene(path: Path) -> SyntheticScene:
+    with disk_errors(path), written(path) as new:
+        return write_scene(new)
 
 
 def _somewhere(scene: Scene, synthetic: SyntheticScene | None) -> tuple[Place, str]:

@@ -20,11 +20,13 @@ if not any(name.startswith("deo.training") for name in MODULES):  # rglob follow
         for path in sorted((PACKAGE / "training").glob("*.py"))
     }
 
-BASE = {"deo.errors", "deo.bands", "deo.documents"}
+BASE = {"deo.errors", "deo.bands", "deo.atomic", "deo.documents", "deo.records"}
 PIXELS = BASE | {"deo.radiometry", "deo.preprocess"}
 # the first prefix that matches a module says what it may import from deo (prefixes)
 ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.errors", set()),
+    ("deo.atomic", set()),
+    ("deo.records", set()),
     ("deo.bands", {"deo.errors"}),
     ("deo.documents", {"deo.errors"}),
     ("deo.radiometry", BASE),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deo.atomic import open_unlinked
 from deo.errors import ConfigError, OutputError
 from deo.training import checkpoint
 from deo.training.checkpoint import Checkpoint
@@ -68,8 +69,8 @@ def tune(
             keep(run.best_score)
         if folder is not None:
             run.save(folder)
-            with (folder / "log.jsonl").open("a") as file:
-                file.write(json.dumps(epoch._asdict()) + "\n")
+            with open_unlinked(folder / "log.jsonl", append=True) as file:
+                file.write(f"{json.dumps(epoch._asdict())}\n".encode())
         yield epoch
     network.load_state_dict(run.best_state, strict=True)
 

@@ -4,9 +4,11 @@ import json
 import math
 import uuid
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Protocol
 
+from deo.atomic import open_unlinked
 from deo.documents import parse_json
 from deo.errors import DataError, OutputError, require
 from deo.training.shards import write_text
@@ -35,10 +37,8 @@ class JsonLines:
         try:
             if path.exists():
                 kept = [record for record in read_metrics(path) if record["step"] <= resume_at]
-                temporary = path.with_name(f".{path.name}")
-                temporary.write_text("".join(f"{_line(record)}\n" for record in kept))
-                temporary.replace(path)
-            self._file = path.open("a")
+                write_text(path, "".join(f"{_line(record)}\n" for record in kept))
+            self._file = TextIOWrapper(open_unlinked(path, append=True), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deo import atomic
 from deo.bands import MODEL_BANDS
 from deo.documents import load_json
 from deo.errors import DataError, OutputError
@@ -163,7 +164,7 @@ def part_path(folder: Path, number: int) -> Path:
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as file:
+    with atomic.written(path) as new, new.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deo.atomic import written
 from deo.errors import DataError, OutputError, require
 from deo.training.journal import METRICS_NAME, read_metrics
 
@@ -48,7 +49,8 @@ def plot_run(run: Path, output: Path) -> Path:
             axes.legend(fontsize="small")
     figure.suptitle(run.resolve().name)
     try:
-        figure.savefig(output, dpi=110, format="png")
+        with written(output) as new:
+            figure.savefig(new, dpi=110, format="png")
     except OSError as error:
         raise OutputError(f"cannot write {output}: {error.strerror}") from error
     return output

@@ -16,9 +16,10 @@ from deo.errors import ConfigError, OutputError, SceneError
 from deo.models.registry import SPECS
 from deo.preprocess import Contract, fit_contract
 from deo.radiometry import Pixels
-from deo.raster.disk import check_folder, check_space, publish
+from deo.raster.disk import check_folder, check_space, publish, scratch_folder
 from deo.raster.extract import RowBand, extract_rows
-from deo.raster.mapping import gdal_settings, source_identity
+from deo.raster.inputs import read_inputs
+from deo.raster.mapping import gdal_settings, refuse_mixture
 from deo.raster.metadata import map_info
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene, open_scene
@@ -147,6 +148,7 @@ def predict(
             )
             for source in sources
         ]
+        inputs = read_inputs(*scenes)
         contract = _contract(tuned, scenes)
         model = _feature_model(tuned, chosen)
         readable = ScenePair(first=scenes[0], second=scenes[1]) if change else scenes[0]
@@ -157,10 +159,11 @@ def predict(
         shape = _shape(model, scenes[0])
         check_space(target, shape.bytes)
         folder = target.with_name(f"{target.name}.partial")
-        identity = {**info.tags, **source_identity([str(source) for source in sources])}
+        identity = {**info.tags, "source": inputs.record()}
         stack.enter_context(gdal_settings())
         with Spool(folder, job=identity, shapes=(shape,), resume=resume) as spool:
             _fill(spool, readable, model, contract, tiling, chosen, progress)
+            refuse_mixture(inputs, spool)
             rows = spool.layer(0)
             if probabilities is not None:
                 write_output(
@@ -171,8 +174,10 @@ def predict(
                     height=scenes[0].height,
                     width=scenes[0].width,
                 )
-            write_class_map(rows, info, folder / "classes.tif", folder / "scratch.tif")
-            publish(folder / "classes.tif", target)
+            with scratch_folder(folder) as scratch:
+                finished = scratch / target.name
+                write_class_map(rows, info, finished, scratch / f".{target.name}")
+                publish(finished, target)
             spool.remove()
     return [target] if probabilities is None else [target, probabilities]
 

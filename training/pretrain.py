@@ -41,7 +41,7 @@ from deo.training.order import Order
 from deo.training.progress import Progress
 from deo.training.recipes import RECIPES, recipe
 from deo.training.saving import Saver, Stopped, StopRequest, refuse_changes, resume
-from deo.training.shards import Shards, make_folder
+from deo.training.shards import Shards, make_folder, write_text
 from deo.training.state import State, build
 from deo.training.store import Samples, open_samples
 from deo.training.watching import Watch
@@ -150,7 +150,7 @@ def run(config: Config, output: Path, *, progress: bool = True) -> State:
         prepared = prepare_run(config, output, context)
         state, request = prepared.state, StopRequest(context)
         if context.main:
-            (output / CONFIG_NAME).write_text(settings.dumps(config))
+            write_text(output / CONFIG_NAME, settings.dumps(config))
         journal = Journal(_sinks(config, output, state, progress) if context.main else [])
         reading = batches(
             prepared.samples,

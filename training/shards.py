@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from deo import atomic
 from deo.bands import MODEL_BANDS, BandSet
 from deo.documents import load_json
 from deo.errors import BandError, DataError, DeoError, OutputError
@@ -224,7 +225,7 @@ class ShardWriter:
 
     def __enter__(self) -> Self:
         try:
-            self._file = self._temporary.open("wb")
+            self._file = atomic.create(self._temporary)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
         return self
@@ -260,7 +261,7 @@ class ShardWriter:
             if kind is not None:
                 self._temporary.unlink(missing_ok=True)
         if kind is None:
-            self._temporary.replace(self.path)
+            atomic.replace(self._temporary, self.path)
 
 
 def write_shards(
@@ -313,12 +314,7 @@ def unfinished_name(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file; it appears under its name only when it is complete."""
-    temporary = unfinished_name(path)
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write_bytes(path, text.encode())
 
 
 def make_folder(folder: str | Path) -> Path:

@@ -22,6 +22,7 @@ from deo.training.monitors import (
     drift,
     memory_gib,
 )
+from deo.training.shards import write_text
 from deo.training.state import State
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def _dump(folder: Path, suspect: _Suspect, norm: float, rank: int) -> Path:
         "grad_norm": str(norm),
         **terms,
     }
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

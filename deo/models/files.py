@@ -2,10 +2,8 @@
 
 import argparse
 import hashlib
-import os
 import pickle
 import re
-import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from deo.atomic import written
 from deo.errors import OutputError, WeightsError
 
 
@@ -86,17 +85,11 @@ def write_whole(path: Path, content: bytes) -> None:
 @contextmanager
 def _in_place(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; renamed to `path` at the end, removed on failure."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        partial.touch()
-        mode = partial.stat().st_mode  # as the umask has it; safetensors writes for the owner alone
-        yield partial
-        partial.chmod(mode)
-        os.replace(partial, path)
+        with written(path) as partial:
+            yield partial
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import OutputError, SceneError
-from deo.raster.disk import asked_for, disk_errors
+from deo.raster.disk import Room, asked_for, disk_errors
 from deo.raster.doors import Door, open_raster
 from deo.raster.metadata import MapInfo
-from deo.raster.quantise import INT8_NODATA, fit_scales, to_float16, to_int8
-from deo.raster.spool import RowReader
+from deo.raster.quantise import COMPRESSED, INT8_NODATA, ITEM_BYTES, fit_scales, to_float16, to_int8
+from deo.raster.spool import RowReader, Shape
+from deo.raster.tiff import missing_part
 
 BLOCK = 512
 _BUDGET = 32 * 2**20
@@ -50,7 +52,24 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
             scratch, target, copy_src_overviews=True, **_compressed(profile), num_threads="2"
         )
         scratch.unlink()
+        if missing := missing_part(target):  # GDAL may report a full disk only in its log
+            raise OSError(missing.reason)
     _check(target, rows, info)
+
+
+def room(shape: Shape, dtype: str) -> Room:
+    """Bytes that writing one map takes; its overviews are a third of it."""
+    cells = padded = 0
+    height, width = shape.height, shape.width
+    block = min(BLOCK, -(-max(height, width) // 16) * 16)
+    while True:
+        cells += height * width
+        padded += -(-height // block) * -(-width // block) * block**2
+        if max(height, width) <= BLOCK:
+            break
+        height, width = -(-height // 2), -(-width // 2)
+    size = shape.channels * ITEM_BYTES[dtype]
+    return Room(scratch=padded * size, output=round(cells * size * COMPRESSED))
 
 
 def read_tags(path: Path) -> dict[str, str] | None:
@@ -58,9 +77,17 @@ def read_tags(path: Path) -> dict[str, str] | None:
     try:
         with open_raster(path, door=Door.FEATURES) as file:
             tags = {key: value for key, value in file.tags().items() if key.startswith("DEO_")}
-    except SceneError:
+    except (SceneError, rasterio.errors.RasterioError, CPLE_BaseError):
         return None
     return tags or None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a file that may be ours; None for a whole one and for one of others."""
+    missing = missing_part(path)
+    if missing is None or (not missing.head and read_tags(path) is None):
+        return None
+    return missing.reason
 
 
 def _profile(rows: RowReader, info: MapInfo) -> dict[str, Any]:
@@ -132,7 +159,7 @@ def _one_file() -> Any:
 
 
 def _check(target: Path, rows: RowReader, info: MapInfo) -> None:
-    """Read the last row back: GDAL may report a full disk only in its log."""
+    """Read the last row back."""
     last = RasterioWindow(0, rows.shape.height - 1, rows.shape.width, 1)
     with disk_errors(target), _one_file(), rasterio.open(target, driver="GTiff") as file:
         found, crs = file.read(window=last), file.crs

@@ -2,14 +2,17 @@
 
 import contextlib
 import errno
-import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from deo.atomic import beside, create, flush, flush_folder, replace
 from deo.errors import DeoError, OutputError
 
 _BLOCK = 2**20  # the most that is written at once: a disk with less free may be what refused
+_WRITING = "writing-"
 _REASONS = {
     errno.ENOSPC: "the disk is full (No space left on device)",
     errno.EDQUOT: "the disk quota is used up",
@@ -21,32 +24,69 @@ _REASONS = {
     errno.ENOENT: "the folder does not exist",
     errno.EISDIR: "it is a folder",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "it is a symbolic link, and those are not followed here; delete the link",
 }
+
+
+class Room(NamedTuple):
+    """Bytes that writing an output takes: in between, and for good."""
+
+    scratch: int
+    output: int
 
 
 @contextlib.contextmanager
 def disk_errors(target: Path) -> Iterator[None]:
-    """Turn what the system or GDAL reports while writing into one message about `target`.
+    """Turn what goes wrong while writing into one message about `target`.
 
     The message names what was asked for, where `target` is a run's own file on the way to it.
 
     Raises:
-        OutputError: an OSError or a GDAL error was raised inside.
+        OutputError: the system, GDAL, PyArrow or a lack of memory stopped what was inside.
     """
+    from rasterio._err import CPLE_BaseError  # not a RasterioError; raised by copies as it is
     from rasterio.errors import RasterioError
 
     try:
         yield
     except DeoError:
         raise
-    except (OSError, RasterioError) as error:
+    except (OSError, RasterioError, CPLE_BaseError, MemoryError, SystemError) as error:
         raise OutputError(f"cannot write {asked_for(target)}: {_reason(error, target)}") from error
 
 
+@contextlib.contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A new folder in `folder` to write an output in, under its own name; deleted at the end.
+
+    Its name is random, so that nothing can be planted in it beforehand.
+    """
+    with disk_errors(folder / _WRITING):
+        scratch = Path(tempfile.mkdtemp(prefix=_WRITING, dir=folder))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def is_scratch(name: str) -> bool:
+    """Whether a folder of this name is one that a killed run could not delete."""
+    return name.startswith(_WRITING)
+
+
 def asked_for(path: Path) -> Path:
-    """The output that a run writes `path` for: NAME of NAME.partial/finished.*, else `path`."""
-    inside = path.stem == "finished" and path.parent.suffix == ".partial"
-    return path.parent.with_suffix("") if inside else path
+    """The output that a run writes `path` for.
+
+    That is NAME for `NAME.partial` and what is in it, and OTHER for `writing-*/OTHER` anywhere.
+    """
+    folder = path.parent
+    if is_scratch(folder.name):
+        place = folder.parent
+        return (place.parent if place.suffix == ".partial" else place) / path.name
+    for place in (path, folder):
+        if place.suffix == ".partial":
+            return place.with_suffix("")
+    return path
 
 
 def _reason(error: BaseException, target: Path) -> str:
@@ -55,6 +95,8 @@ def _reason(error: BaseException, target: Path) -> str:
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
     for link in chain:
+        if isinstance(link, MemoryError):
+            return "there is not enough memory"
         if isinstance(link, OSError) and link.errno in _REASONS:
             return _REASONS[link.errno]
     if _is_full(target.parent):  # GDAL's error says no more than "Write error"
@@ -77,7 +119,7 @@ def check_folder(target: Path) -> None:
         if not folder.is_dir():
             raise OutputError(f"cannot write {target}: there is no folder {folder}; make it first")
         probe = beside(target, "probe")
-        probe.touch()
+        create(probe).close()
         probe.unlink(missing_ok=True)
 
 
@@ -90,14 +132,9 @@ def check_space(target: Path, size: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if size > free:
         raise OutputError(
-            f"cannot write {target}: {size / 2**30:.1f} GiB are needed beside it and "
-            f"{free / 2**30:.1f} GiB are free; free some space, or choose a coarser --layer"
+            f"cannot write {target}: {size / 2**30:.3g} GiB are needed beside it and "
+            f"{free / 2**30:.3g} GiB are free; free some space, or choose a coarser --layer"
         )
-
-
-def beside(target: Path, kind: str) -> Path:
-    """A hidden name in the target's folder that no other run uses, on any machine."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{kind}")
 
 
 def refuse_folder(target: Path) -> None:
@@ -117,6 +154,7 @@ def publish(finished: Path, target: Path) -> None:
     """Give a finished file or folder its final name, in one step where there was none before.
 
     A file replaces a file, a folder a folder, and either a symbolic link; what it led to stays.
+    The disk has taken it in, and its name, when this returns.
 
     Raises:
         OutputError: a folder has the name and a file is to be written, or the other way round.
@@ -124,8 +162,10 @@ def publish(finished: Path, target: Path) -> None:
     with disk_errors(target):
         if not finished.is_dir():
             refuse_folder(target)
-            finished.replace(target)
-        elif target.is_symlink():
+            replace(finished, target)
+            return
+        flush(finished)
+        if target.is_symlink():
             target.unlink()
             finished.rename(target)
         elif target.is_dir():
@@ -140,3 +180,4 @@ def publish(finished: Path, target: Path) -> None:
             )
         else:
             finished.rename(target)
+        flush_folder(target.parent)

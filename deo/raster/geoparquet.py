@@ -6,6 +6,7 @@ cell. Geometry is in EPSG:4326, with the `bbox` covering column; the file metada
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,15 +17,17 @@ from rasterio.crs import CRS
 
 from deo.documents import parse_json
 from deo.errors import ConfigError, OutputError, SceneError, require
-from deo.raster.disk import disk_errors
+from deo.raster.disk import Room, disk_errors
 from deo.raster.earth import Area, Box, Ground, join
 from deo.raster.metadata import MapInfo
-from deo.raster.quantise import to_float16, to_int8
-from deo.raster.spool import RowReader
+from deo.raster.quantise import ITEM_BYTES, to_float16, to_int8
+from deo.raster.spool import RowReader, Shape
 
 _EXTRA = "geo"
 _INT8_MAX = 127
 _STEPS = 16  # segments at most of a chip's side
+_MAGIC = b"PAR1"  # at both ends of a file
+_ROW_BYTES = 300  # of a chip, beside its embedding
 
 
 class Chips(NamedTuple):
@@ -114,6 +117,37 @@ def write_geoparquet(
                 extent.add(areas)
                 writer.write_table(_table(pa, schema, chips, areas, info, scales))
         writer.add_key_value_metadata(_metadata(rows, info, chip, extent, scales))
+
+
+def room(shape: Shape, dtype: str, *, cells: int) -> Room:
+    """Bytes that writing chips of `cells` x `cells` cells takes."""
+    chips = -(-shape.height // cells) * -(-shape.width // cells)
+    return Room(scratch=0, output=chips * (shape.channels * ITEM_BYTES[dtype] + _ROW_BYTES))
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a file that may be ours; None for a whole one and for one of others.
+
+    What a Parquet file is stands at its end, so one that is cut off does not say whose it is.
+    """
+    pa, pq = require("pyarrow", extra=_EXTRA), require("pyarrow.parquet", extra=_EXTRA)
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(4), file.seek(0, os.SEEK_END)
+        if size == 0:
+            return "it is empty"
+        found = pq.read_metadata(path)
+    except (OSError, ValueError, pa.ArrowException):
+        return f"it is cut off after {size} bytes" if _MAGIC.startswith(head) else None
+    if b"deo" not in (found.metadata or {}):
+        return None
+    ends = [
+        (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size
+        for group in range(found.num_row_groups)
+        for column in map(found.row_group(group).column, range(found.num_columns))
+    ]
+    least = max(ends, default=len(_MAGIC)) + found.serialized_size + 2 * len(_MAGIC)
+    return None if size >= least else f"{size} of {least} bytes are there"
 
 
 def read_tags(path: Path) -> dict[str, str] | None:

@@ -1,32 +1,40 @@
 """One scene through a model into finished outputs: checked first, spooled, then written."""
 
 import contextlib
-import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from deo.documents import parse_json
-from deo.errors import OutputError
+from deo.errors import OutputError, SceneError
 from deo.preprocess import Contract
 from deo.raster import geoparquet
 from deo.raster.background import WriteBehind
 from deo.raster.disk import check_space
 from deo.raster.extract import RowBand, extract_rows
+from deo.raster.inputs import Inputs
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
-from deo.raster.sinks import DEFAULT_CHIP, check_suffix, check_target, existing_tags, write_output
-from deo.raster.spool import Rows, Shape, Spool
+from deo.raster.sinks import (
+    DEFAULT_CHIP,
+    check_suffix,
+    check_target,
+    damage,
+    existing_tags,
+    room,
+    write_output,
+)
+from deo.raster.spool import SOURCE_ID, Rows, Shape, Spool, spooled
 from deo.raster.windows import Tiling
+from deo.records import differences
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +60,7 @@ class Job:
         outputs: at least one, each of another layer.
         batch_size: tiles per call of the model.
         chip: side of GeoParquet's chips, in pixels.
-        identity: further facts that a resumed run must share, e.g. the input's size and date.
+        inputs: the files that the scene is read from, which a resumed run must share.
     """
 
     scene: Scene
@@ -62,7 +70,7 @@ class Job:
     outputs: tuple[Output, ...]
     batch_size: int
     chip: int = DEFAULT_CHIP
-    identity: Mapping[str, Any]
+    inputs: Inputs
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -79,11 +87,11 @@ class Job:
         first = self.outputs[0].path
         return first.with_name(f"{first.name}.partial")
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """What two runs share when one may finish the other's work."""
         return {
             **{key: value for output in self.outputs for key, value in output.info.tags.items()},
-            **self.identity,
+            "source": self.inputs.record(),
             "layers": [output.info.layer for output in self.outputs],
             "height": self.scene.height,
             "width": self.scene.width,
@@ -92,49 +100,41 @@ class Job:
         }
 
 
-def source_identity(source: Any) -> dict[str, Any]:
-    """What tells one input from another when a run is resumed; not written into outputs."""
-    if isinstance(source, np.ndarray):
-        return {"source": hashlib.sha256(np.ascontiguousarray(source).tobytes()).hexdigest()}
-    paths = [source] if isinstance(source, str | os.PathLike) else list(source)
-    found: list[list[Any]] = []
-    for path in (os.fspath(path) for path in paths):
-        if os.path.exists(path):
-            for file in _files(path):
-                facts = os.stat(file)
-                found.append([os.path.abspath(file), facts.st_size, facts.st_mtime_ns])
-        else:
-            found.append([path])
-    return {"source": found}
+class Lack(NamedTuple):
+    """An output that is still to be made; `reason` is None where there is no file."""
+
+    path: Path
+    reason: str | None
 
 
-def _files(path: str) -> list[str]:
-    """A file, or all files in a folder, which stays as young as it was when one of them changes."""
-    if not os.path.isdir(path):
-        return [path]
-    below = (os.path.join(place, name) for place, _, names in os.walk(path) for name in names)
-    return sorted(filter(os.path.isfile, below))
-
-
-def is_complete(job: Job) -> bool:
-    """Whether every output is there and was made as this job would make it.
+def lacking(job: Job) -> list[Lack]:
+    """The outputs that are absent, damaged, or made before the input changed.
 
     Raises:
-        OutputError: one is there and was not, or is none of ours.
+        OutputError: one was made with other settings, or is none of ours.
     """
-    there = [output for output in job.outputs if output.path.exists()]
-    for output in there:
-        tags = existing_tags(output.path)
-        if tags is None:
+    lacks = []
+    for output in job.outputs:
+        if not output.path.exists():
+            lacks.append(Lack(output.path, None))
+            continue
+        lack, tags = damage(output.path), existing_tags(output.path)
+        if tags is None and lack is None:
             raise OutputError(f"{output.path} exists and was not made by deo; it is left alone")
-        wanted = output.info.tags
-        changed = [key for key in {**tags, **wanted} if tags.get(key) != wanted.get(key)]
-        if changed:
+        changed = [] if tags is None else differences(tags, output.info.tags)
+        refused = [one for one in changed if one.name != SOURCE_ID]
+        if refused:
             raise OutputError(
-                f"{output.path} exists and was made otherwise "
-                f"({_differences(tags, wanted, changed)}); --overwrite replaces it"
+                f"{output.path} exists and was made otherwise ("
+                + "; ".join(f"{name} {old!r} there, {new!r} now" for name, old, new in refused[:3])
+                + ("; ..." if len(refused) > 3 else "")
+                + "); --overwrite replaces it"
             )
-    return len(there) == len(job.outputs)
+        if lack is not None:
+            lacks.append(Lack(output.path, f"is damaged ({lack})"))
+        elif changed and job.inputs.known:
+            lacks.append(Lack(output.path, "was made of another state of its input"))
+    return lacks
 
 
 def check_job(job: Job) -> None:
@@ -144,7 +144,17 @@ def check_job(job: Job) -> None:
         if check_suffix(output.path) == ".parquet":
             size = {"height": job.scene.height, "width": job.scene.width}
             geoparquet.check_place(output.info, **size)
-    check_space(job.outputs[0].path, sum(shape.bytes for shape in job.shapes))
+    check_space(job.outputs[0].path, _space(job))
+
+
+def _space(job: Job) -> int:
+    """Bytes that the disk must still take at the fullest moment, while the last is written."""
+    needed = peak = sum(shape.bytes for shape in job.shapes)
+    for output in job.outputs:
+        more = room(output.path, job.shapes[output.position], output.info, chip=job.chip)
+        needed += more.output
+        peak = max(peak, needed + more.scratch)
+    return peak - spooled(job.folder)
 
 
 def run_job(
@@ -153,11 +163,14 @@ def run_job(
     resume: bool = False,
     progress: Callable[[int], None] | None = None,
     look: Callable[[Sequence[Rows]], None] | None = None,
-) -> None:
+) -> bool:
     """Compute the maps and write the outputs.
 
     What is interrupted stays in `job.folder`; with `resume` an equal job goes on from there and
     writes the same bytes as an uninterrupted run.
+
+    Returns:
+        False when, with `resume`, there was nothing to do: another run has just done it.
 
     Args:
         progress: told how many tiles have been dealt with.
@@ -165,15 +178,20 @@ def run_job(
 
     Raises:
         OutputError: something cannot be written, or `resume` meets the rows of another job.
-        SceneError, ModelError: from reading and computing.
+        SceneError: from reading; or the input changed meanwhile, and nothing was written or kept.
+        ModelError: from computing.
     """
     check_job(job)
     with (
         gdal_settings(cache_size(job.scene, job.tiling.rows.tile)),
         Spool(job.folder, job=job.record(), shapes=job.shapes, resume=resume) as spool,
     ):
+        if resume and spool.finished < len(job.tiling.rows.starts) and not lacking(job):
+            spool.remove()
+            return False
         with _hint(job, spool):
             _fill(job, spool, progress)
+            refuse_mixture(job.inputs, spool)
             for output in job.outputs:
                 write_output(
                     spool.layer(output.position),
@@ -187,6 +205,7 @@ def run_job(
             if look is not None:
                 look([spool.layer(index) for index in range(len(job.shapes))])
         spool.remove()
+    return True
 
 
 @contextlib.contextmanager
@@ -229,6 +248,19 @@ def _fill(job: Job, spool: Spool, progress: Callable[[int], None] | None) -> Non
             writer.put(band)
 
 
+def refuse_mixture(inputs: Inputs, spool: Spool) -> None:
+    """Throw the rows away when a file changed while they were computed.
+
+    Raises:
+        SceneError: one did.
+    """
+    try:
+        inputs.refuse_changes()
+    except SceneError:
+        spool.discard()
+        raise
+
+
 @contextlib.contextmanager
 def _hint(job: Job, spool: Spool) -> Iterator[None]:
     """Keep what an interrupted run finished, and say so; delete the folder when that is nothing."""
@@ -245,26 +277,3 @@ def _hint(job: Job, spool: Spool) -> Iterator[None]:
         else:
             spool.remove()
         raise
-
-
-def _differences(old: Mapping[str, str], new: Mapping[str, str], keys: Sequence[str]) -> str:
-    found = [
-        f"{name} {before!r} there, {now!r} now"
-        for key in keys
-        for name, before, now in _parts(key, old.get(key), new.get(key))
-    ]
-    return "; ".join(found[:3]) + ("; ..." if len(found) > 3 else "")
-
-
-def _parts(key: str, old: str | None, new: str | None) -> Iterator[tuple[str, Any, Any]]:
-    """The fields in which two tags differ, where both hold JSON; else the tags themselves."""
-    try:
-        before, now = parse_json(old or "", key), parse_json(new or "", key)
-    except ValueError:
-        before = now = None
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        yield key, old, new
-        return
-    for field in sorted(before.keys() | now.keys()):
-        if before.get(field) != now.get(field):
-            yield f"{key}.{field}", before.get(field), now.get(field)

@@ -15,6 +15,7 @@ from deo.preprocess import Contract
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
 from deo.raster.windows import Tiling
+from deo.records import plain
 
 PREFIX = "DEO_"
 Numbers = NDArray[Any]
@@ -79,6 +80,7 @@ def map_info(
     dtype: str = "float32",
     chip: int | None = None,
     names: tuple[str, ...] | None = None,
+    source_id: str | None = None,
 ) -> MapInfo:
     """Describe the map of the layer at `position` of the model's list, called `layer` by users.
 
@@ -86,6 +88,7 @@ def map_info(
         dtype: of the output.
         chip: side of the chips in pixels, for an output that holds chips.
         names: of the channels; None: numbered features.
+        source_id: the digest of the scene's `Inputs`, for an output that may be found again.
     """
     stride = model.reductions[position]
     facts = {
@@ -94,8 +97,8 @@ def map_info(
         "LAYER": str(layer),
         "STRIDE": str(stride),
         "BANDS": str(model.bands),
-        "CONTRACT": json.dumps(contract.record(), sort_keys=True),
-        "RADIOMETRY": json.dumps(scene.radiometry.record(), sort_keys=True),
+        "CONTRACT": json.dumps(plain(contract.record()), sort_keys=True),
+        "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
         "MASK": scene.mask_source,
         "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
         "OVERLAP": str(tiling.overlap),
@@ -103,6 +106,7 @@ def map_info(
         "DTYPE": dtype,
         **({} if chip is None else {"CHIP": str(chip)}),
         "SOURCE": scene.name,
+        **({} if source_id is None else {"SOURCE_ID": source_id}),
         "GRID": json.dumps(
             {
                 "crs": None if scene.crs is None else scene.crs.to_string(),

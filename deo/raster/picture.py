@@ -1,9 +1,9 @@
 """Panels side by side on one PNG, with titles, notes and a scale bar. Pixels only, no maps."""
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,9 +114,11 @@ def compose(
     return page
 
 
-def save(page: Image.Image, path: Path) -> None:
-    """Write a PNG."""
-    page.save(path, format="PNG", compress_level=6)
+def png(page: Image.Image) -> bytes:
+    """The picture as the content of a file."""
+    content = io.BytesIO()
+    page.save(content, format="PNG", compress_level=6)
+    return content.getvalue()
 
 
 def _draw(

@@ -8,14 +8,15 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from deo.atomic import write_bytes
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import OutputError
 from deo.raster.components import fit_components, project
-from deo.raster.disk import beside, check_folder, disk_errors, publish, refuse_folder
+from deo.raster.disk import check_folder, disk_errors, refuse_folder
 from deo.raster.earth import metres_per_unit
 from deo.raster.grid import Turn, upright
 from deo.raster.metadata import MapInfo
-from deo.raster.picture import PANEL, Panel, compose, save, stretch
+from deo.raster.picture import PANEL, Panel, compose, png, stretch
 from deo.raster.scene import Scene
 from deo.raster.spool import RowReader
 
@@ -37,24 +38,20 @@ def check_picture(path: Path) -> None:
 
 def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> None:
     """Write the picture of one layer's map, north up where the scene's rows or columns allow it."""
-    left = _true_colour(scene)
-    panels = [left, _components(rows, info, scene, left.image[..., 3] > 0)]
-    turn = upright(scene.transform) if scene.grid.georeferenced else Turn()
-    across = metres_across(
-        scene.crs, scene.transform, height=scene.height, width=scene.width, turn=turn
-    )
-    write_picture(compose(panels, metres_across=across, turn=turn), path)
+    with disk_errors(path):
+        left = _true_colour(scene)
+        panels = [left, _components(rows, info, scene, left.image[..., 3] > 0)]
+        turn = upright(scene.transform) if scene.grid.georeferenced else Turn()
+        across = metres_across(
+            scene.crs, scene.transform, height=scene.height, width=scene.width, turn=turn
+        )
+        write_picture(compose(panels, metres_across=across, turn=turn), path)
 
 
 def write_picture(page: Any, path: Path) -> None:
-    """Write a picture under another name, then give it its own."""
-    new = beside(path, "new")
+    """Write a picture; a folder of its name is refused, a link replaced."""
     with disk_errors(path):
-        try:
-            save(page, new)
-            publish(new, path)
-        finally:
-            new.unlink(missing_ok=True)
+        write_bytes(path, png(page))
 
 
 def metres_across(

@@ -7,6 +7,10 @@ from deo.errors import OutputError
 from deo.raster.spool import RowReader
 
 DTYPES = ("float32", "float16", "int8")
+ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+COMPRESSED = 0.92
+"""Bytes that zstd leaves of one: features are nearly noise. Measured 0.84 to 0.92."""
+
 INT8_NODATA = -128
 _INT8_MAX = 127
 

@@ -181,11 +181,14 @@ def enclosing_evidence(path: Path) -> Mapping[str, tuple[Evidence, ...]]:
     Raises:
         SceneError: the XML is unreadable.
     """
+    metadata = enclosing_metadata(path)
+    return {} if metadata is None else _read_xml(_bounded(metadata), str(metadata)).evidence
+
+
+def enclosing_metadata(path: Path) -> Path | None:
+    """The XML of the product that a file lies in, None outside of one."""
     root = product_root(path)
-    if root is None:
-        return {}
-    metadata = root / _metadata(root)[0]
-    return _read_xml(_bounded(metadata), str(metadata)).evidence
+    return None if root is None else root / _metadata(root)[0]
 
 
 def _metadata(folder: Path) -> tuple[str, ...]:

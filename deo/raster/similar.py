@@ -12,7 +12,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import OutputError, SceneError
 from deo.raster.cog import read_tags, write_cog
-from deo.raster.disk import check_folder, publish
+from deo.raster.disk import check_folder, disk_errors, publish, scratch_folder
 from deo.raster.doors import Door, open_raster
 from deo.raster.earth import Ground, Place, check_proj, parse_place
 from deo.raster.grid import upright
@@ -81,13 +81,9 @@ def map_similarity(
     except RasterioError as error:
         raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
     plane = Plane(data=similarity)
-    new, scratch = (output.with_name(f".{output.name}.{kind}") for kind in ("new", "scratch"))
-    try:
-        write_cog(plane, info, new, scratch)
-        publish(new, output)
-    finally:
-        new.unlink(missing_ok=True)
-        scratch.unlink(missing_ok=True)
+    with disk_errors(output), scratch_folder(output.parent) as scratch:
+        write_cog(plane, info, scratch / output.name, scratch / f".{output.name}")
+        publish(scratch / output.name, output)
     if preview is not None:
         _draw(preview, plane, info, place, (row, col))
     return float((similarity > 0.9).sum() / max(np.isfinite(similarity).sum(), 1))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from deo.errors import ConfigError, OutputError
 from deo.raster import cog, geoparquet, zarr_store
-from deo.raster.disk import check_folder, publish
+from deo.raster.disk import Room, check_folder, disk_errors, publish, scratch_folder
+from deo.raster.inputs import input_files
 from deo.raster.metadata import MapInfo
 from deo.raster.quantise import DTYPES
-from deo.raster.spool import RowReader
+from deo.raster.spool import RowReader, Shape
 
 SUFFIXES = {
     ".tif": "cloud-optimised GeoTIFF",
@@ -45,13 +46,27 @@ def check_target(target: Path, info: MapInfo, *, chip: int = DEFAULT_CHIP) -> No
 def check_apart(targets: Iterable[Path], inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Refuse to write over what is being read.
 
+    Args:
+        targets: all that would be replaced or deleted: outputs, pictures, items, folders of rows.
+        inputs: files, folders, archives, VRTs (their sources count) and names of GDAL's.
+
     Raises:
-        OutputError: a target is one of the inputs, by whatever name.
+        OutputError: a target is one of the inputs, by whatever name, or a folder that holds one.
     """
-    there = [path for path in inputs if os.path.exists(path)]
+    given = [os.fspath(path) for path in inputs]
+    read = [path for path in {*given, *input_files(given)} if os.path.exists(path)]
     for target in targets:
-        if os.path.exists(target) and any(os.path.samefile(target, path) for path in there):
-            raise OutputError(f"{target} is what is being read; give the output another name")
+        if not target.exists():
+            continue
+        inside = target.resolve() if target.is_dir() else None
+        for path in read:
+            if os.path.samefile(target, path):
+                raise OutputError(f"{target} is what is being read; give the output another name")
+            if inside is not None and inside in Path(path).resolve().parents:
+                raise OutputError(
+                    f"{target} holds what is being read ({path}) and would be replaced; give the "
+                    "output another name"
+                )
 
 
 def check_suffix(target: Path) -> str:
@@ -75,6 +90,26 @@ def existing_tags(target: Path) -> dict[str, str] | None:
     return zarr_store.read_tags(target) if suffix == ".zarr" else cog.read_tags(target)
 
 
+def damage(target: Path) -> str | None:
+    """What an output that is there lacks, where it is ours or may be; None for a whole one."""
+    suffix = check_suffix(target)
+    if suffix == ".parquet":
+        return geoparquet.damage(target)
+    if suffix == ".zarr":
+        return zarr_store.damage(target) if target.is_dir() else None
+    return cog.damage(target) if target.is_file() else None
+
+
+def room(target: Path, shape: Shape, info: MapInfo, *, chip: int = DEFAULT_CHIP) -> Room:
+    """Bytes that writing one layer's map takes beside its rows."""
+    suffix = check_suffix(target)
+    if suffix == ".parquet":
+        return geoparquet.room(shape, info.dtype, cells=chip // info.stride)
+    if suffix == ".zarr":
+        return zarr_store.room(shape, info.dtype)
+    return cog.room(shape, info.dtype)
+
+
 def write_output(
     rows: RowReader,
     info: MapInfo,
@@ -85,7 +120,7 @@ def write_output(
     width: int,
     chip: int = DEFAULT_CHIP,
 ) -> None:
-    """Write one layer's map under a scratch name in `folder`, then give it its own.
+    """Write one layer's map in a scratch folder inside `folder`, then give it its own place.
 
     Args:
         folder: on the disk of `target`.
@@ -96,11 +131,12 @@ def write_output(
         OutputError: the disk refuses, or the values do not fit the data type.
     """
     suffix = check_suffix(target)
-    finished = folder / f"finished{suffix}"
-    if suffix == ".parquet":
-        geoparquet.write_geoparquet(rows, info, finished, chip=chip, height=height, width=width)
-    elif suffix == ".zarr":
-        zarr_store.write_zarr(rows, info, finished)
-    else:
-        cog.write_cog(rows, info, finished, folder / "scratch.tif")
-    publish(finished, target)
+    with disk_errors(target), scratch_folder(folder) as scratch:
+        finished = scratch / target.name
+        if suffix == ".parquet":
+            geoparquet.write_geoparquet(rows, info, finished, chip=chip, height=height, width=width)
+        elif suffix == ".zarr":
+            zarr_store.write_zarr(rows, info, finished)
+        else:
+            cog.write_cog(rows, info, finished, scratch / f".{target.name}")
+        publish(finished, target)

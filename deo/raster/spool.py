@@ -18,16 +18,24 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deo import atomic
 from deo.documents import load_json
-from deo.errors import BusyError, OutputError
+from deo.errors import OutputError
 from deo.raster.blend import RowBlock
 from deo.raster.disk import disk_errors
 from deo.raster.extract import RowBand
+from deo.raster.inputs import changed_files
+from deo.raster.lock import LOCK, OWNER, lock
+from deo.records import differences, plain
 
 log = logging.getLogger(__name__)
 
 _ITEM = np.dtype("<f4")
-_OURS = re.compile(r"lock|(job|progress)\.json|(values|valid)-\d+\.f32")
+_KEPT = re.compile(r"lock|owner|(job|progress)\.json|(values|valid)-\d+\.f32")
+_OURS = re.compile(rf"{_KEPT.pattern}|\.(job|progress)\.json\.[0-9a-f]+\.new|writing-\w+")
+_LOCKS = re.compile(f"{LOCK}|{OWNER}")
+SOURCE_ID = "DEO_SOURCE_ID"
+_SOURCE = ("source", SOURCE_ID)  # compared by `changed_files`
 
 
 class Shape(NamedTuple):
@@ -38,9 +46,13 @@ class Shape(NamedTuple):
     width: int
 
     @property
+    def cells(self) -> int:
+        return self.height * self.width
+
+    @property
     def bytes(self) -> int:
         """On disk: values and valid fractions."""
-        return (self.channels + 1) * self.height * self.width * _ITEM.itemsize
+        return (self.channels + 1) * self.cells * _ITEM.itemsize
 
 
 class RowReader(Protocol):
@@ -99,11 +111,14 @@ class Spool:
         folder: where; made if it is not there.
         job: JSON-able facts that decide the output's bytes; a run resumes only an equal job.
         shapes: of each layer.
+            `source` among them is the record of `Inputs`: where it differs the rows are of no use,
+            and the run starts over with a warning.
         resume: go on from what is there; otherwise what is there is deleted.
 
     Raises:
-        OutputError: the folder cannot be made, something that no run left has its name, another run
-            holds it, or `resume` meets another job.
+        BusyError: another run holds the folder.
+        OutputError: it cannot be made, something that no run left has its name, or `resume` meets
+            another job.
     """
 
     def __init__(
@@ -112,16 +127,14 @@ class Spool:
         self.folder, self.shapes = folder, tuple(shapes)
         self.finished = 0
         self._rows = [0] * len(self.shapes)
-        with disk_errors(folder):
-            _check_ours(folder)
-            folder.mkdir(exist_ok=True)
-            self._lock = (folder / "lock").open("ab")
         self._files: list[tuple[BinaryIO, BinaryIO]] = []
         self._closing = contextlib.ExitStack()
+        with disk_errors(folder):
+            _check_ours(folder)
+            self._lock = lock(folder)
         try:
-            self._claim()
             with disk_errors(folder):
-                self._prepare(dict(job), resume)
+                self._prepare(plain(job), resume)
         except BaseException:
             self.close()
             raise
@@ -150,28 +163,26 @@ class Spool:
         """Let go of the files and the lock."""
         with contextlib.suppress(OSError):
             self._closing.close()
-        self._lock.close()
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Take the rows for worthless: nobody resumes from them."""
+        self.finished = 0
+        self.remove()
 
     def remove(self) -> None:
-        """Delete the folder."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _claim(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # no such locks on Windows: two runs are the user's care there
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(
-                f"another run is writing to {self.folder}; wait for it, or choose another output"
-            ) from error
+        """Delete the folder, the lock last: until then no other run takes it up."""
+        with contextlib.suppress(OSError):
+            self._closing.close()
+        _clear(self.folder, keep=_LOCKS)
+        self._lock.remove()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _prepare(self, job: dict[str, Any], resume: bool) -> None:
         if resume and (self.folder / "progress.json").exists():
             self._take_up(job)
+        _clear(self.folder, keep=_KEPT if self.finished else _LOCKS)
         for index, (shape, rows) in enumerate(zip(self.shapes, self._rows, strict=True)):
             width = shape.width * _ITEM.itemsize
             values, valid = self._paths(index)
@@ -191,6 +202,13 @@ class Spool:
         except (FileNotFoundError, ValueError) as error:
             log.warning("%s: the journal is damaged (%s); starting over", self.folder, error)
             return
+        if "source" in job and (changed := changed_files(known.get("source"), job["source"])):
+            log.warning(
+                "%s: the input is another than before (%s); starting over",
+                self.folder,
+                ", ".join(changed[:3]),
+            )
+            return
         _compare(self.folder, known, job)
         self.finished, self._rows = finished, rows
         log.info("resuming after %d rows of tiles", finished)
@@ -209,14 +227,20 @@ class Spool:
                 file.flush()
                 os.fsync(file.fileno())
         self._replace("progress.json", {"finished": self.finished, "rows": self._rows})
+        self._lock.renew()
 
     def _paths(self, index: int) -> tuple[Path, Path]:
         return self.folder / f"values-{index}.f32", self.folder / f"valid-{index}.f32"
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
-        new = self.folder / f"{name}.new"
-        new.write_text(json.dumps(content, indent=1))
-        new.replace(self.folder / name)
+        atomic.write_bytes(self.folder / name, json.dumps(content, indent=1).encode())
+
+
+def spooled(folder: Path) -> int:
+    """Bytes of rows that a run has left there, and that a resumed one need not write."""
+    with contextlib.suppress(OSError):
+        return sum(path.lstat().st_size for path in folder.glob("*.f32"))
+    return 0
 
 
 def _check_ours(folder: Path) -> None:
@@ -228,6 +252,17 @@ def _check_ours(folder: Path) -> None:
     elif not os.path.lexists(folder):
         return
     raise OutputError(f"{folder} is in the way and was not made by deo; move it")
+
+
+def _clear(folder: Path, *, keep: re.Pattern[str]) -> None:
+    """Delete what is in a folder, links and not what they lead to, but for names to keep."""
+    for path in folder.iterdir():
+        if keep.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -261,19 +296,23 @@ def _counts(progress: Mapping[str, Any], shapes: Sequence[Shape]) -> _Counts:
 
 
 def _open_at(path: Path, size: int) -> BinaryIO:
-    file = path.open("ab")
-    if file.tell() < size:
+    file = atomic.open_unlinked(path)
+    facts = os.fstat(file.fileno())
+    if facts.st_nlink > 1:  # cutting it to size would cut what it is elsewhere
+        file.close()
+        raise OutputError(f"{path} is a hard link, which no run makes; delete {path.parent}")
+    if facts.st_size < size:
         file.close()
         raise OutputError(f"{path} is shorter than its journal says; start again without resume")
     file.truncate(size)
+    file.seek(size)  # not appended: what two runs of one job write lands in the same place
     return file
 
 
 def _compare(folder: Path, known: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    job = json.loads(json.dumps(job))
-    changed = [key for key in {**known, **job} if known.get(key) != job.get(key)]
+    changed = [one for one in differences(known, job) if one.name not in _SOURCE]
     if changed:
-        lines = "; ".join(f"{key}: {known.get(key)} before, {job.get(key)} now" for key in changed)
+        lines = "; ".join(f"{name}: {before} before, {now} now" for name, before, now in changed)
         raise OutputError(
             f"{folder} was begun with other settings ({lines}); repeat those, or start again "
             "without resume"

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from deo import atomic
 from deo.errors import OutputError, SceneError
-from deo.raster.disk import disk_errors, publish, refuse_folder
+from deo.raster.disk import disk_errors, refuse_folder
 from deo.raster.earth import Area, Ground, geojson
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
@@ -58,7 +59,7 @@ def write_items(
         OutputError: the scene lies nowhere on Earth, a folder has an item's name, or the disk
             refuses.
     """
-    item_path, model_path = (output.with_suffix(f".{kind}.json") for kind in ("stac", "mlm"))
+    item_path, model_path = item_paths(output)
     for path in (item_path, model_path):
         refuse_folder(path)
     item = embedding_item(output, info, scene, model_href=f"./{model_path.name}")
@@ -66,11 +67,14 @@ def write_items(
         (model_path, model_item(info, scene, model)),
         (item_path, item),
     ):
-        new = path.with_name(f".{path.name}.new")
         with disk_errors(path):
-            new.write_text(json.dumps(content, indent=2) + "\n")
-            publish(new, path)
+            atomic.write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
     return item_path, model_path
+
+
+def item_paths(output: Path) -> tuple[Path, Path]:
+    """Where `write_items` writes the item and the model's description."""
+    return output.with_suffix(".stac.json"), output.with_suffix(".mlm.json")
 
 
 def embedding_item(output: Path, info: MapInfo, scene: Scene, *, model_href: str) -> dict[str, Any]:

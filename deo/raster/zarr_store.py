@@ -1,5 +1,8 @@
 """Zarr version 3: a group with the map, its valid fraction and its coordinates."""
 
+import hashlib
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +10,22 @@ import numpy as np
 
 from deo.documents import load_json
 from deo.errors import require
-from deo.raster.disk import disk_errors
+from deo.raster.assets import is_junk
+from deo.raster.disk import Room, disk_errors
 from deo.raster.metadata import MapInfo
-from deo.raster.quantise import INT8_NODATA, fit_scales, to_float16, to_int8
-from deo.raster.spool import RowReader
+from deo.raster.quantise import (
+    COMPRESSED,
+    INT8_NODATA,
+    ITEM_BYTES,
+    fit_scales,
+    to_float16,
+    to_int8,
+)
+from deo.raster.spool import RowReader, Shape
 
 _CHUNK_BYTES = 4 * 2**20
+_ARRAYS = ("embeddings", "valid_fraction", "scale", "x", "y")
+_CONTENTS = "deo:contents"
 _CONVENTIONS = [
     {"name": "proj:", "spec_url": "https://github.com/zarr-conventions/geo-proj"},
     {"name": "spatial:", "spec_url": "https://github.com/zarr-conventions/spatial"},
@@ -47,7 +60,6 @@ def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
             store=str(target),
             zarr_format=3,
             attributes=_attributes(rows, info),
-            overwrite=True,  # of what a killed run left
         )
         array = group.create_array(
             "embeddings",
@@ -78,15 +90,62 @@ def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
                 values = to_float16(values)
             array[:, top:end] = values
             fraction[top:end] = rows.valid(top, end)
+        group.update_attributes({_CONTENTS: _contents(target)})
+
+
+def room(shape: Shape, dtype: str) -> Room:
+    """Bytes that writing one map takes."""
+    cell = shape.channels * ITEM_BYTES[dtype] * COMPRESSED + 4
+    return Room(scratch=0, output=round(shape.cells * cell))
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a group that may be ours; None for a whole one and for one of others.
+
+    A chunk without a valid cell is not stored, so what is missing shows by the record alone.
+    """
+    if read_tags(path) is not None:
+        recorded, found = _attributes_of(path).get(_CONTENTS), _contents(path)
+        if recorded == found:
+            return None
+        count = recorded.get("files") if isinstance(recorded, dict) else "an unknown number"
+        return f"{found['files']} of {count} files are there, or their sizes differ"
+    names = [name for name in os.listdir(path) if not is_junk(name)]
+    if not names:
+        return "it is empty"
+    if "embeddings" in names and not _attributes_of(path):
+        return "its zarr.json cannot be read"
+    return None
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    """Number, bytes and digest of the files of our arrays; what others add does not count."""
+    files = sorted(
+        (Path(place, name).relative_to(path).as_posix(), os.path.getsize(os.path.join(place, name)))
+        for array in _ARRAYS
+        for place, _, names in os.walk(path / array)
+        for name in names
+        if not is_junk(name)
+    )
+    return {
+        "files": len(files),
+        "bytes": sum(size for _, size in files),
+        "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+    }
 
 
 def read_tags(path: Path) -> dict[str, str] | None:
     """The `DEO_` tags of a Zarr group, or None when it is none of ours."""
+    tags = _attributes_of(path).get("deo")
+    return tags if isinstance(tags, dict) else None
+
+
+def _attributes_of(path: Path) -> dict[str, Any]:
+    """Of a group's zarr.json; none where it cannot be read."""
     try:
-        attributes = load_json(path / "zarr.json")["attributes"]
-        return dict(attributes["deo"])
+        return dict(load_json(path / "zarr.json")["attributes"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
 
 
 def _chunk_side(channels: int) -> int:

@@ -66,7 +66,7 @@ def main() -> None:
                 with rasterio.open(out) as file:
                     features, stride = file.read(), int(file.tags()["DEO_STRIDE"])
             with plan.open(crop) as opened:
-                tiling = plan.job(crop, opened, out).tiling
+                tiling = plan.job(opened, out).tiling
             for axis, turned in ((tiling.rows, features), (tiling.cols, features.swapaxes(1, 2))):
                 edge, inside = steps(turned, axis, stride)
                 on += edge

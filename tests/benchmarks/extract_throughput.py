@@ -31,7 +31,7 @@ def main() -> None:
         write_repeated(scene, options.size)
         plan = Extraction(model=options.model, untrained=True, offset=0)
         with plan.open(scene) as opened:
-            job = plan.job(scene, opened, out)
+            job = plan.job(opened, out)
             batches = [
                 batch.images
                 for batch in _read(opened, job.model, job.contract, job.tiling, job.batch_size, 0)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 
+from deo.atomic import beside
 from deo.errors import ConfigError, OutputError
 from deo.raster import geoparquet
-from deo.raster.disk import beside, disk_errors, publish
+from deo.raster.disk import disk_errors, publish
 from deo.raster.metadata import MapInfo, scale_transform, sensing_time
 from deo.raster.quantise import fit_scales, to_int8
 from deo.raster.sinks import check_target, existing_tags, write_output
@@ -279,20 +280,6 @@ def test_zarr__reads_back(tmp_path: Path, dtype: str) -> None:
     assert group["x"][0] == 500_020
     assert group["y"][-1] == 5_000_000 - 29.5 * 40
     assert existing_tags(tmp_path / "map.zarr") == TAGS
-
-
-@pytest.mark.parametrize("left", ["zarr.json", "embeddings/c/9/9/9"])
-def test_zarr__is_written_over_what_a_killed_run_left(tmp_path: Path, left: str) -> None:
-    write(held_rows(), info(), tmp_path / "whole.zarr")
-    unfinished = tmp_path / "work" / "finished.zarr" / left
-    unfinished.parent.mkdir(parents=True)
-    unfinished.write_bytes((tmp_path / "whole.zarr" / "zarr.json").read_bytes())
-    write(held_rows(), info(), tmp_path / "map.zarr")
-    files = [
-        {str(path.relative_to(root)) for path in root.rglob("*")}
-        for root in (tmp_path / "whole.zarr", tmp_path / "map.zarr")
-    ]
-    assert files[0] == files[1]
 
 
 def test_write_output__replaces_a_zarr_that_is_there(tmp_path: Path) -> None:

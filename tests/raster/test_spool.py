@@ -163,6 +163,87 @@ def test_spool__is_for_one_run_at_a_time(tmp_path: Path) -> None:
     spool(tmp_path / "p").close()
 
 
+def test_spool__starts_over_when_the_input_is_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, now = [["scene.tif", 10, 1], ["a.ovr", 5, 1]], [["scene.tif", 10, 2], ["a.ovr", 5, 1]]
+    with spool(tmp_path / "p", job={**JOB, "source": before}) as kept:
+        kept.append(band(0))
+    with spool(tmp_path / "p", resume=True, job={**JOB, "source": before}) as kept:
+        assert kept.finished == 1
+    with spool(tmp_path / "p", resume=True, job={**JOB, "source": now}) as kept:
+        assert kept.finished == 0
+    assert "another than before (scene.tif); starting over" in caplog.text
+
+
+@pytest.mark.parametrize("value", [32, 32.0, np.int64(32), np.float32(32)])
+def test_spool__takes_equal_numbers_for_the_same_job(tmp_path: Path, value: Any) -> None:
+    with spool(tmp_path / "p") as kept:
+        kept.append(band(0))
+    with spool(tmp_path / "p", resume=True, job={**JOB, "tile": value}) as kept:
+        assert kept.finished == 1
+
+
+def linked(folder: Path, name: str, kind: str) -> Path:
+    """A file of somebody's with a second name in the folder of a run."""
+    victim = folder.parent / "victim"
+    victim.write_text("precious")
+    (folder / name).unlink(missing_ok=True)
+    if kind == "hard":
+        (folder / name).hardlink_to(victim)
+    else:
+        (folder / name).symlink_to(victim)
+    return victim
+
+
+@pytest.mark.parametrize("kind", ["hard", "symbolic"])
+@pytest.mark.parametrize("name", ["values-0.f32", "valid-1.f32", "lock"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_spool__writes_through_no_planted_link(
+    tmp_path: Path, kind: str, name: str, resume: bool
+) -> None:
+    folder = tmp_path / "p"
+    with spool(folder) as kept:
+        kept.append(band(0))
+    victim = linked(folder, name, kind)
+    try:
+        with spool(folder, resume=resume) as kept:
+            kept.append(band(kept.finished))
+    except OutputError as error:
+        assert "link" in str(error)
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["job.json.new", "progress.json.new", ".job.json.new"])
+def test_spool__has_no_name_to_be_guessed(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "p"
+    spool(folder).close()
+    victim = linked(folder, name, "symbolic")
+    with spool(folder) as kept:
+        kept.append(band(0))
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_spool__clears_what_a_killed_write_left(tmp_path: Path, resume: bool) -> None:
+    folder = tmp_path / "p"
+    with spool(folder) as kept:
+        kept.append(band(0))
+    (folder / "writing-x1" / "map.zarr").mkdir(parents=True)
+    (folder / "writing-x1" / "map.zarr" / "zarr.json").touch()
+    (folder / ".progress.json.0123abcd.new").touch()
+    with spool(folder, resume=resume):
+        names = {path.name for path in folder.iterdir()}
+    assert not {name for name in names if name.startswith(("writing", "."))}
+
+
+def test_spool__what_is_discarded_is_not_resumed(tmp_path: Path) -> None:
+    with spool(tmp_path / "p") as kept:
+        kept.append(band(0))
+        kept.discard()
+    assert not (tmp_path / "p").exists()
+
+
 def test_spool__names_the_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file, not a folder"):
