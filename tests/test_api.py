@@ -420,6 +420,81 @@ def test_extract__an_array_with_its_place(tmp_path: Path) -> None:
         assert (file.transform.c, file.transform.f) == (place.c, place.f)
 
 
+def test_extract__pictures_show_north_up(tmp_path: Path) -> None:
+    """The same ground stored from the south, from the east, or on its side makes one picture."""
+    from affine import Affine
+    from PIL import Image
+
+    ground = np.random.default_rng(0).integers(1, 4000, (10, 64, 96)).astype(np.uint16)
+    ground[:, :32] //= 8
+    ground[:, :, 80:] = 0
+    north = from_origin(500_000, 5_000_000, 10, 10)
+    pictures = []
+    for array, transform in (
+        (ground, north),
+        (ground[:, ::-1], north @ Affine(1, 0, 0, 0, -1, 64)),
+        (ground[:, :, ::-1], north @ Affine(-1, 0, 96, 0, 1, 0)),
+        (ground.swapaxes(1, 2), north @ Affine(0, 1, 0, 1, 0, 0)),
+        (np.rot90(ground, 1, (1, 2)), north @ Affine(0, -1, 96, 1, 0, 0)),
+    ):
+        deo.extract(
+            np.ascontiguousarray(array), tmp_path / "out.tif", preview=tmp_path / "out.png",
+            bands=MODEL_BANDS, crs="EPSG:32633", transform=transform, nodata=0, offset=0,
+            overwrite=True, layer=0, **MICRO,
+        )  # fmt: skip
+        with Image.open(tmp_path / "out.png") as picture:
+            pictures.append(np.asarray(picture)[60:560, 20:820].astype(int))
+    for turned in pictures[1:]:
+        difference = np.abs(turned - pictures[0])
+        assert difference.max() <= 60, "Pillow resizes along rows first, and clips"
+        assert difference.mean() < 1
+
+
+@pytest.mark.parametrize("output", ["out.tif", "out.zarr"])
+@pytest.mark.parametrize("crs", ['LOCAL_CS["mine",UNIT["metre",1]]', "IAU_2015:30100", None])
+def test_extract__needs_no_place_on_earth_for_maps_and_pictures(
+    tmp_path: Path, crs: str | None, output: str
+) -> None:
+    array = np.random.default_rng(0).integers(1, 4000, (10, 64, 64)).astype(np.uint16)
+    settings = {
+        **MICRO, "bands": MODEL_BANDS, "crs": crs, "transform": from_origin(10, 20, 1e-4, 1e-4),
+        "nodata": 0, "offset": 0, "layer": 0, "chip": 32,
+    }  # fmt: skip
+    told: list[int] = []
+    for refused, options in (("chips.parquet", {}), (output, {"stac": True})):
+        with pytest.raises(OutputError, match=r"array (has no|cannot be turned)"):
+            deo.extract(
+                array, tmp_path / refused, **settings, **options,
+                progress=lambda done, of: told.append(done),
+            )  # fmt: skip
+    assert not told, "refused before anything is computed"
+    assert leftovers(tmp_path) == []
+    deo.extract(array, tmp_path / output, **settings, preview=tmp_path / "out.png")
+    assert leftovers(tmp_path) == sorted(["out.png", output])
+
+
+def test_extract__stac_over_180_degrees_and_without_a_date(tmp_path: Path) -> None:
+    import pystac
+    from rasterio.warp import transform as reproject
+
+    (x,), (y,) = reproject("EPSG:4326", "EPSG:32760", [180.0], [-17.0])
+    array = np.random.default_rng(0).integers(1, 4000, (10, 64, 64)).astype(np.uint16)
+    deo.extract(
+        array, tmp_path / "out.tif", bands=MODEL_BANDS, crs="EPSG:32760", nodata=0, offset=0,
+        transform=from_origin(x - 320, y + 320, 10, 10), stac=True, **MICRO,
+    )  # fmt: skip
+    for kind in ("stac", "mlm"):
+        item = json.loads((tmp_path / f"out.{kind}.json").read_text())
+        assert item["geometry"]["type"] == "MultiPolygon"
+        west, south, east, north = item["bbox"]
+        assert 179.99 < west < 180
+        assert -180 < east < -179.99
+        assert -17.01 < south < north < -16.99
+        assert item["properties"]["datetime"] is None
+        assert item["properties"]["end_datetime"] == "9999-12-31T23:59:59Z"  # whatever the clock
+    assert pystac.Item.from_file(str(tmp_path / "out.stac.json")).geometry is not None
+
+
 def test_scene__shows_itself_in_a_line(tmp_path: Path) -> None:
     array = np.ones((10, 8, 8), np.uint16)
     with deo.open_scene(array, bands=MODEL_BANDS, offset=0) as scene:

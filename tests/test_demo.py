@@ -10,7 +10,7 @@ from PIL import Image
 import deo.demo
 from deo.cli import cli
 from deo.demo import take_tour
-from deo.errors import OutputError
+from deo.errors import DeoError, OutputError
 from deo.synthetic import write_scene
 
 MICRO = {"model": "test_deo_swin", "untrained": True}
@@ -34,6 +34,16 @@ def test_take_tour__writes_features_and_pictures_of_a_given_scene(
         with Image.open(picture) as image:
             assert image.width > 300
     assert tour.scene == small_scene
+
+
+def test_take_tour__refuses_a_scene_without_a_place_before_computing(
+    tmp_path: Path, small_scene: Path
+) -> None:
+    with rasterio.open(small_scene, "r+") as file:
+        file.crs = rasterio.crs.CRS()
+    with pytest.raises(DeoError, match="no coordinate reference system"):
+        take_tour(tmp_path / "tour", scene=small_scene, **MICRO)
+    assert list((tmp_path / "tour").iterdir()) == []
 
 
 def test_take_tour__synthesises_a_scene_and_looks_at_its_river(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # transformations raise it bare
@@ -75,19 +76,19 @@ def check_proj() -> None:
         SceneError: PROJ cannot use the database that the environment points to.
     """
     try:
-        CRS.from_epsg(4326)
+        with rasterio.Env():  # which logs what GDAL would print
+            CRS.from_epsg(4326)
     except CRSError as error:
-        said = [f"{name}={os.environ[name]}" for name in ("PROJ_DATA", "PROJ_LIB")
-                if name in os.environ]  # fmt: skip
-        advice = (
-            f"{' and '.join(said)} in the environment leads to one of another installation; unset "
-            "it, so that rasterio uses its own"
-            if said
-            else "install rasterio anew"
-        )
+        names = [name for name in ("PROJ_DATA", "PROJ_LIB") if name in os.environ]
+        advice = "install rasterio anew"
+        if names:
+            said = " and ".join(f"{name}={os.environ[name]}" for name in names)
+            advice = (
+                f"the environment sets {said}, which belongs to another installation; unset "
+                f"{' and '.join(names)}, so that rasterio uses its own"
+            )
         raise SceneError(
-            f"coordinate reference systems cannot be understood, for PROJ cannot use its database "
-            f"({error}); {advice}"
+            f"PROJ cannot use its database of coordinate reference systems ({error}); {advice}"
         ) from error
 
 
@@ -205,16 +206,18 @@ class Ground:
             SceneError: nothing says where on Earth the raster lies.
         """
         known = self._known
-        self._convert(known, _DEGREES, np.zeros(1), np.zeros(1))  # else no way would be no place
-        points = []
         try:
             (x,), (y,) = self._convert(_DEGREES, known, *np.array([place]).T)
-            points.append(~self.transform * (x, y))
-            # a degree east, or west where a map ends on that side
-            beside = np.array([place, place]).T + np.array([[1.0, -1.0], [0.0, 0.0]])
+        except SceneError:
+            self.degrees(np.zeros(1), np.zeros(1))  # raises where no place has a way
+            return []
+        points = [~self.transform * (float(x), float(y))]
+        # a degree east, or west where a map ends on that side
+        beside = np.array([place, place]).T + np.array([[1.0, -1.0], [0.0, 0.0]])
+        try:
             xs, ys = self._convert(_DEGREES, known, *beside)
         except SceneError:
-            return points  # a projection that does not hold all of it
+            return points  # a projection that does not hold all of the Earth
         degree = min(complex(xs[0] - x, ys[0] - y), complex(x - xs[1], y - ys[1]), key=abs)
         for turn in (1, -1):  # along maps on which a degree is of one length everywhere
             other = complex(x, y) + 360.0 * turn * degree
@@ -237,22 +240,22 @@ class Ground:
         if self.crs is None:
             raise SceneError(f"{self.name} has no coordinate reference system")
         if not (self.crs.is_geographic or self.crs.is_projected):
-            raise SceneError(self._no_way("it is of another kind than maps are"))
+            raise SceneError(self._no_way("it is neither geographic nor projected"))
         return self.crs
 
     def _convert(self, source: Any, target: Any, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
         try:
             first, second = (np.array(axis) for axis in reproject(source, target, x, y))
         except (CPLE_BaseError, CRSError) as error:
-            raise SceneError(self._no_way(" ".join(str(error).split())[:200])) from error
+            raise SceneError(self._no_way(str(error).partition(" from '")[0])) from error
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
             raise SceneError(self._no_way("some of its points are beyond the projection"))
         return first, second
 
     def _no_way(self, reason: str) -> str:
         return (
-            f"{self.name} has a coordinate reference system from which no way leads to longitude "
-            f"and latitude ({self.crs.to_string()[:80]}: {reason})"
+            f"the coordinate reference system of {self.name} cannot be turned into longitude and "
+            f"latitude ({self.crs.to_string()[:60]}: {reason})"
         )
 
 

@@ -99,10 +99,13 @@ def _opened(features: Path) -> Any:
 def _locate(file: Any, place: Place, path: Path) -> tuple[int, int]:
     """Row and column of the cell at `place`."""
     ground = Ground(name=str(path), crs=file.crs, transform=file.transform)
-    for col, row in ground.find(place):
-        if 0 <= row < file.height and 0 <= col < file.width:
-            return int(row), int(col)
-    west, south, east, north = ground.area(height=file.height, width=file.width).box
+    try:
+        for col, row in ground.find(place):
+            if 0 <= row < file.height and 0 <= col < file.width:
+                return int(row), int(col)
+        west, south, east, north = ground.area(height=file.height, width=file.width).box
+    except SceneError as error:
+        raise SceneError(f"{error}, so no place on it can be told in degrees") from error
     over = " over the 180th meridian" if west > east else ""
     raise SceneError(
         f"{place.longitude:g},{place.latitude:g} is outside {path}, which reaches from "

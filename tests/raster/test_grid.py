@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deo.errors import SceneError
 from deo.preprocess import Pixels
-from deo.raster.grid import Grid, Line, relate, resample, taps
+from deo.raster.grid import Grid, Line, Turn, relate, resample, taps, upright
 
 FINE = Grid(height=60, width=48, crs="A", transform=Affine(10, 0, 500, 0, -10, 900))
 
@@ -153,3 +153,25 @@ def test_at_resolution__keeps_the_corner_and_covers_the_extent() -> None:
     for size in (0, -1, float("nan"), 1e-5, 1e-320, 1e8, 1e30):
         with pytest.raises(SceneError, match="resolution"):
             FINE.at_resolution(size)
+
+
+@pytest.mark.parametrize("stored", ["abcd", "badc", "cdab", "dcba", "acbd", "bdac", "cadb", "dbca"])
+def test_upright__puts_north_up_and_west_left(stored: str) -> None:
+    """Four pixels, a b over c d on the map, in each order in which a raster may hold them."""
+    at = {"a": (0, 1), "b": (1, 1), "c": (0, 0), "d": (1, 0)}  # x, y
+    first, right, below = (at[pixel] for pixel in stored[:3])
+    step = (
+        [10 * (right[i] - first[i]) for i in (0, 1)],
+        [10 * (below[i] - first[i]) for i in (0, 1)],
+    )
+    transform = Affine(step[0][0], step[1][0], 7, step[0][1], step[1][1], 9)
+    turn = upright(transform)
+    image = np.array(list(stored)).reshape(2, 2)
+    assert "".join(turn.apply(image).ravel()) == "abcd"
+    row, col = np.argwhere(image == "b")[0]
+    assert turn.point((col + 0.5) / 2, (row + 0.5) / 2) == (0.75, 0.25)
+    assert turn.size(3, 7) == ((7, 3) if turn.swap else (3, 7))
+
+
+def test_upright__leaves_oblique_rows() -> None:
+    assert upright(Affine(6, -8, 0, 8, 6, 0)) == Turn()

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from rasterio.crs import CRS
 from deo.errors import OutputError, SceneError
 from deo.raster.cog import write_cog
 from deo.raster.components import fit_components, project
+from deo.raster.earth import Place
+from deo.raster.grid import Turn
 from deo.raster.metadata import MapInfo
 from deo.raster.picture import Panel, compose, ramp, stretch
 from deo.raster.preview import check_picture, metres_across
-from deo.raster.similar import Place, Plane, map_similarity
+from deo.raster.similar import Plane, map_similarity
 from deo.raster.spool import Shape
 
 
@@ -137,6 +140,11 @@ def test_compose__cells_past_the_edge_are_cut() -> None:
         (4326, Affine(1e-4, 0, 10, 0, -1e-4, 60.005), 0.01 * 111_320 * 0.5),
         (2263, Affine(10, 0, 0, 0, -10, 0), 1000 * 0.3048006),
         (32633, Affine(6, -8, 0, 8, 6, 0), 1000),
+        (
+            4807,
+            Affine(1e-4, 0, 10, 0, -1e-4, 100 / 3),
+            0.01 * 0.9 * 111_320 * math.cos(math.pi / 6),
+        ),
     ],
 )
 def test_metres_across__by_the_reference_system(
@@ -145,6 +153,53 @@ def test_metres_across__by_the_reference_system(
     found = metres_across(CRS.from_epsg(epsg), transform, height=100, width=100)
     assert found == pytest.approx(wanted, rel=1e-3)
     assert metres_across(None, transform, height=100, width=100) is None
+
+
+@pytest.mark.parametrize("crs", ["IAU_2015:30100", 'LOCAL_CS["mine",UNIT["metre",1]]'])
+def test_metres_across__of_other_bodies_and_local_systems(crs: str) -> None:
+    """Degrees of the Moon are no degrees of the Earth; metres are metres."""
+    found = metres_across(CRS.from_user_input(crs), Affine(1, 0, 0, 0, -1, 0), height=10, width=10)
+    assert found == (None if "IAU" in crs else 10)
+
+
+def test_metres_across__of_a_raster_on_its_side() -> None:
+    transform = Affine(0, 20, 0, 10, 0, 0)
+    utm = CRS.from_epsg(32633)
+    assert metres_across(utm, transform, height=3, width=7, turn=Turn(swap=True)) == 60
+    degrees = CRS.from_epsg(4326)
+    found = metres_across(
+        degrees, Affine(0, 1e-4, 10, 1e-4, 0, 59.995), height=50, width=100, turn=Turn(swap=True)
+    )
+    assert found == pytest.approx(0.005 * 111_320 * 0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("cols", [False, True])
+def test_compose__a_turned_raster_looks_like_an_upright_one(
+    swap: bool, rows: bool, cols: bool
+) -> None:
+    """And the mark stays on its ground."""
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 255, (4, 5, 4), dtype=np.uint8)
+    image[..., 3] = 255
+    mask = rng.random((40, 50)) > 0.2
+    wanted = np.asarray(
+        compose([Panel(image=image, title="", mask=mask, mark=(0.25, 0.5))], metres_across=50.0)
+    )
+    turn = Turn(swap, rows, cols)
+
+    def stored(picture: NDArray[Any]) -> NDArray[Any]:
+        picture = picture[:: -1 if rows else 1, :: -1 if cols else 1]
+        return np.ascontiguousarray(picture.swapaxes(0, 1) if swap else picture)
+
+    x, y = (0.75 if cols else 0.25), 0.5
+    panel = Panel(image=stored(image), title="", mask=stored(mask), mark=(y, x) if swap else (x, y))
+    found = np.asarray(compose([panel], metres_across=50.0, turn=turn))
+    assert found.shape == wanted.shape
+    difference = np.abs(found.astype(int) - wanted)
+    assert difference.max() <= (25 if swap else 1)  # Pillow resizes along rows first, and clips
+    assert difference.mean() < 1
 
 
 def test_check_picture__refuses_other_names(tmp_path: Path) -> None:
@@ -219,6 +274,25 @@ def test_map_similarity__refuses_places_without_features(
     with pytest.raises(SceneError, match=said):
         map_similarity(feature_map(), place, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()
+
+
+@pytest.mark.parametrize("longitude", [-179.9995, 180.0005])
+def test_map_similarity__over_180_degrees(tmp_path: Path, longitude: float) -> None:
+    from rasterio.warp import transform as reproject
+
+    (x,), (y,) = reproject("EPSG:4326", "EPSG:32760", [-179.9995], [-17.0])
+    info = MapInfo(
+        layer=0, stride=4, crs=CRS.from_epsg(32760), source="scene.tif", dtype="float32",
+        transform=Affine(40, 0, x - 30.5 * 40, 0, -40, y + 20.5 * 40),
+        tags={"DEO_MODEL": "toy", "DEO_LAYER": "0", "DEO_STRIDE": "4"}, names=tuple("abcdefgh"),
+    )  # fmt: skip
+    write_cog(HeldRows(data=features()), info, tmp_path / "f.tif", tmp_path / "scratch.tif")
+    map_similarity(tmp_path / "f.tif", Place(longitude, -17.0), tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.read(1)[20, 30] == pytest.approx(1, abs=1e-6)
+        assert file.tags()["DEO_SIMILAR_TO"].startswith("-179.9995")
+    with pytest.raises(SceneError, match=r"from 179\.\d+,-17\.\d+ over the 180th meridian to -179"):
+        map_similarity(tmp_path / "f.tif", Place(0, -17.0), tmp_path / "other.tif")
 
 
 def test_map_similarity__refuses_other_files(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from deo.raster.spool import Shape
 from deo.raster.stac import write_items
 
 TAGS = {"DEO_MODEL": "toy", "DEO_LAYER": "1", "DEO_CONTRACT": '{"name": "scene"}'}
+LOCAL = 'LOCAL_CS["mine",UNIT["metre",1]]'
 TRANSFORM = Affine(40, 0, 500_000, 0, -40, 5_000_000)
 
 
@@ -227,6 +228,45 @@ def test_geoparquet__reads_back_with_geopandas(tmp_path: Path, dtype: str) -> No
     assert existing_tags(path) == TAGS
 
 
+@pytest.mark.parametrize("south_up", [False, True])
+def test_geoparquet__chips_over_180_degrees_keep_their_areas(
+    tmp_path: Path, south_up: bool
+) -> None:
+    import geopandas
+    import pyarrow.parquet as pq
+    from rasterio.warp import transform as reproject
+
+    (x,), (y,) = reproject("EPSG:4326", "EPSG:32760", [180.0], [-17.0])
+    transform = Affine(40, 0, x - 800, 0, 40 if south_up else -40, y)
+    rows = held_rows()
+    path = tmp_path / "chips.parquet"
+    write(rows, info(crs=CRS.from_epsg(32760), transform=transform), path, chip=32)
+    frame = geopandas.read_parquet(path)
+    assert frame.geometry.is_valid.all()
+    assert set(frame.geom_type) == {"Polygon", "MultiPolygon"}
+    heights = np.minimum(32, 117 - frame["row"]) * 10.0
+    widths = np.minimum(32, 163 - frame["col"]) * 10.0
+    areas = frame.to_crs("EPSG:6933").area
+    np.testing.assert_allclose(areas, heights * widths, rtol=0.01)
+    back = frame.to_crs("EPSG:32760").centroid
+    np.testing.assert_allclose(back.x, transform.c + frame["col"] * 10 + widths / 2, atol=1)
+    metadata = json.loads(pq.read_metadata(path).metadata[b"geo"])["columns"]["geometry"]
+    west, _, east, _ = metadata["bbox"]
+    assert 179.9 < west < 180
+    assert -180 < east < -179.9
+    assert metadata["geometry_types"] == ["Polygon", "MultiPolygon"]
+
+
+def test_geoparquet__longitudes_of_0_to_360(tmp_path: Path) -> None:
+    import geopandas
+
+    about = info(crs=CRS.from_epsg(4326), transform=Affine(4e-4, 0, 184.99, 0, -4e-4, -17))
+    write(held_rows(), about, tmp_path / "chips.parquet", chip=32)
+    west, _, east, _ = geopandas.read_parquet(tmp_path / "chips.parquet").total_bounds
+    assert west == pytest.approx(-175.01)
+    assert east == pytest.approx(-175.01 + 163e-4)
+
+
 def test_geoparquet__a_map_without_valid_cells_is_an_empty_table(tmp_path: Path) -> None:
     import geopandas
 
@@ -242,6 +282,8 @@ def test_geoparquet__a_map_without_valid_cells_is_an_empty_table(tmp_path: Path)
         (30, {}, ConfigError, "try 32"),
         (0, {}, ConfigError, "try 4"),
         (32, {"crs": None}, OutputError, "no coordinate reference system"),
+        (32, {"crs": CRS.from_wkt(LOCAL)}, OutputError, "so chips have no place; write a .tif"),
+        (32, {"crs": CRS.from_user_input("IAU_2015:30100")}, OutputError, "IAU_2015:30100"),
     ],
 )
 def test_geoparquet__refuses_beforehand(
