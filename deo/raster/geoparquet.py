@@ -24,7 +24,7 @@ from deo.raster.spool import RowReader, Shape
 _EXTRA = "geo"
 _INT8_MAX = 127
 _MAGIC = b"PAR1"  # at both ends of a file
-_ROW_BYTES = 300  # of a chip, beside its embedding
+_ROW_BYTES = 130  # of a chip, beside its embedding
 
 
 class Chips(NamedTuple):
