@@ -101,7 +101,12 @@ def _reason(error: BaseException, target: Path) -> str:
             return _REASONS[link.errno]
     if _is_full(target.parent):  # GDAL's error says no more than "Write error"
         return _REASONS[errno.ENOSPC]
-    return " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
+    text = " ".join(str(chain[-1]).split()) or type(chain[-1]).__name__
+    if isinstance(error, OSError) or not target.parent.is_dir():
+        return text
+    # a failed copy is deleted before anyone can see that the disk was full
+    free = shutil.disk_usage(target.parent).free
+    return f"{text} (its disk has {free / 2**20:.0f} MiB free)"
 
 
 def _is_full(folder: Path) -> bool:

@@ -27,7 +27,7 @@ _EXTRA = "geo"
 _INT8_MAX = 127
 _STEPS = 16  # segments at most of a chip's side
 _MAGIC = b"PAR1"  # at both ends of a file
-_ROW_BYTES = 300  # of a chip, beside its embedding
+_ROW_BYTES = 130  # of a chip, beside its embedding
 
 
 class Chips(NamedTuple):

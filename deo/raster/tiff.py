@@ -99,7 +99,7 @@ class _Directories:
         return int.from_bytes(self._at(where, length), "little" if self._order == "<" else "big")
 
     def _at(self, where: int, length: int) -> bytes:
-        if length > _LARGEST_ENTRY:
+        if length > _LARGEST_ENTRY or where >= 2**63:
             raise EOFError
         self._file.seek(where)
         found = self._file.read(length)

@@ -95,7 +95,7 @@ def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
 
 def room(shape: Shape, dtype: str) -> Room:
     """Bytes that writing one map takes."""
-    cell = shape.channels * ITEM_BYTES[dtype] * COMPRESSED + 4
+    cell = shape.channels * ITEM_BYTES[dtype] * COMPRESSED + 0.5
     return Room(scratch=0, output=round(shape.cells * cell))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
+import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -19,9 +19,10 @@ from deo.atomic import beside
 from deo.errors import ConfigError, OutputError
 from deo.raster import geoparquet
 from deo.raster.disk import disk_errors, publish
+from deo.raster.finished import open_finished
 from deo.raster.metadata import MapInfo, scale_transform, sensing_time
 from deo.raster.quantise import fit_scales, to_int8
-from deo.raster.sinks import check_target, existing_tags, write_output
+from deo.raster.sinks import check_apart, check_target, damage, existing_tags, room, write_output
 from deo.raster.spool import Shape
 from deo.raster.stac import write_items
 
@@ -422,6 +423,186 @@ def test_existing_tags__none_for_files_of_others(tmp_path: Path) -> None:
     for suffix in (".tif", ".parquet", ".zarr"):
         (tmp_path / f"other{suffix}").write_text("something else")
         assert existing_tags(tmp_path / f"other{suffix}") is None
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".parquet"])
+@pytest.mark.parametrize("share", [0, 1e-4, 0.01, 0.1, 0.34, 0.67, 0.99])
+def test_damage__of_a_file_cut_anywhere(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"map{suffix}"
+    write(held_rows(600, 300, 3), info(3), path, chip=8)
+    content = path.read_bytes()
+    assert damage(path) is None
+    path.write_bytes(content[: int(share * len(content))])
+    assert damage(path)
+    path.write_bytes(content[:-1])
+    assert damage(path)
+
+
+def test_damage__of_a_parquet_file_that_lost_its_middle(tmp_path: Path) -> None:
+    path = tmp_path / "map.parquet"
+    write(held_rows(), info(), path, chip=8)
+    content = path.read_bytes()
+    path.write_bytes(content[:500] + content[700:])
+    assert damage(path)
+
+
+def test_damage__of_overviews_is_seen(tmp_path: Path) -> None:
+    """Where GDAL puts the overviews before the map, so a cut may leave them whole, or not."""
+    path = tmp_path / "map.tif"
+    write(held_rows(1100, 700, 2), info(2), path)
+    with rasterio.open(path) as file:
+        offsets = [
+            int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=band, ovr=level))
+            for band in (1, 2)
+            for level in (0, 1)
+        ]
+        end = offsets[-1] + int(file.get_tag_item("BLOCK_SIZE_0_0", "TIFF", bidx=2, ovr=1))
+    content = path.read_bytes()
+    path.write_bytes(content[: end - 1])
+    assert damage(path)
+
+
+@pytest.mark.parametrize(
+    "lost", ["embeddings/c/0/0/0", "valid_fraction/c/0/0", "x/c/0", "embeddings/zarr.json"]
+)
+@pytest.mark.parametrize("cut", [False, True])
+def test_damage__of_a_zarr_that_lost_a_file(tmp_path: Path, lost: str, cut: bool) -> None:
+    path = tmp_path / "map.zarr"
+    write(held_rows(), info(), path)
+    assert damage(path) is None
+    if cut:
+        (path / lost).write_bytes((path / lost).read_bytes()[:-1])
+    else:
+        (path / lost).unlink()
+    assert damage(path)
+
+
+def test_damage__of_a_zarr_whose_metadata_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "map.zarr"
+    write(held_rows(), info(), path)
+    for content in (b"", b"{", b"[" * 100_000, b"[]"):
+        (path / "zarr.json").write_bytes(content)
+        assert damage(path)
+    shutil.rmtree(path)
+    path.mkdir()
+    assert damage(path) == "it is empty"
+
+
+def test_damage__is_not_what_others_add_to_a_zarr(tmp_path: Path) -> None:
+    path = tmp_path / "map.zarr"
+    write(held_rows(), info(), path)
+    (path / "mine").mkdir()
+    (path / "mine" / "zarr.json").write_text("{}")
+    (path / ".DS_Store").touch()
+    (path / "embeddings" / ".DS_Store").touch()
+    assert damage(path) is None
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
+def test_damage__of_what_is_surely_another_s_is_none(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"map{suffix}"
+    path.write_text("a letter, not a map")
+    assert damage(path) is None
+    if suffix == ".zarr":
+        path.unlink()
+        path.mkdir()
+        (path / "letter").touch()
+        assert damage(path) is None
+
+
+def test_damage__of_another_s_tiff_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=64, width=64, dtype="uint8", crs="EPSG:32633",
+        transform=TRANSFORM,
+    ) as file:  # fmt: skip
+        file.write(np.ones((1, 64, 64), np.uint8))
+    assert damage(path) is None
+    content = path.read_bytes()
+    with rasterio.open(path) as file:
+        first = int(file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    if first > 500:  # its head is whole and does not name us
+        path.write_bytes(content[: first + 10])
+        assert damage(path) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("suffix", [".tif", ".zarr", ".parquet"])
+def test_room__is_about_what_is_taken(tmp_path: Path, suffix: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(700, 6, 600)).astype(np.float32)
+    rows = HeldRows(data=data, fraction=np.ones((700, 600), np.float32))
+    path, about = tmp_path / f"map{suffix}", info(6, dtype=dtype)
+    write(rows, about, path, chip=32)
+    files = path.rglob("*") if path.is_dir() else [path]
+    taken = sum(file.stat().st_size for file in files if file.is_file())
+    estimate = room(path, rows.shape, about, chip=32).output
+    assert 0.8 * taken < estimate < 1.35 * taken + 20_000
+
+
+def test_open_finished__gives_back_the_rows(tmp_path: Path) -> None:
+    rows = held_rows()
+    for suffix in (".tif", ".zarr"):
+        for dtype, tolerance in (("float32", 0), ("float16", 1e-3), ("int8", 5e-3)):
+            path, about = tmp_path / f"map{suffix}", info(dtype=dtype)
+            write(rows, about, path)
+            with open_finished(path, about) as finished:
+                assert finished.rows.shape == rows.shape
+                found = finished.rows.values(3, 29, slice(1, 4))
+                whole = np.concatenate([part for _, part in finished.rows.blocks(1)])
+                valid = finished.rows.valid(0, 30)
+            wanted = rows.data[3:29, 1:4]
+            largest = np.nanmax(np.abs(wanted), axis=(0, 2))[None, :, None]
+            np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+            assert (np.abs(np.nan_to_num(found - wanted)) <= tolerance * largest).all()
+            np.testing.assert_array_equal(whole[3:29, 1:4], found)
+            np.testing.assert_array_equal(valid, np.isfinite(rows.data[:, 0]))
+
+
+def test_check_apart__knows_a_file_by_any_name(tmp_path: Path) -> None:
+    source, other = tmp_path / "scene.tif", tmp_path / "other.tif"
+    write(held_rows(), info(), source)
+    write(held_rows(), info(), other)
+    (tmp_path / "hard.tif").hardlink_to(source)
+    (tmp_path / "link.tif").symlink_to(source)
+    (tmp_path / "here").symlink_to(tmp_path)
+    rasterio.shutil.copy(source, tmp_path / "all.vrt", driver="VRT")
+    (tmp_path / "scene.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    for name in ("scene.tif", "hard.tif", "link.tif", "here/scene.tif", "scene.tif.aux.xml"):
+        for given in (source, tmp_path / "all.vrt", f"file://{source}"):
+            with pytest.raises(OutputError, match="is what is being read"):
+                check_apart([tmp_path / name], [given])
+    check_apart([other, tmp_path / "new.tif"], [source, "https://host/scene.tif"])
+
+
+def test_check_apart__refuses_a_folder_that_holds_the_input(tmp_path: Path) -> None:
+    store = tmp_path / "map.zarr"
+    store.mkdir()
+    write(held_rows(), info(), store / "scene.tif")
+    shutil.rmtree(store / "work")
+    with pytest.raises(OutputError, match=r"holds what is being read \(.*scene.tif\)"):
+        check_apart([store], [store / "scene.tif"])
+    with pytest.raises(OutputError, match="is what is being read"):
+        check_apart([store / "scene.tif"], [store])
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), np._core._exceptions._ArrayMemoryError((9,), np.dtype("f4"))]
+)
+def test_disk_errors__a_lack_of_memory_is_one_message(tmp_path: Path, error: Exception) -> None:
+    said = r"map\.tif: there is not enough memory"
+    with pytest.raises(OutputError, match=said), disk_errors(tmp_path / "map.tif"):
+        raise error
+
+
+def test_disk_errors__gdal_s_own_errors_are_one_message(tmp_path: Path) -> None:
+    from rasterio._err import CPLE_AppDefinedError
+
+    place = tmp_path / "a.tif.partial" / "writing-x"
+    place.mkdir(parents=True)
+    said = rf"cannot write {tmp_path}/b.tif: Write error .*MiB free"
+    with pytest.raises(OutputError, match=said), disk_errors(place / "b.tif"):
+        raise CPLE_AppDefinedError(1, 1, "Write error")
 
 
 def test_map_info__places_cells() -> None:
