@@ -10,7 +10,7 @@ from rasterio.warp import transform
 
 from deo.api import extract, open_scene
 from deo.errors import OutputError, SceneError
-from deo.raster.scene import Scene
+from deo.raster.scene import SAMPLE_SIZE, Scene
 from deo.raster.similar import Place, map_similarity
 from deo.synthetic import CLASSES, SyntheticScene, write_scene
 
@@ -81,7 +81,7 @@ def take_tour(
 def _somewhere(scene: Scene, synthetic: SyntheticScene | None) -> tuple[Place, str]:
     """A valid place worth comparing with: the river, or what is nearest to the middle."""
     if synthetic is None:
-        candidates, what = scene.sample().valid, "the middle of the scene"
+        candidates, what = scene.sample(size=SAMPLE_SIZE).valid, "the middle of the scene"
     else:
         water = synthetic.classes == CLASSES.index("water")
         candidates, what = water & (synthetic.pixels > 0).all(0), "the river"
