@@ -11,7 +11,7 @@ from deo.atomic import written
 from deo.errors import OutputError, SceneError
 from deo.raster.disk import disk_errors
 from deo.raster.earth import Ground, Place
-from deo.raster.scene import Scene
+from deo.raster.scene import SAMPLE_SIZE, Scene
 from deo.raster.similar import map_similarity
 from deo.synthetic import CLASSES, SyntheticScene, write_scene
 
@@ -87,7 +87,7 @@ def _write_scene(path: Path) -> SyntheticScene:
 def _somewhere(scene: Scene, synthetic: SyntheticScene | None) -> tuple[Place, str]:
     """A valid place worth comparing with: the river, or what is nearest to the middle."""
     if synthetic is None:
-        candidates, what = scene.sample().valid, "the middle of the scene"
+        candidates, what = scene.sample(size=SAMPLE_SIZE).valid, "the middle of the scene"
     else:
         water = synthetic.classes == CLASSES.index("water")
         candidates, what = water & (synthetic.pixels > 0).all(0), "the river"

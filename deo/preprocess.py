@@ -28,7 +28,10 @@ SMALLEST_MAXIMUM = 1e-6
 
 
 class Sampled(Protocol):
-    """What a scene offers for measuring it: a small, evenly spread sample of its pixels."""
+    """What a scene offers for measuring it: an evenly spread sample of its pixels.
+
+    It holds no valid pixel only where the scene has none.
+    """
 
     def sample(self, bands: BandSet) -> Pixels: ...
 
@@ -43,7 +46,8 @@ class Contract:
         mean, std: one number per band. For red, green and blue under `pretrain` and `scene` they
             apply to values in 0..1, in all other cases to digital numbers.
         rgb_maximum: what red, green and blue are divided by, in digital numbers; only under
-            `scene`, and only when there is such a band.
+            `scene`, and only when there is such a band. None there: no valid pixel was met to
+            measure it on, and none can be normalised.
 
     Raises:
         ConfigError: the numbers do not fit the name and the bands.
@@ -66,14 +70,17 @@ class Contract:
                 )
         if min(self.std) <= 0:
             raise ConfigError(f"std has to be above 0, got {', '.join(map(str, self.std))}")
-        measured = self.name == "scene" and bool(self.rgb_positions)
-        if measured != (self.rgb_maximum is not None):
+        if self.rgb_maximum is not None and not self._measures:
             raise ConfigError(
-                f"contract {self.name!r} for {self.bands} "
-                f"{'needs' if measured else 'takes no'} rgb_maximum, got {self.rgb_maximum}"
+                f"contract {self.name!r} for {self.bands} takes no rgb_maximum, got "
+                f"{self.rgb_maximum}"
             )
         if self.rgb_maximum is not None and not 0 < self.rgb_maximum < math.inf:
             raise ConfigError(f"rgb_maximum has to be above 0 and finite, got {self.rgb_maximum}")
+
+    @property
+    def _measures(self) -> bool:
+        return self.name == "scene" and bool(self.rgb_positions)
 
     @property
     def rgb_positions(self) -> tuple[int, ...]:
@@ -87,7 +94,8 @@ class Contract:
             (C, H, W) float32; 0, the mean, where pixels are not valid.
 
         Raises:
-            ConfigError: the number of channels is another.
+            ConfigError: the number of channels is another, or there are valid pixels where none
+                was met to measure `rgb_maximum` on.
         """
         values, valid = pixels
         if values.ndim != 3 or len(values) != len(self.bands):
@@ -118,6 +126,12 @@ class Contract:
         """What red, green and blue are divided by; `valid` None means everywhere."""
         if self.rgb_maximum is not None:
             return self.rgb_maximum
+        if self._measures and (valid is None or valid.any()):
+            raise ConfigError(
+                "contract 'scene' has no RGB maximum: none of the pixels that were looked at is "
+                "valid, but some are; choose contract 'pretrain' or 's2', or cut out the part "
+                "that holds data (gdal_translate -projwin)"
+            )
         if self.name != "pretrain":
             return 1.0
         maximum = np.float32(0)
@@ -134,7 +148,7 @@ class Contract:
             "mean": list(self.mean),
             "std": list(self.std),
         }
-        if self.rgb_maximum is not None:
+        if self._measures:
             record["rgb_maximum"] = self.rgb_maximum
         return record
 
@@ -153,13 +167,16 @@ class Contract:
             )
         maximum = record.get("rgb_maximum")
         try:
-            return cls(
+            contract = cls(
                 name=str(record["name"]),
                 bands=BandSet(record["bands"]),
                 mean=tuple(float(number) for number in record["mean"]),
                 std=tuple(float(number) for number in record["std"]),
                 rgb_maximum=None if maximum is None else float(maximum),
             )
+            if contract._measures and "rgb_maximum" not in record:
+                raise ConfigError(f"the record of contract 'scene' lacks rgb_maximum: {record}")
+            return contract
         except (TypeError, ValueError, AttributeError) as error:
             if isinstance(error, ConfigError):
                 raise
@@ -211,7 +228,7 @@ def fit_contract(
 
 
 def _scene_maximum(bands: BandSet, scene: Sampled | None) -> float | None:
-    """Robust joint maximum of a scene's red, green and blue, or None when there are none."""
+    """Robust joint maximum of a scene's red, green and blue; None without one or valid pixels."""
     rgb = [name for name in bands if name in RGB_BANDS]
     if not rgb:
         return None
@@ -219,5 +236,7 @@ def _scene_maximum(bands: BandSet, scene: Sampled | None) -> float | None:
         raise ConfigError("contract 'scene' measures a scene; pass scene=, or choose 'pretrain'")
     values, valid = scene.sample(BandSet(rgb))
     seen = values[:, valid]
-    maximum = float(np.percentile(seen, RGB_PERCENTILE)) if seen.size else 1.0
+    if not seen.size:
+        return None
+    maximum = float(np.percentile(seen, RGB_PERCENTILE))
     return maximum if maximum > SMALLEST_MAXIMUM else 1.0

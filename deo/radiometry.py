@@ -7,7 +7,7 @@ never by its date, since old scenes are reprocessed with new baselines.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -23,16 +23,23 @@ PER_REFLECTANCE = 10_000.0
 BASELINE_OFFSET = -1000.0
 """What baselines from 04.00 on say has to be added to stored digital numbers."""
 
+DARKEST = -PER_REFLECTANCE / 2
+LARGEST_NUMBER = 100 * PER_REFLECTANCE
+"""Digital numbers that nothing measured goes down or up to."""
+
 _LARGEST_REFLECTANCE = 3.0
 _SMALLEST_NUMBERS = 150.0  # that the brightest digital numbers of a scene reach
 
 _FIRST_WITH_OFFSET = 4.0
 _UNKNOWN_BASELINE = 99.0  # N9999 marks products of test or local processors
+_BASELINE = re.compile(r"\d{2}\.\d{2}")
 _PRODUCT = re.compile(r"S2[A-D]_MSI(?:L1C|L2A)_\d{8}T\d{6}_N(\d{4})_R\d{3}_T\w{5}_\d{8}T\d{6}")
 # paths in the public archives, and the names of their items, e.g. S2A_36QWD_20200701_0_L2A
 _HARMONISED = re.compile(
     r"(^|[/.])sentinel-cogs([/.]|$)|/sentinel-s2-l2a-cogs/|S2[A-D]_\d{1,2}[A-Z]{3}_\d{8}_\d+_L2A"
 )
+# archives whose makers took the offset of their sources away; tags of those may live on
+_RESCALED = re.compile(r"HLS[._]?S30|S2(?:_SR|_TOA)?_HARMONIZED", re.IGNORECASE)
 _COLLECTION_1 = re.compile(r"/sentinel-2-c1-l2a/|S2[A-D]_T\d{2}[A-Z]{3}_\d{8}T\d{6}_L2A")
 _CURE = "; say what holds with --scale and --offset (digital number = stored x scale + offset)"
 
@@ -182,7 +189,9 @@ def tag_evidence(tags: Mapping[str, str]) -> tuple[Evidence, ...]:
     found: list[Evidence] = []
     for key, value in tags.items():
         name = key.lower().removeprefix("s2:").removeprefix("earthsearch:")
-        if name in ("processing_baseline", "processing:version"):
+        # STAC's processing:version is of any software; Sentinel-2's baselines have four digits
+        generic = name == "processing:version" and _BASELINE.fullmatch(value.strip())
+        if name == "processing_baseline" or generic:
             found.append(baseline_evidence(value, source=f"tag {key}"))
         elif name == "boa_offset_applied" and value.strip().lower() in ("true", "1", "yes"):
             found.append(
@@ -202,15 +211,68 @@ def tag_evidence(tags: Mapping[str, str]) -> tuple[Evidence, ...]:
     return tuple(found)
 
 
+def archive_evidence(*paths: str, tags: Iterable[Mapping[str, str]]) -> tuple[Evidence, ...]:
+    """What belonging to an archive says that has taken the offset of its sources away.
+
+    HLS from Sentinel-2 and Earth Engine's harmonised collections carry tags of ESA's products
+    that they were made of; none of those is about their numbers.
+    """
+    signs = [match[0] for path in paths if (match := _RESCALED.search(path))]
+    for own in tags:
+        for key, value in own.items():
+            if match := _RESCALED.search(value):
+                signs.append(f"tag {key}: {match[0]}")
+            elif key.lower().startswith("hls_"):
+                signs.append(f"tag {key}")
+    if not signs:
+        return ()
+    return (
+        Evidence(
+            fact=f"{signs[0]}: made without the offset, whatever tags of its sources say",
+            offset=0.0,
+            applied=True,
+        ),
+    )
+
+
+def packed_evidence(
+    tags: Mapping[str, str], *, floating: bool, overruled: bool = False
+) -> tuple[Evidence, ...]:
+    """What the attributes `scale_factor` and `add_offset` (CF, netCDF) say where tags keep them.
+
+    As `gdal_evidence`, from the tags of a dataset and a band, in any case.
+    """
+    said = {}
+    for key, value in tags.items():
+        name = key.lower().removeprefix("ref_")  # as in HLS
+        number = _number(value)
+        if name in ("scale_factor", "add_offset") and number is not None:
+            said[name] = number
+    scale, offset = said.get("scale_factor", 1.0), said.get("add_offset", 0.0)
+    return gdal_evidence(
+        scale,
+        offset,
+        floating=floating,
+        overruled=overruled,
+        source="tags scale_factor, add_offset:",
+    )
+
+
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def gdal_evidence(
-    scale: float, offset: float, *, floating: bool, overruled: bool = False
+    scale: float,
+    offset: float,
+    *,
+    floating: bool,
+    overruled: bool = False,
+    source: str = "GDAL",
 ) -> tuple[Evidence, ...]:
     """What GDAL's scale and offset of a band say (physical value = stored x scale + offset).
 
@@ -220,13 +282,14 @@ def gdal_evidence(
     Args:
         floating: the stored numbers are floating-point.
         overruled: the caller gives both numbers, so that unusable ones do not matter.
+        source: who says so, for people.
 
     Raises:
         RadiometryError: the unit cannot be told.
     """
     if (scale, offset) == (1.0, 0.0):
         return ()
-    fact = f"GDAL scale {scale:g}, offset {offset:g}"
+    fact = f"{source} scale {scale:g}, offset {offset:g}"
     if scale == 1 and abs(offset) >= 100:
         return (Evidence(fact=f"{fact} (digital numbers)", scale=1.0, offset=offset),)
     reflectance = 0 < scale <= 0.005 or (scale == 1 and floating)
@@ -247,10 +310,11 @@ def gdal_evidence(
 
 
 class Range(NamedTuple):
-    """The smallest and a high percentile of a band's valid numbers."""
+    """The smallest, a high percentile and, where known, the largest of a band's valid numbers."""
 
     low: float
     high: float
+    top: float = 0.0
 
 
 def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
@@ -269,6 +333,9 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
             scale=PER_REFLECTANCE,
             offset=0.0,
         )
+    top = max(each.top for each in ranges.values())
+    if top >= LARGEST_NUMBER:
+        raise RadiometryError(_unmeasured(dtype, f"up to {top:.4g}", top))
     high = max(each.high for each in ranges.values())
     fact = f"{dtype} with a 99.9th percentile of {high:.4g}"
     small = [band for band, each in ranges.items() if each.high <= _LARGEST_REFLECTANCE]
@@ -284,15 +351,18 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
             "reflectance does; store all bands alike"
         )
     low = min(each.low for each in ranges.values())
-    lowest = -(_LARGEST_REFLECTANCE if reflectance else PER_REFLECTANCE / 2)
-    if low <= lowest:
-        raise RadiometryError(
-            f"{dtype} with numbers down to {low:.4g}, which nothing measured is; if they mark "
-            f"missing pixels, say so in the file: gdal_edit.py -a_nodata {low:g} FILE"
-        )
+    if low <= (-_LARGEST_REFLECTANCE if reflectance else DARKEST):
+        raise RadiometryError(_unmeasured(dtype, f"down to {low:.4g}", low))
     if reflectance:
         return Evidence(fact=f"{fact}: reflectance", scale=PER_REFLECTANCE, offset=0.0)
     return Evidence(fact=f"{fact}: digital numbers", scale=1.0)
+
+
+def _unmeasured(dtype: str, reach: str, number: float) -> str:
+    return (
+        f"{dtype} with numbers {reach}, which nothing measured is; if they mark missing pixels, "
+        f"say so in the file: gdal_edit.py -a_nodata {number:g} FILE"
+    )
 
 
 def for_floats(found: Sequence[Evidence], own: Evidence) -> tuple[Evidence, ...]:

@@ -7,11 +7,13 @@ from deo.radiometry import (
     Evidence,
     Radiometry,
     Range,
+    archive_evidence,
     baseline_evidence,
     decide,
     float_evidence,
     for_floats,
     gdal_evidence,
+    packed_evidence,
     path_evidence,
     tag_evidence,
 )
@@ -217,3 +219,18 @@ def test_record__holds_numbers_and_reasons() -> None:
     assert record["bands"] == ["B02"]
     assert not record["assumed"]
     assert "05.09" in record["evidence"][0]
+
+
+@pytest.mark.parametrize("version", ["5.2", "2.0.1", "0509", "v05.09", "1.0"])
+def test_tags__a_version_of_other_software_is_no_baseline(version: str) -> None:
+    assert tag_evidence({"processing:version": version}) == ()
+    assert one(*tag_evidence({"processing:version": "05.09"})) == (1, -1000)
+
+
+def test_archives__without_the_offset_explain_advertised_ones() -> None:
+    tags = {"PRODUCT_URI": f"{NEW}.SAFE", "scale_factor": "0.0001", "add_offset": "0"}
+    found = (*tag_evidence(tags), *packed_evidence(tags, floating=False))
+    with pytest.raises(RadiometryError, match="contradictory offsets"):
+        decide(BAND, [found])
+    assert archive_evidence("/data/x.tif", tags=[tags]) == ()
+    assert one(*found, *archive_evidence("/d/HLS.S30.T17SLU.2020209.tif", tags=[])) == (1, 0)

@@ -12,7 +12,7 @@ from deo.bands import MODEL_BANDS, RGB_BANDS
 from deo.cli.extraction import extract as extract
 from deo.cli.extraction import similar as similar
 from deo.preprocess import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract
-from deo.raster.scene import Scene, open_scene
+from deo.raster.scene import SAMPLE_SIZE, Scene, open_scene
 
 
 @click.command()
@@ -72,7 +72,7 @@ def _understood(scene: Scene, contract: str) -> dict[str, Any]:
         "radiometry_text": f"digital number = {scene.radiometry}",
         "missing_for_multispectral": [b for b in MODEL_BANDS if b not in scene.bands],
         "missing_for_rgb": [b for b in RGB_BANDS if b not in scene.bands],
-        "valid_share": float(scene.sample(usable).valid.mean()),
+        "valid_share": float(scene.sample(usable, size=SAMPLE_SIZE).valid.mean()),
         "contract": fitted.record(),
     }
 
@@ -136,6 +136,8 @@ def _contract(contract: Contract) -> list[str]:
             f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, the {RGB_PERCENTILE:g}th "
             f"percentile of the scene, clamped to 0..1"
         )
+    elif contract.name == "scene" and rgb:
+        lines.append(f"no valid pixel to measure the maximum of {' '.join(rgb)} on")
     elif contract.name == "pretrain" and rgb:
         lines.append(f"{' '.join(rgb)} divided by their joint maximum, clamped to 0..1")
     pairs = zip(contract.bands, contract.mean, contract.std, strict=True)

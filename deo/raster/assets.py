@@ -1,7 +1,5 @@
 """The named bands of a source with what is known about each, before a scene is made of them."""
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,25 +8,15 @@ from typing import NamedTuple
 
 from rasterio.enums import ColorInterp
 
-from deo.bands import BandSet
+from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
 from deo.errors import BandError, SceneError
-from deo.radiometry import Evidence, gdal_evidence, path_evidence, tag_evidence
+from deo.radiometry import Evidence
 from deo.raster.doors import Door
-from deo.raster.gdal import is_remote
-from deo.raster.names import file_band, is_ancillary, raster_bands
-from deo.raster.safe import enclosing_evidence
-from deo.raster.sources import RasterSource, Source
+from deo.raster.names import file_band, is_ancillary, is_junk, raster_bands
+from deo.raster.origins import evident, origin
+from deo.raster.sources import RasterSource, Source, is_floating
 
 RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
-_ESA_FILE = re.compile(r"_?T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d\w)(_\d0m)?\.(jp2|tiff?)$")
-
-
-_JUNK = frozenset(["__macosx", "thumbs.db", "desktop.ini", "@eadir"])
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is left behind by a system, never data."""
-    return name.startswith(".") or name.lower() in _JUNK
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +28,7 @@ class Asset:
         source, index: where its stored numbers are; indexes count from 1.
         evidence: what is known of its scale and offset.
         zero_is_nodata: it comes from ESA, where digital number 0 means no measurement.
+        fill: a stored number that marks missing pixels without the file saying so.
     """
 
     band: str
@@ -47,6 +36,7 @@ class Asset:
     index: int
     evidence: tuple[Evidence, ...]
     zero_is_nodata: bool = False
+    fill: float | None = None
 
     @property
     def dtype(self) -> str:
@@ -54,7 +44,7 @@ class Asset:
 
     @property
     def floating(self) -> bool:
-        return self.dtype.startswith("float")
+        return is_floating(self.dtype)
 
 
 class Found(NamedTuple):
@@ -119,35 +109,29 @@ def _assets_of(
             f"{path} stores indices into a colour table, not measurements; "
             f"give a raster of reflectance or digital numbers"
         )
-    found = raster_bands(source.descriptions, source.band_tags, source.tags, path)
+    behind = origin(source)
+    found = raster_bands(
+        source.descriptions, source.band_tags, source.tags, path, behind=behind.files[1:]
+    )
     named = {i: found.names[i] for i in spectral if found.names[i] is not None}
-    origin = found.source
+    names_source = found.source
     if not named:
-        named = dict(zip(spectral, _told(source, spectral, bands), strict=True))
-        origin = "the caller, in file order"
-    if product is None:
-        product = {} if is_remote(path) else enclosing_evidence(Path(path))
-    from_path = path_evidence(path if is_remote(path) else os.path.abspath(path))
-    esa = bool(from_path or product or _ESA_FILE.search(path))
-    assets = []
-    for i, band in named.items():
-        assert band is not None
-        evidence = (
-            *product.get(band, ()),
-            *gdal_evidence(
-                source.gdal_scales[i],
-                source.gdal_offsets[i],
-                floating=source.dtypes[i].startswith("float"),
-                overruled=overruled,
-            ),
-            *tag_evidence({**source.tags, **source.band_tags[i]}),
-            *from_path,
+        named = dict(zip(spectral, _told(source, spectral, bands, found.doubt), strict=True))
+        names_source = "the caller, in file order"
+    indexes = {band: i for i, band in named.items() if band is not None}
+    facts = evident(source, behind, indexes, product=product, overruled=overruled)
+    assets = tuple(
+        Asset(
+            band=band,
+            source=source,
+            index=i + 1,
+            evidence=facts.by_band[band],
+            zero_is_nodata=facts.esa,
         )
-        assets.append(
-            Asset(band=band, source=source, index=i + 1, evidence=evidence, zero_is_nodata=esa)
-        )
+        for band, i in indexes.items()
+    )
     ignored = tuple(_label(source, i) for i in range(len(source.dtypes)) if i not in named)
-    return Found(shown_name(path), tuple(assets), origin, ignored)
+    return Found(shown_name(path), assets, names_source, ignored)
 
 
 def _label(source: RasterSource, i: int) -> str:
@@ -155,25 +139,19 @@ def _label(source: RasterSource, i: int) -> str:
     return f"{shown_name(source.path)} band {i + 1} ({text})"
 
 
-def _told(source: RasterSource, spectral: Sequence[int], bands: BandSet | None) -> tuple[str, ...]:
-    """Names for a file that has none, from the caller."""
+def _told(
+    source: RasterSource, spectral: Sequence[int], bands: BandSet | None, doubt: str | None
+) -> tuple[str, ...]:
+    """Names for a file that has none to believe, from the caller."""
     count = len(spectral)
     if bands is None:
         described = ", ".join(sorted({str(text) for text in source.descriptions if text})[:6])
         picture = ColorInterp.red in source.colours and ColorInterp.blue in source.colours
-        example = (
-            "--bands red,green,blue for this RGB picture"
-            if picture
-            else "--bands B04"
-            if count == 1
-            else "--bands B01,B02,B03,B04,B05,B06,B07,B08,B09,B10,B11,B12,B8A if this is EuroSAT"
-            if count == 13
-            else "--bands B04,B03,B02 for red, green, blue"
-        )
+        why = f"; not believed, since {doubt}" if doubt else ""
         raise BandError(
             f"{source.path} does not name its {count} band{'s' if count > 1 else ''} as "
-            f"Sentinel-2 bands (descriptions: {described or 'none'}). Say what they are in file "
-            f"order, for instance {example} (bands=... in Python)"
+            f"Sentinel-2 bands (descriptions: {described or 'none'}{why}). "
+            f"{_how_to_tell(count, picture=picture)} (bands=... in Python)"
         )
     if len(bands) != count:
         raise BandError(
@@ -181,6 +159,28 @@ def _told(source: RasterSource, spectral: Sequence[int], bands: BandSet | None) 
             f"gives {len(bands)} ({bands}); name every band of the file, in file order"
         )
     return bands.names
+
+
+def _how_to_tell(count: int, *, picture: bool) -> str:
+    """What --bands would have to say for so many bands, as far as it can be guessed."""
+    if count > len(SENTINEL2):
+        return (
+            f"--bands names each band once and there are {len(SENTINEL2)}: cut out those that "
+            f"Sentinel-2 has (gdal_translate -b), and name them in file order"
+        )
+    examples = {
+        1: "--bands B04",
+        3: "--bands red,green,blue for this RGB picture"
+        if picture
+        else "--bands B04,B03,B02 for red, green, blue",
+        4: "--bands B04,B03,B02,B08 for red, green, blue, near infrared",
+        10: f"--bands {MODEL_BANDS} for the order of the models",
+        12: "--bands B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12 for the order of L2A",
+        13: "--bands B01,B02,B03,B04,B05,B06,B07,B08,B09,B10,B11,B12,B8A if this is EuroSAT",
+    }
+    example = f", for instance {examples[count]}" if count in examples else ""
+    what = "what it is" if count == 1 else f"what all {count} are in file order"
+    return f"Say {what} with --bands{example}"
 
 
 def file_assets(
@@ -256,7 +256,7 @@ def folder_files(folder: Path) -> list[str]:
         for place in places
         if place.is_dir()
         for file in sorted(place.iterdir())
-        if file.suffix.lower() in RASTER_SUFFIXES
+        if file.suffix.lower() in RASTER_SUFFIXES and not is_junk(file.name)
     ]
     named = [file for file in files if file_band(file)]
     if not named:

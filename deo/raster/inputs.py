@@ -24,8 +24,8 @@ import numpy as np
 import rasterio
 
 from deo.errors import SceneError
-from deo.raster.assets import is_junk
 from deo.raster.gdal import gdal, gdal_path, is_remote
+from deo.raster.names import is_junk
 from deo.raster.safe import enclosing_metadata
 from deo.raster.scene import Scene
 from deo.raster.sources import ArraySource, RasterSource

@@ -6,8 +6,10 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 from affine import Affine
@@ -16,14 +18,16 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from deo.bands import BandSet
-from deo.errors import BandError, SceneError
-from deo.radiometry import Radiometry, Range, float_evidence, for_floats
+from deo.errors import BandError, RadiometryError, SceneError
+from deo.radiometry import LARGEST_NUMBER, Radiometry, Range, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
 from deo.raster.doors import Door
 from deo.raster.earth import check_proj
 from deo.raster.gdal import is_remote
 from deo.raster.grid import Grid
+from deo.raster.names import is_junk
 from deo.raster.safe import Tree, folder_tree, product_root, read_product, zip_tree
+from deo.raster.sampling import ENOUGH, gone_through, telling, telling_pixels
 from deo.raster.sources import ArraySource, Source
 
 _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
@@ -102,9 +106,9 @@ def find(
                 f"cannot make a scene of {type(source).__name__} {str(source)[:100]!r}; give a "
                 "path, a list of paths, or an array (C, H, W)"
             )
-        files = [os.fspath(part) for part in source]
-        return file_assets(files, door=door, bands=bands, overruled=overruled)
-    text = os.fspath(source)
+        paths = [_plain_path(os.fspath(part)) for part in source]
+        return file_assets(paths, door=door, bands=bands, overruled=overruled)
+    text = _plain_path(os.fspath(source))
     path = Path(text)
     if not is_remote(text) and not text.startswith("/vsi"):
         _check_local(text)
@@ -125,6 +129,16 @@ def find(
             found = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
             return found._replace(name=path.resolve().name)
     return raster_assets(text, door=door, bands=bands, overruled=overruled)
+
+
+def _plain_path(text: str) -> str:
+    """The path that a `file://` URL means; any other text as it is."""
+    if not text.lower().startswith("file://"):
+        return text
+    path = text[len("file://") :]
+    if path.lower().startswith("localhost/"):
+        path = path[len("localhost") :]
+    return path if os.path.exists(path) else unquote(path)
 
 
 def _check_local(text: str) -> None:
@@ -156,7 +170,7 @@ def _product(path: Path) -> _Product | None:
         path = path.parent
     if not path.is_dir():
         return None
-    inside = sorted(path.glob("*.SAFE"))
+    inside = sorted(own for own in path.glob("*.SAFE") if not is_junk(own.name))
     if len(inside) == 1 and inside[0].is_dir():
         return _Product(folder_tree(inside[0]), None)
     root = product_root(path)
@@ -212,13 +226,42 @@ def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[As
         for asset in assets
         if asset.floating and not any(item.scale is not None for item in asset.evidence)
     ]
-    if overruled or not plain:
+    if overruled:
         return tuple(assets)
-    own = float_evidence(plain[0].dtype, _robust_ranges(plain))
+    _check_stated([asset for asset in assets if asset.floating and asset not in plain])
+    if not plain:
+        return tuple(assets)
+    ranges = _robust_ranges(plain)
+    if not ranges and (unseen := [a for a in plain if not gone_through(a.source.grid)]):
+        raise RadiometryError(
+            f"{unseen[0].source.path}: none of the pixels that were looked at is valid, so that "
+            f"nothing tells its unit; say it with --scale (10000 for reflectance, 1 for digital "
+            f"numbers)"
+        )
+    own = float_evidence(plain[0].dtype, ranges)
     return tuple(
         replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
         for asset in assets
     )
+
+
+def _check_stated(assets: Sequence[Asset]) -> None:
+    """Refuse a stated scale by which floating-point numbers are no digital numbers at all.
+
+    Tags of packed integers may live on in a file of the unpacked numbers.
+    """
+    ranges = _robust_ranges(assets)
+    for asset in assets:
+        stated = next(item for item in asset.evidence if item.scale is not None)
+        if asset.band not in ranges or stated.scale is None:
+            continue
+        high = ranges[asset.band].high
+        if not 3 < high * stated.scale < LARGEST_NUMBER:
+            raise RadiometryError(
+                f"{asset.source.path}: band {asset.band} is {asset.dtype} with a 99.9th percentile "
+                f"of {high:.4g}, which contradicts {stated.fact}; say what holds with --scale and "
+                f"--offset (digital number = stored x scale + offset)"
+            )
 
 
 def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
@@ -231,12 +274,25 @@ def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
         height, width = (
             min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
         )
-        values, valid = source.sample([asset.index for asset in own], height, width)
-        for asset, plane in zip(own, values, strict=True):
-            seen = plane[valid]
-            if seen.any():
-                high = float(np.percentile(seen, _FLOAT_PERCENTILE))
-                ranges[asset.band] = Range(float(seen.min()), high)
+        indexes = [asset.index for asset in own]
+        pixels = source.sample(indexes, height, width)
+        seen = pixels.values[:, pixels.valid]
+        told = telling(*pixels)
+        if np.count_nonzero(told) < ENOUGH:
+            seen = pixels.values[:, told]
+            if (height, width) != (source.grid.height, source.grid.width):
+                seen = telling_pixels(
+                    partial(source.read, indexes),
+                    height=source.grid.height,
+                    width=source.grid.width,
+                )
+        for asset, plane in zip(own, seen, strict=True):
+            if plane.any():
+                ranges[asset.band] = Range(
+                    low=float(plane.min()),
+                    high=float(np.percentile(plane, _FLOAT_PERCENTILE)),
+                    top=float(plane.max()),
+                )
     return ranges
 
 
@@ -262,6 +318,8 @@ def mask_source(assets: Sequence[Asset]) -> str:
         text = asset.source.mask_source([asset.index])
         if text:
             said[text] = None
+        if asset.fill is not None:
+            said[f"stored {asset.fill:.0f} (a fill value that nothing declares)"] = None
         if asset.zero_is_nodata and text != "nodata 0":
             said["digital number 0 (Sentinel-2 convention)"] = None
     return ", ".join(said) or "none: every pixel counts as valid"

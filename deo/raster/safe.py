@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from deo.bands import SENTINEL2, BandSet, canonical_name
 from deo.errors import SceneError
 from deo.radiometry import PER_REFLECTANCE, Evidence, baseline_evidence
-from deo.raster.names import file_band
+from deo.raster.names import file_band, is_junk
 
 _METADATA = re.compile(
     r"(MTD_MSIL(1C|2A)|S2[A-D]_(OPER|USER)_MTD_(SAF|DMP)L(1C|2A)_.+)\.xml", re.IGNORECASE
@@ -92,11 +92,17 @@ def folder_tree(root: Path) -> Tree:
     files = tuple(
         sorted(
             (Path(place) / name).relative_to(root).as_posix()
-            for place, _, names in os.walk(root)
-            for name in names
+            for place, folders, names in os.walk(root)
+            for name in _of_use(folders, names)
         )
     )
     return Tree(str(root), files, lambda name: _bounded(root / name), lambda name: str(root / name))
+
+
+def _of_use(folders: list[str], names: list[str]) -> list[str]:
+    """Names of files without what systems leave behind; such folders are not gone into."""
+    folders[:] = [name for name in folders if not is_junk(name)]
+    return [name for name in names if not is_junk(name)]
 
 
 def _bounded(path: Path) -> bytes:
@@ -118,7 +124,11 @@ def zip_tree(path: Path) -> Tree:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
+            names = [
+                name
+                for name in archive.namelist()
+                if not name.endswith("/") and not any(map(is_junk, PurePosixPath(name).parts))
+            ]
     except Exception as error:  # a damaged directory may raise anything in zipfile
         raise SceneError(f"{path} cannot be read as a zip: {error}") from error
     for name in names:
@@ -175,14 +185,14 @@ def product_root(path: Path) -> Path | None:
     return None
 
 
-def enclosing_evidence(path: Path) -> Mapping[str, tuple[Evidence, ...]]:
-    """By band, what the XML of the product that a file lies in says; empty outside of one.
+def product_evidence(root: Path) -> Mapping[str, tuple[Evidence, ...]]:
+    """By band, what the XML of the product in a folder says.
 
     Raises:
         SceneError: the XML is unreadable.
     """
-    metadata = enclosing_metadata(path)
-    return {} if metadata is None else _read_xml(_bounded(metadata), str(metadata)).evidence
+    metadata = root / _metadata(root)[0]
+    return _read_xml(_bounded(metadata), str(metadata)).evidence
 
 
 def enclosing_metadata(path: Path) -> Path | None:

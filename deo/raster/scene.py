@@ -16,6 +16,7 @@ from deo.radiometry import Pixels, Radiometry, decide
 from deo.raster.assets import Asset, Found
 from deo.raster.doors import Door
 from deo.raster.earth import check_proj
+from deo.raster.fill import with_undeclared_fill
 from deo.raster.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.raster.opening import (
     array_assets,
@@ -25,6 +26,7 @@ from deo.raster.opening import (
     with_float_evidence,
     with_zero_convention,
 )
+from deo.raster.sampling import ENOUGH, telling, telling_pixels
 from deo.raster.sources import RasterSource, Source
 from deo.raster.windows import Window
 
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 SAMPLE_SIZE = 1024
 """Longest side of the sample that a scene is measured on, in pixels."""
+
+_SWAMPED = 0.002  # share of numbers other than 0 that a 99.9th percentile would hardly notice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,13 +126,41 @@ class Scene:
                 valid &= own.valid
         return self._finish(values, valid, bands)
 
-    def sample(self, bands: BandSet | None = None, *, size: int = SAMPLE_SIZE) -> Pixels:
-        """The whole scene thinned to at most `size` pixels a side, for statistics and previews.
+    def sample(self, bands: BandSet | None = None, *, size: int | None = None) -> Pixels:
+        """The scene thinned to at most `size` pixels a side, for pictures, or for statistics.
 
-        Files with overviews are read from those. A file beyond 2**28 pixels without any gives
-        small windows spread evenly instead, side by side.
+        Files with overviews are read from those, unless they hold something else than the image.
+        A file beyond 2**28 pixels without any gives small windows spread evenly instead, side by
+        side.
+
+        Args:
+            size: None: for statistics. Where the sample of `SAMPLE_SIZE` holds too few valid
+                numbers other than 0 to measure, those of the whole image come in one row instead.
         """
         bands = bands or self.bands
+        thinned = self._thinned(bands, SAMPLE_SIZE if size is None else size)
+        if size is not None:
+            return thinned
+        told = telling(*thinned)
+        count = np.count_nonzero(told)
+        if thinned.valid.shape == (self.height, self.width):
+            if count == 0 or count > _SWAMPED * np.count_nonzero(thinned.valid):
+                return thinned
+            pixels = thinned.values[:, told]
+        elif count >= ENOUGH:
+            return thinned
+        else:
+            pixels = telling_pixels(
+                lambda window: self.read(window, bands), height=self.height, width=self.width
+            )
+            if not pixels.size:
+                if not thinned.valid.any():
+                    log.warning("%s: none of the pixels that were looked at is valid", self.name)
+                return thinned
+        return Pixels(pixels[:, None], np.ones((1, pixels.shape[1]), np.bool_))
+
+    def _thinned(self, bands: BandSet, size: int) -> Pixels:
+        """The whole scene thinned to at most `size` pixels a side."""
         positions = bands.positions_in(self.bands.names)
         step = max(1.0, max(self.height, self.width) / size)
         height, width = (max(1, round(side / step)) for side in (self.height, self.width))
@@ -154,7 +186,7 @@ class Scene:
             part = slice(rows.first, rows.end), slice(cols.first, cols.end)
             extent = Extent(rows.start, cols.start, rows.stop, cols.stop)
             own = source.sample(indexes, rows.end - rows.first, cols.end - cols.first, extent)
-            whole.values[:, *part], whole.valid[part] = self._without_zeros(own, group)
+            whole.values[:, *part], whole.valid[part] = self._without_fill(own, group)
         return whole
 
     def _finish(
@@ -181,7 +213,7 @@ class Scene:
             and window.row + window.height <= source.grid.height
             and (window.col + window.width <= source.grid.width)
         ):
-            return self._without_zeros(source.read(indexes, window), group)
+            return self._without_fill(source.read(indexes, window), group)
         rows = taps(relation.rows, window.row, window.height, source.grid.height)
         cols = taps(relation.cols, window.col, window.width, source.grid.width)
         needed = Window(
@@ -190,13 +222,16 @@ class Scene:
             height=rows.stop - rows.start,
             width=cols.stop - cols.start,
         )
-        return resample(self._without_zeros(source.read(indexes, needed), group), rows, cols)
+        return resample(self._without_fill(source.read(indexes, needed), group), rows, cols)
 
-    def _without_zeros(self, pixels: Pixels, group: Sequence[int]) -> Pixels:
-        """Take stored zeros for missing where that is the product's convention."""
+    def _without_fill(self, pixels: Pixels, group: Sequence[int]) -> Pixels:
+        """Take stored zeros for missing where that is the product's convention, and fill values."""
         for plane, position in zip(pixels.values, group, strict=True):
             if self.assets[position].zero_is_nodata:
                 np.logical_and(pixels.valid, plane != 0, out=pixels.valid)
+            fill = self.assets[position].fill
+            if fill is not None:
+                np.logical_and(pixels.valid, plane != np.float32(fill), out=pixels.valid)
         return pixels
 
     def record(self) -> dict[str, Any]:
@@ -307,8 +342,9 @@ def _assemble(
     assets = with_float_evidence(assets, overruled=scale is not None)
     evidence = [asset.evidence for asset in assets]
     radiometry = decide(bands, evidence, scale=scale, offset=offset)
+    assets, filled = with_undeclared_fill(assets, name=found.name, scale=scale)
     assets = with_zero_convention(assets, radiometry)
-    notes = (*found.notes, *_notes(found.name, assets[0].source, radiometry))
+    notes = (*found.notes, *_notes(found.name, assets[0].source, radiometry), *filled)
     for note in notes:
         log.warning("%s", note)
     return Scene(

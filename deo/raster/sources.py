@@ -18,6 +18,7 @@ from deo.radiometry import Pixels
 from deo.raster.doors import Door, open_raster
 from deo.raster.gdal import gdal
 from deo.raster.grid import Extent, Grid
+from deo.raster.sampling import overviews_tell, thin_image
 from deo.raster.windows import Window
 
 _LARGEST_DIRECT = 2**28  # pixels that a decimated read without overviews may go through
@@ -27,9 +28,15 @@ _STAC_TAGS = (
     *("processing:version", "eo:bands", "eo:common_name"),
 )
 
+_FIRST_OVERVIEW = 1.5  # pixels per thinned pixel from which GDAL may read overviews of half size
 _LATTICE = 16  # windows along each axis, where there are more
 
 _EXACT = frozenset(["uint8", "int8", "uint16", "int16"])  # held exactly by float32
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether numbers of a type, by its name, are floating-point."""
+    return np.dtype(dtype).kind == "f"
 
 
 class Source(Protocol):
@@ -136,19 +143,58 @@ class RasterSource:
     ) -> Pixels:
         extent = extent or self.grid.extent
         tall, wide = extent.bottom - extent.top, extent.right - extent.left
-        shape = (len(indexes), height, width)
         box = RasterioWindow(extent.left, extent.top, wide, tall)
         with gdal(self.path, "read an overview"):
-            if tall * wide > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
+            step = max(tall / height, wide / width)
+            huge = tall * wide > _LARGEST_DIRECT
+            if huge and not self.dataset.overviews(indexes[0]):
                 return self._lattice(indexes, height, width, extent)
-            values = self.dataset.read(
-                list(indexes),
-                window=box,
-                out_shape=shape,
-                out_dtype="float32",
-                resampling=Resampling.nearest,
-            )
-            return Pixels(values, self._valid(values, indexes, window=box, out_shape=shape))
+            if step > _FIRST_OVERVIEW and not self._overviews_tell(indexes[:1], extent, step):
+                if huge:
+                    return self._lattice(indexes, height, width, extent)
+                return thin_image(
+                    lambda window: self.read(indexes, window),
+                    extent,
+                    bands=len(indexes),
+                    height=height,
+                    width=width,
+                )
+            return self._thin(indexes, box, height, width)
+
+    def _thin(self, indexes: Sequence[int], box: RasterioWindow, height: int, width: int) -> Pixels:
+        """As GDAL thins: from overviews where the file has some."""
+        shape = (len(indexes), height, width)
+        values = self.dataset.read(
+            list(indexes),
+            window=box,
+            out_shape=shape,
+            out_dtype="float32",
+            resampling=Resampling.nearest,
+        )
+        return Pixels(values, self._valid(values, indexes, window=box, out_shape=shape))
+
+    def _overviews_tell(self, indexes: Sequence[int], extent: Extent, step: float) -> bool:
+        """Whether what GDAL thins is the image.
+
+        A VRT's files may have overviews of their own. JPEG 2000's are part of the image itself.
+        """
+        wavelets = self.dataset.driver.startswith("JP2") and not any(
+            name.lower().endswith(".ovr") for name in self.dataset.files
+        )
+        virtual = self.dataset.driver == "VRT"
+        if wavelets or not (virtual or self.dataset.overviews(indexes[0])):
+            return True
+        return overviews_tell(
+            lambda window: self.read(indexes, window),
+            lambda window, height, width: self._thin(
+                indexes,
+                RasterioWindow(window.col, window.row, window.width, window.height),
+                height,
+                width,
+            ),
+            extent,
+            step,
+        )
 
     def _lattice(self, indexes: Sequence[int], height: int, width: int, extent: Extent) -> Pixels:
         """Small windows spread evenly, where thinning would have to read a huge file whole."""
@@ -179,7 +225,7 @@ class RasterSource:
                 slow.append(index)
             elif not math.isnan(nodata):
                 np.logical_and(valid, plane != np.float32(nodata), out=valid)
-            if self.dtypes[index - 1].startswith("float"):
+            if is_floating(self.dtypes[index - 1]):
                 finite = np.isfinite(plane)
                 if not finite.all():
                     plane[~finite] = 0
@@ -229,7 +275,7 @@ class RasterSource:
                 said["mask of the file (internal or .msk)"] = None
             elif MaskFlags.nodata in flags:
                 said[f"nodata {self.dataset.nodatavals[index - 1]:g}"] = None
-            if self.dtypes[index - 1].startswith("float"):
+            if is_floating(self.dtypes[index - 1]):
                 said["numbers that are not finite"] = None
         return ", ".join(said)
 
@@ -283,7 +329,7 @@ class ArraySource:
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        return (str(self.array.dtype),) * len(self.array)
+        return (self.array.dtype.name,) * len(self.array)  # whatever the order of its bytes
 
     @property
     def spectral(self) -> int:
@@ -307,11 +353,13 @@ class ArraySource:
             valid &= self.valid[rows, cols]
         values = np.empty((len(stored), *valid.shape), np.float32)
         for plane, own in zip(values, stored, strict=True):
-            plane[...] = own
-            if self.nodata is not None and not math.isnan(self.nodata):
-                valid &= own != (
-                    own.dtype.type(self.nodata) if own.dtype.kind == "f" else self.nodata
-                )
+            with np.errstate(over="ignore"):  # beyond float32 or float16: not finite, not valid
+                plane[...] = own
+                nodata = self.nodata
+                if nodata is not None and own.dtype.kind == "f":
+                    nodata = own.dtype.type(nodata)
+            if nodata is not None and not math.isnan(nodata):
+                valid &= own != nodata
             if own.dtype.kind == "f":
                 finite = np.isfinite(plane)
                 valid &= finite

@@ -10,9 +10,9 @@ import numpy as np
 
 from deo.documents import load_json
 from deo.errors import require
-from deo.raster.assets import is_junk
 from deo.raster.disk import Room, disk_errors
 from deo.raster.metadata import MapInfo
+from deo.raster.names import is_junk
 from deo.raster.quantise import (
     COMPRESSED,
     INT8_NODATA,

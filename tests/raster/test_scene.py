@@ -491,3 +491,54 @@ def test_open__eurosat_needs_its_order_said(shared: Path) -> None:
         np.testing.assert_array_equal(
             scene.read(whole(scene), BandSet("B8A,B09")).values, file.read([13, 9])
         )
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f8", "<f2", ">f2", "longdouble"])
+@pytest.mark.parametrize("factor", [1, 10_000])
+def test_array__of_any_floats_is_what_its_numbers_are(dtype: str, factor: float) -> None:
+    array = (np.random.default_rng(0).uniform(0.01, 0.9, (1, 40, 40)) * factor).astype(dtype)
+    array[0, 0, 0] = np.nan
+    with open_scene(array, bands="B04") as scene:
+        assert scene.radiometry.scale == (10_000 / factor,)
+        values, valid = scene.read(whole(scene))
+        np.testing.assert_allclose(
+            values[valid[None]], array[:, valid].astype("f4")[0] * (10_000 / factor), rtol=1e-3
+        )
+        assert valid.sum() == 1599
+        assert scene.mask_source == "numbers that are not finite"
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">i2", "<u4", ">u8", "<i8"])
+def test_array__of_any_integers_is_what_its_numbers_are(dtype: str) -> None:
+    array = np.random.default_rng(0).integers(1, 9000, (1, 40, 40)).astype(dtype)
+    array[0, 0] = 7
+    view = array[:, ::2, ::-1]
+    view.flags.writeable = False
+    with open_scene(view, bands="B04", nodata=7) as scene:
+        assert scene.radiometry.scale == (1,)
+        values, valid = scene.read(whole(scene))
+    np.testing.assert_array_equal(valid, view[0] != 7)
+    np.testing.assert_array_equal(values, np.where(valid, view, 0))
+
+
+def test_array__beyond_float32_is_not_valid() -> None:
+    array = np.full((1, 4, 4), 0.5)
+    array[0, 0] = 1e300
+    with open_scene(array, bands="B04") as scene:
+        assert scene.read(whole(scene)).valid.sum() == 12
+    with open_scene(array.clip(max=1).astype("f2"), bands="B04", nodata=1e20) as scene:
+        assert scene.read(whole(scene)).valid.all()
+
+
+@pytest.mark.parametrize("dtype", ["bool", ">c8", "datetime64[s]", "object", "U1"])
+def test_array__that_holds_no_real_numbers_is_refused(dtype: str) -> None:
+    with pytest.raises(SceneError, match="real numbers"):
+        open_scene(np.zeros((1, 4, 4), dtype), bands="B04")
+
+
+@pytest.mark.parametrize("number", [9.96921e36, 1e20, np.finfo("f4").max])
+def test_floats__with_an_undeclared_fill_far_above_are_refused(number: float) -> None:
+    array = np.full((1, 40, 40), 0.2, "float32")
+    array[0, 0, 0] = number
+    with pytest.raises(RadiometryError, match=r"numbers up to .*-a_nodata"):
+        open_scene(array, bands="B04")
