@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -149,10 +149,35 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: it is none.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        return {**found, "model": {**found["model"]}, "value": float(found["value"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} holds no result of deo evaluate: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no result of deo evaluate: it is no JSON object")
+    wrong = [name for name, fits in _WANTED.items() if not fits(found.get(name))]
+    if wrong:
+        raise DataError(
+            f"{path} holds no result of deo evaluate: missing or of another type: "
+            f"{', '.join(wrong)}"
+        )
+    return found
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+_WANTED: Mapping[str, Callable[[Any], bool]] = {
+    **{name: lambda value: isinstance(value, str) for name in ("dataset", "protocol", "metric")},
+    **dict.fromkeys(("value", "paper", "spread"), _is_score),
+    "model": lambda value: isinstance(value, dict) and "model" in value,
+    "interval": lambda value: (
+        isinstance(value, list) and len(value) == 2 and all(map(_is_score, value))
+    ),
+    "seeds": lambda value: isinstance(value, list),
+    "fraction": lambda value: value is not None and _is_score(value),
+}
+"""What `markdown` reads of a result, and whether a value can be that."""
 
 
 def markdown(records: Sequence[Mapping[str, Any]]) -> str:
