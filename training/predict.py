@@ -149,7 +149,8 @@ def predict(
             for source in sources
         ]
         read = (asset.source.path for scene in scenes for asset in scene.assets)
-        check_apart(targets, [*sources, *read])
+        folder = target.with_name(f"{target.name}.partial")
+        check_apart([*targets, folder], [*sources, *read])
         contract = _contract(tuned, scenes)
         model = _feature_model(tuned, chosen)
         readable = ScenePair(first=scenes[0], second=scenes[1]) if change else scenes[0]
@@ -159,7 +160,6 @@ def predict(
         )
         shape = _shape(model, scenes[0])
         check_space(target, shape.bytes)
-        folder = target.with_name(f"{target.name}.partial")
         identity = {**info.tags, **source_identity([str(source) for source in sources])}
         stack.enter_context(gdal_settings())
         with Spool(folder, job=identity, shapes=(shape,), resume=resume) as spool:
