@@ -256,24 +256,8 @@ def test_finetune__a_folder_is_one_runs_and_an_earlier_run_is_kept(
     last.write_bytes(last.read_bytes()[:-1])
     assert run(*command, "--data", masks, "--resume").exit_code == 0
     assert f"{last} is cut short" in caplog.text
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
-
-
-def test_evaluate__says_which_pixels_are_not_finite(tmp_path: Path) -> None:
-    for name, level in (("dry", 900), ("wet", 3000)):
-        for number in range(3):
-            values = noise(number, level).astype(np.float32)
-            values[:, 3, 3] = np.nan if (name, number) == ("wet", 1) else values[:, 3, 3]
-            write(tmp_path / name / f"{number}.tif", values, PRODUCT)
-    for protocol in ("knn", "probe"):
-        result = run(
-            "evaluate", protocol, "--dataset", "folder", "--data", tmp_path, *MODEL,
-            "--k", 1, "--folds", 3, "--contract", "s2", "--json", tmp_path / "r.json",
-        )  # fmt: skip
-        said = str(error(result))
-        assert "wet/1.tif" in said
-        assert "wet/0.tif" not in said
-        assert not (tmp_path / "r.json").exists()
+    for name in ("best.safetensors", "log.jsonl"):
+        assert (folder / name).read_bytes() == kept[name]
 
 
 def test_finetune__folder_problems_are_named(masks: Path, tmp_path: Path) -> None:
