@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 LOCK_NAME = ".lock"
 
 _WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 _claims: "weakref.WeakSet[BinaryIO]" = weakref.WeakSet()
 
 
@@ -42,9 +43,6 @@ def claim(folder: Path) -> Iterator[None]:
             _claims.discard(lock)
 
 
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-
-
 def _lock(lock: BinaryIO, folder: Path) -> None:
     try:
         import fcntl
@@ -69,7 +67,7 @@ def _lock(lock: BinaryIO, folder: Path) -> None:
 def _let_go() -> None:
     """In a forked child: reading workers outlive a killed run by seconds and must not hold it."""
     for lock in list(_claims):
-        os.close(lock.fileno())
+        lock.close()
     _claims.clear()
 
 

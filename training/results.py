@@ -55,7 +55,7 @@ class Result:
         return float(np.std(self.per_seed, ddof=1)) if len(self.per_seed) > 1 else math.nan
 
     def record(self) -> dict[str, Any]:
-        """JSON-able; an undefined number (NaN) is null."""
+        """JSON-able; a number that is not finite is null."""
         found: dict[str, Any] = _plain({**asdict(self), "spread": self.spread})
         return found
 
@@ -206,7 +206,7 @@ def _number(value: float | None) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 4)
+        return round(value, 4) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
