@@ -287,7 +287,7 @@ class Run:
         workers: processes that read samples.
         log_every: steps between records.
         checkpoint_every: steps between checkpoints; None: once per epoch.
-        keep: checkpoints that are kept.
+        keep: checkpoints that are kept; two at least, so that a damaged one has one before it.
     """
 
     epochs: int = 100

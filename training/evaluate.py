@@ -23,6 +23,8 @@ from deo.training.probes import (
     pixel_probe,
 )
 from deo.training.scores import confusion, multilabel_confusion
+from deo.training.splits import require_test
+from deo.training.survey import class_counts, listed, warn_of_unseen
 from deo.training.tasks import Benchmark, Task
 
 _ORDER = ("train", "valid", "test")
@@ -55,11 +57,24 @@ def pooled(source: FeatureSource, split: Split, unit: Unit, *, chunk: int = 256)
     features, labels = [], []
     for start in range(0, len(split), chunk):
         samples = [split[index] for index in range(start, min(start + chunk, len(split)))]
-        features.append(source.pooled([pixels_of(sample, unit) for sample in samples]))
+        rows = source.pooled([pixels_of(sample, unit) for sample in samples])
+        _refuse_broken(rows, split, start)
+        features.append(rows)
         labels += [sample.target for sample in samples]
     if not labels:
         raise DataError("the split is empty; check the data folder and --fraction")
     return PooledSplit(np.concatenate(features), np.stack(labels))
+
+
+def _refuse_broken(rows: NDArray[np.float32], split: Split, start: int) -> None:
+    """Refuse (N, ...) features of the samples from `start` on that are not finite."""
+    broken = ~np.isfinite(rows).reshape(len(rows), -1).all(1)
+    if broken.any():
+        names = [split.names[start + index] for index in np.flatnonzero(broken)]
+        raise DataError(
+            f"features that are not finite, of {listed(names)} below {split.root}: pixels there "
+            "are not, or the model's weights; declare such pixels as nodata, or leave them out"
+        )
 
 
 def evaluate_knn(
@@ -71,7 +86,12 @@ def evaluate_knn(
     metric: str = "l2",
     temperature: float | None = None,
 ) -> Outcome:
-    """Nearest neighbours: train + valid vote for test; without splits, leave one out."""
+    """Nearest neighbours: train + valid vote for test; without splits, leave one out.
+
+    Raises:
+        ConfigError: another task, or an unknown metric.
+        DataError: no test part, features that are not finite, or fewer samples than neighbours.
+    """
     _classification_only(benchmark, "knn")
     if metric not in METRICS:
         raise ConfigError(f"metric {metric!r} is none of {', '.join(METRICS)}")
@@ -79,7 +99,10 @@ def evaluate_knn(
     if "all" in splits:
         bank = queries = pooled(source, splits["all"], benchmark.unit)
     else:
-        bank = _joined(pooled(source, splits[name], benchmark.unit) for name in ("train", "valid"))
+        require_test(splits)
+        voting = [name for name in ("train", "valid") if name in splits]
+        bank = _joined(pooled(source, splits[name], benchmark.unit) for name in voting)
+        warn_of_unseen(class_counts(bank.labels, benchmark), benchmark)
         queries = pooled(source, splits["test"], benchmark.unit)
     predicted = knn(
         bank.features,
@@ -90,7 +113,7 @@ def evaluate_knn(
         temperature=temperature,
         same="all" in splits,
     )
-    how["split"] = "leave one out" if "all" in splits else "train + valid -> test"
+    how["split"] = "leave one out" if "all" in splits else f"{' + '.join(voting)} -> test"
     return Outcome(tile_confusions(queries.labels, predicted, benchmark), "tile", how)
 
 
@@ -103,7 +126,12 @@ def evaluate_probe(
     folds: int = 5,
     grid: Sequence[float] = C_GRID,
 ) -> Outcome:
-    """Logistic regression, C chosen on `valid`; without splits, `folds`-fold cross-validation."""
+    """Logistic regression, C chosen on `valid` or 1 without it; without splits, `folds` folds.
+
+    Raises:
+        ConfigError: another task.
+        DataError: no test part, features that are not finite, or too few samples or classes.
+    """
     _classification_only(benchmark, "probe")
     if "all" in splits:
         part = pooled(source, splits["all"], benchmark.unit)
@@ -112,11 +140,14 @@ def evaluate_probe(
         )
         how: dict[str, Any] = {"split": f"{folds}-fold", "folds": folds}
         return Outcome(tile_confusions(part.labels, predicted, benchmark), "tile", how)
-    train, valid, test = (pooled(source, splits[name], benchmark.unit) for name in _ORDER)
-    probe = logistic_probe(
-        train.features, train.labels, validation=(valid.features, valid.labels), grid=grid
-    )
-    how = {"split": "train, valid -> test", "c": probe.c}
+    require_test(splits)
+    parts = {
+        name: pooled(source, splits[name], benchmark.unit) for name in _ORDER if name in splits
+    }
+    train, valid, test = parts["train"], parts.get("valid"), parts["test"]
+    warn_of_unseen(class_counts(train.labels, benchmark), benchmark)
+    probe = logistic_probe(train.features, train.labels, validation=valid, grid=grid)
+    how = {"split": f"{', '.join(list(parts)[:-1])} -> test", "c": probe.c}
     return Outcome(
         tile_confusions(test.labels, probe.predict(test.features), benchmark), "tile", how
     )
@@ -137,9 +168,10 @@ def evaluate_pixels(
     if "all" not in splits:
         raise ConfigError("protocol pixels takes single scenes without splits; use segment")
     matrices = []
-    for sample in splits["all"]:
+    for index, sample in enumerate(splits["all"]):
         train = left_half(*sample.target.shape)
         features = source.per_pixel(pixels_of(sample, benchmark.unit))
+        _refuse_broken(features[None], splits["all"], index)
         predicted = pixel_probe(features, sample.target, train=train, seed=seed)
         truth = np.where(train, IGNORE, sample.target)
         matrices += block_confusions(truth, predicted, classes=benchmark.class_count)

@@ -17,10 +17,11 @@ from deo.models.weights import save_weights
 from deo.preprocess import Contract, fit_contract
 from deo.training import checkpoint as checkpoints
 from deo.training import settings
-from deo.training.checkpoint import CHECKPOINTS_NAME
+from deo.training.checkpoint import CHECKPOINTS_NAME, Found
 from deo.training.config import Config
 from deo.training.describe import Provenance, mlm_item, model_card
-from deo.training.journal import METRICS_NAME, read_metrics
+from deo.training.identity import summary
+from deo.training.journal import METRICS_NAME, as_number, read_metrics
 from deo.training.teachers import licence_of
 
 _TRUNK = "trunk.net."
@@ -56,14 +57,14 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
         run: the output folder of `deo pretrain`, or one checkpoint.
         teacher: the EMA teacher, which has the multispectral stem alone, in place of the student,
             which has both stems where an optical teacher took part (and is what was published).
-        step: of the checkpoint; the newest when None.
+        step: of the checkpoint; the newest that is whole when None.
 
     Raises:
         DataError: there is no checkpoint, or none of that step.
-        WeightsError: the checkpoint is damaged or does not fit its own configuration.
+        WeightsError: the checkpoint named, or every one, is damaged, or does not fit its own
+            configuration.
     """
-    path = _choose(run, step)
-    found = checkpoints.load(path)
+    path, found = _choose(run, step)
     config = settings.from_dict(found.config)
     role = "teacher" if teacher else "student"
     stored = found.state[role]
@@ -78,7 +79,7 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
         stems=("ms", "rgb") if both else (config.model.input,),
         step=found.step,
         config=config,
-        data=found.data,
+        data=summary(found.data),
         licence=licence_of(config.optical),
         measured=_measured(path, found.step),
         deo_version=importlib.metadata.version("deo"),
@@ -198,20 +199,22 @@ def push(
     )
 
 
-def _choose(run: Path, step: int | None) -> Path:
+def _choose(run: Path, step: int | None) -> Found:
     if run.is_file():
-        return run
+        return Found(run, checkpoints.load(run))
     folder = run / CHECKPOINTS_NAME
-    saved = checkpoints.saved(folder)
-    if not saved:
-        raise DataError(f"{run} has no checkpoint in {folder}; is it the output of `deo pretrain`?")
     if step is None:
-        return saved[-1]
-    chosen = [path for path in saved if path.stem == f"step-{step:08d}"]
-    if not chosen:
-        there = ", ".join(str(int(path.stem.removeprefix("step-"))) for path in saved)
+        chosen = checkpoints.newest(folder)
+        if chosen is None:
+            raise DataError(
+                f"{run} has no checkpoint in {folder}; is it the output of `deo pretrain`?"
+            )
+        return chosen
+    steps = {int(path.stem.removeprefix("step-")): path for path in checkpoints.saved(folder)}
+    if step not in steps:
+        there = ", ".join(map(str, steps)) or "none at all"
         raise DataError(f"{folder} has no checkpoint of step {step}; it has those of {there}")
-    return chosen[0]
+    return Found(steps[step], checkpoints.load(steps[step]))
 
 
 def _write(trained: Trained, path: Path, config: Config, metadata: dict[str, str]) -> None:
@@ -242,4 +245,5 @@ def _measured(path: Path, step: int) -> dict[str, Any]:
     if not metrics.is_file():
         return {}
     records = [record for record in read_metrics(metrics) if record["step"] <= step]
-    return records[-1] if records else {}
+    last = {name: as_number(value) for name, value in records[-1].items()} if records else {}
+    return {name: value for name, value in last.items() if value is not None}

@@ -1,6 +1,7 @@
 """Where metrics go: `metrics.jsonl` always, TensorBoard and Weights & Biases when asked."""
 
 import json
+import logging
 import math
 import uuid
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deo.atomic import open_unlinked
-from deo.documents import parse_json
 from deo.errors import DataError, OutputError, require
 from deo.training.shards import write_text
+
+log = logging.getLogger(__name__)
 
 METRICS_NAME, WANDB_ID_NAME = "metrics.jsonl", "wandb-id.txt"
 Record = Mapping[str, Any]
@@ -29,14 +31,18 @@ class JsonLines:
     """One JSON object per line. Lines of steps after `resume_at` are dropped on opening:
     they belong to a stretch that a resumed run walks again.
 
+    Args:
+        counter: the value of a record that `resume_at` is compared with.
+
     Raises:
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, resume_at: int) -> None:
+    def __init__(self, path: Path, *, resume_at: int, counter: str = "step") -> None:
         try:
             if path.exists():
-                kept = [record for record in read_metrics(path) if record["step"] <= resume_at]
+                records = read_records(path, counter=counter)
+                kept = [record for record in records if record[counter] <= resume_at]
                 write_text(path, "".join(f"{_line(record)}\n" for record in kept))
             self._file = TextIOWrapper(open_unlinked(path, append=True), encoding="utf-8")
         except OSError as error:
@@ -109,21 +115,63 @@ class Journal:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Records of a `metrics.jsonl`. A last line that a kill cut short is left out.
+    """Records of a `metrics.jsonl`, see `read_records`.
 
     Raises:
-        DataError: the file does not exist, or a line before the last is not JSON.
+        DataError: the file does not exist, or cannot be read.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; is this the output folder of `deo pretrain`?")
-    records, lines = [], path.read_text().splitlines()
+    return read_records(path, counter="step")
+
+
+def read_records(path: Path, *, counter: str) -> list[dict[str, Any]]:
+    """Records of a journal: objects of numbers, texts and None that count by a whole number.
+
+    A last line that a kill cut short is left out. So is any other line that is no record, and a
+    warning says so: a journal describes a run, and nothing that is computed depends on it.
+
+    Args:
+        counter: the value that every record has, such as `step`.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    records, damaged = [], []
     for number, line in enumerate(lines, start=1):
-        try:
-            records.append(parse_json(line, f"{path}, line {number}"))
-        except DataError:
-            if number < len(lines):
-                raise
+        record = _record(line, counter)
+        if record is not None:
+            records.append(record)
+        elif line.strip() and number < len(lines):  # a whole line ends with a newline
+            damaged.append(number)
+    if damaged:
+        log.warning(
+            "%s: %d damaged line(s) left out, the first is line %d", path, len(damaged), damaged[0]
+        )
     return records
+
+
+def _record(line: bytes, counter: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or type(found.get(counter)) is not int:
+        return None
+    plain = all(isinstance(value, str | int | float | None) for value in found.values())
+    return found if plain else None
+
+
+def as_number(value: Any) -> float | None:
+    """A value of a record as a number, those that JSON lacks too; None where it is none."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None
 
 
 def _numbers(record: Record) -> list[tuple[str, float]]:

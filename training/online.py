@@ -1,6 +1,7 @@
 """The kNN probe that runs while a model is pretrained."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
-from deo.errors import ConfigError
+from deo.errors import ConfigError, DataError
 from deo.preprocess import Contract, Pixels, fit_contract
 from deo.training.benchmarks import BENCHMARKS
 from deo.training.evaluate import evaluate_knn
@@ -90,7 +91,7 @@ class Probe:
         self.contract = fit_contract("pretrain", bands=bands)
 
     def __call__(self, state: State, finished: int) -> dict[str, float]:
-        """Accuracy in 0..1 under `probe`, or nothing when it is not time."""
+        """Accuracy in 0..1 under `probe`, NaN where there is none; nothing when it is not time."""
         if finished % self.every and finished != state.steps:
             return {}
         training = state.teacher.training
@@ -98,8 +99,13 @@ class Probe:
         features = TeacherFeatures(
             state=state, contract=self.contract, size=state.config.views.global_size
         )
-        outcome = evaluate_knn(features, self.benchmark, self.splits, k=NEIGHBOURS)
-        state.teacher.train(training)
+        try:
+            outcome = evaluate_knn(features, self.benchmark, self.splits, k=NEIGHBOURS)
+        except DataError as error:  # what only watches a run does not end it
+            log.warning("step %d: no probe: %s", finished, error)
+            return {"probe": math.nan}
+        finally:
+            state.teacher.train(training)
         total = outcome.matrices.sum(axis=0)
         return {"probe": float(np.trace(total) / total.sum())}
 

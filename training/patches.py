@@ -24,10 +24,11 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Examples stacked along a first axis."""
+    """Examples stacked along a first axis, and the names of their samples."""
 
     images: Tensor
     targets: Tensor
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,29 +73,40 @@ def batches(
     flips: bool,
     seed: int,
     epoch: int,
+    least: int = 1,
 ) -> Iterator[Batch]:
     """One epoch of shuffled random patches, a function of `seed` and `epoch` alone.
 
     With `crop`, an image gives as many patches as it holds without overlap, at least one, so that
-    a large scene counts for more than a chip. A last batch of one example is left out: batch
-    normalisation cannot use it.
+    a large scene counts for more than a chip.
 
     Args:
         size: patches at once.
         crop: side of a patch; None: whole samples, which then have one shape.
         flips: mirror and turn by right angles at random.
+        least: patches that the network can learn from at once; fewer at the end are left out.
 
     Raises:
         ConfigError: a sample is smaller than the patch, or whole samples differ in shape.
     """
     rng = np.random.default_rng((seed, epoch))
-    order = [index for index in range(len(examples)) for _ in range(_count(examples, index, crop))]
-    order = rng.permutation(order).tolist()
+    order = rng.permutation(_order(examples, crop)).tolist()
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        if len(chosen) == 1 and len(order) > 1:
+        if len(chosen) < least:
             return
-        yield _stack([_patch(examples[index], crop, flips, rng) for index in chosen])
+        images, targets = _stack([_patch(examples[index], crop, flips, rng) for index in chosen])
+        yield Batch(images, targets, tuple(examples.split.names[index] for index in chosen))
+
+
+def patch_count(examples: Examples, crop: int | None) -> int:
+    """Patches in one epoch, see `batches`."""
+    return len(_order(examples, crop))
+
+
+def _order(examples: Examples, crop: int | None) -> list[int]:
+    """Positions of the samples, each as often as it gives patches."""
+    return [index for index in range(len(examples)) for _ in range(_count(examples, index, crop))]
 
 
 def _count(examples: Examples, index: int, crop: int | None) -> int:
@@ -128,10 +140,10 @@ def _moved(array: NDArray[Any], turns: int, mirror: bool) -> NDArray[Any]:
     return turned[..., ::-1] if mirror else turned
 
 
-def _stack(examples: Sequence[Example]) -> Batch:
+def _stack(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
     shapes = {example.image.shape for example in examples}
     if len(shapes) > 1:
         raise ConfigError(f"samples differ in shape ({sorted(shapes)}); cut patches with --crop")
     images = torch.from_numpy(np.stack([example.image for example in examples]))
     targets = torch.from_numpy(np.stack([example.target for example in examples]))
-    return Batch(images, targets)
+    return images, targets

@@ -6,7 +6,7 @@ from typing import Any
 
 from deo.atomic import written
 from deo.errors import DataError, OutputError, require
-from deo.training.journal import METRICS_NAME, read_metrics
+from deo.training.journal import METRICS_NAME, as_number, read_metrics
 
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("objective", ("loss", "comp", "expa")),
@@ -62,9 +62,9 @@ def _curves(
     found = {}
     for name in names:
         points = [
-            (record["step"], float(record[name]))
+            (record["step"], value)
             for record in records
-            if record.get(name) is not None
+            if (value := as_number(record.get(name))) is not None
         ]
         if any(value for _, value in points):  # without an optical teacher its terms are all zero
             steps, values = zip(*points, strict=True)

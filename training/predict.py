@@ -23,7 +23,7 @@ from deo.raster.mapping import gdal_settings, refuse_mixture
 from deo.raster.metadata import map_info
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene, open_scene
-from deo.raster.sinks import write_output
+from deo.raster.sinks import check_apart, write_output
 from deo.raster.spool import Shape, Spool
 from deo.raster.windows import Tiling, Window, default_tile, tiles
 from deo.training.class_map import write_class_map
@@ -130,12 +130,13 @@ def predict(
         The files written.
 
     Raises:
-        OutputError: the target exists, or cannot be written.
+        OutputError: the target exists, is what is being read, or cannot be written.
         SceneError: a scene cannot be read, or two scenes do not match.
         ConfigError: the number of scenes does not fit the task.
     """
     chosen = settings or Prediction()
-    _check_targets([path for path in (target, probabilities) if path is not None], overwrite)
+    targets = [path for path in (target, probabilities) if path is not None]
+    _check_targets(targets, overwrite)
     change = tuned.description.task == "change"
     if len(sources) != 1 + change:
         raise ConfigError(
@@ -149,6 +150,8 @@ def predict(
             for source in sources
         ]
         inputs = read_inputs(*scenes)
+        folder = target.with_name(f"{target.name}.partial")
+        check_apart([*targets, folder], [*sources, *inputs.paths])
         contract = _contract(tuned, scenes)
         model = _feature_model(tuned, chosen)
         readable = ScenePair(first=scenes[0], second=scenes[1]) if change else scenes[0]
@@ -158,7 +161,6 @@ def predict(
         )
         shape = _shape(model, scenes[0])
         check_space(target, shape.bytes)
-        folder = target.with_name(f"{target.name}.partial")
         identity = {**info.tags, "source": inputs.record()}
         stack.enter_context(gdal_settings())
         with Spool(folder, job=identity, shapes=(shape,), resume=resume) as spool:
@@ -215,7 +217,7 @@ def _fill(
 
 
 def _check_targets(paths: list[Path], overwrite: bool) -> None:
-    if len(set(paths)) < len(paths):
+    if len({path.resolve() for path in paths}) < len(paths):
         raise OutputError(f"class map and probabilities are both to be written to {paths[0]}")
     for path in paths:
         if path.suffix.lower() not in (".tif", ".tiff"):

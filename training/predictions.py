@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deo.errors import DataError
 from deo.raster.windows import tiles
 from deo.training.evaluate import block_confusions, tile_confusions
 from deo.training.heads import Classifier, Network
@@ -27,11 +28,19 @@ def confusions(
     Args:
         crop: side that the network was tuned on; larger samples are covered by overlapping
             windows of it. None: whole samples.
+
+    Raises:
+        DataError: a score is not finite, so that no class can be read from it.
     """
     matrices = []
     for index in range(len(examples)):
         image, target = examples[index]
         scores = sample_scores(network, torch.from_numpy(image), crop=crop, device=device)
+        if not scores.isfinite().all():
+            raise DataError(
+                f"the network's scores of {examples.split.names[index]} are not finite: its "
+                "weights are not, or the sample's pixels"
+            )
         if benchmark.task in (Task.CLASSIFY, Task.MULTILABEL):
             multilabel = benchmark.task is Task.MULTILABEL
             label = (scores > 0).long() if multilabel else scores.argmax(0)

@@ -2,6 +2,7 @@
 deo.training.pretrain`. From settings to a configuration, and from that to a run.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -17,8 +18,10 @@ from deo.errors import ConfigError, DeoError
 from deo.training import checkpoint as checkpoints
 from deo.training import distributed, settings
 from deo.training.checkpoint import CHECKPOINTS_NAME
+from deo.training.claim import claim
 from deo.training.config import Config
 from deo.training.flops import estimate_flops, peak_flops
+from deo.training.identity import samples_identity
 from deo.training.journal import (
     METRICS_NAME,
     Journal,
@@ -41,7 +44,7 @@ from deo.training.order import Order
 from deo.training.progress import Progress
 from deo.training.recipes import RECIPES, recipe
 from deo.training.saving import Saver, Stopped, StopRequest, refuse_changes, resume
-from deo.training.shards import Shards, make_folder, write_text
+from deo.training.shards import make_folder, write_text
 from deo.training.state import State, build
 from deo.training.store import Samples, open_samples
 from deo.training.watching import Watch
@@ -63,7 +66,6 @@ class Prepared(NamedTuple):
     samples: Samples
     order: Order
     data: dict[str, Any]
-    resumed: int | None
 
 
 def compose(
@@ -106,7 +108,7 @@ def qualified(assignment: str) -> str:
 
 
 def prepare_run(config: Config, output: Path | None, context: distributed.Context) -> Prepared:
-    """Open the data, build the networks, and resume from the newest checkpoint of `output`.
+    """Open the data, build the networks, and resume from the newest whole checkpoint of `output`.
 
     Raises:
         DeoError: the data or the configuration cannot be used, or the folder holds another run.
@@ -122,17 +124,14 @@ def prepare_run(config: Config, output: Path | None, context: distributed.Contex
         subset_per_rank=config.switches.subset_per_rank,
         run_length=getattr(samples, "run_length", 0),
     )
-    data: dict[str, Any] = {"samples": len(samples)}
-    if isinstance(samples, Shards):
-        data["fingerprint"] = samples.index.fingerprint
-    saved = checkpoints.saved(output / CHECKPOINTS_NAME) if output is not None else []
-    found = checkpoints.load(saved[-1]) if saved else None
+    data = samples_identity(samples)
+    found = checkpoints.newest(output / CHECKPOINTS_NAME) if output is not None else None
     if found is not None:
-        refuse_changes(found, config, data=data, world_size=context.world_size)
+        refuse_changes(found.checkpoint, config, data=data, world_size=context.world_size)
     state = build(config, context, steps_per_epoch=order.steps_per_epoch)
     if found is not None:
-        resume(state, found)
-    return Prepared(state, samples, order, data, found.step if found is not None else None)
+        resume(state, found.checkpoint)
+    return Prepared(state, samples, order, data)
 
 
 def run(config: Config, output: Path, *, progress: bool = True) -> State:
@@ -140,11 +139,12 @@ def run(config: Config, output: Path, *, progress: bool = True) -> State:
 
     Raises:
         DeoError: see `prepare_run`; or the run stopped itself.
+        BusyError: another run is writing to `output`.
         Stopped: a signal ended it; it is saved.
     """
-    with distributed.connect(config.run.device) as context:
+    with distributed.connect(config.run.device) as context, contextlib.ExitStack() as stack:
         if context.main:
-            make_folder(output)
+            stack.enter_context(claim(make_folder(output)))
             checkpoints.remove_unfinished(output / CHECKPOINTS_NAME)
         context.barrier()
         prepared = prepare_run(config, output, context)
@@ -216,7 +216,7 @@ def dry_run(config: Config) -> str:
         DeoError: see `prepare_run`.
     """
     with distributed.connect(config.run.device) as context:
-        state, samples, order, _, _ = prepare_run(config, None, context)
+        state, samples, order, _ = prepare_run(config, None, context)
         speed = Speedometer(samples_per_step=config.run.batch_size * context.world_size)
         seconds: list[float] = []
 

@@ -21,6 +21,7 @@ C_GRID: tuple[float, ...] = tuple(float(c) for c in np.logspace(-6, 5, 40))
 """Inverse regularisation strengths tried on the validation part."""
 
 _ITERATIONS = 1000
+_LEAST_FOLDS = 3
 
 
 class Probe(NamedTuple):
@@ -151,7 +152,15 @@ def cross_validated_probe(
 
     Every other fold is held out of the training part once, and the C that does best on all of them
     together is taken: a single fold of a small data set would choose by chance.
+
+    Raises:
+        DataError: fewer than three folds (C is chosen on those left), fewer samples than folds, or
+            a training part of one class.
     """
+    if count < _LEAST_FOLDS:
+        raise DataError(
+            f"{count} folds; wanted {_LEAST_FOLDS} or more: C is chosen on the folds that are left"
+        )
     numbers = folds(labels, count=count, seed=seed)
     predicted = np.empty_like(labels)
     for fold in range(count):

@@ -25,7 +25,8 @@ from deo.training.patches import Examples
 from deo.training.predictions import confusions
 from deo.training.request import Evaluation, chosen_backbone, feature_source
 from deo.training.results import Result, summarise
-from deo.training.splits import divide, fraction
+from deo.training.splits import divide, fraction, require_test
+from deo.training.survey import survey
 from deo.training.tasks import Benchmark, Task
 from deo.training.thresholds import best_threshold, difference
 
@@ -87,6 +88,8 @@ def _knn(request: Evaluation, bench: Benchmark, splits: dict[str, Split], seed: 
 
 
 def _probe(request: Evaluation, bench: Benchmark, splits: dict[str, Split], seed: int) -> Measured:
+    if "all" not in splits:  # the part that chooses C is held out where the authors give none
+        splits = divide(splits, valid=request.valid, seed=seed)
     source = feature_source(request, bench, splits, seed)
     outcome = evaluate_probe(source, bench, splits, seed=seed, folds=request.folds)
     return Measured(outcome, source.record)
@@ -99,6 +102,7 @@ def _pixels(request: Evaluation, bench: Benchmark, splits: dict[str, Split], see
 
 def _tuned(request: Evaluation, bench: Benchmark, splits: dict[str, Split], seed: int) -> Measured:
     """Segmentation and change: a head, tuned alone or with the backbone."""
+    require_test(splits)
     parts = divide(splits, test=request.test, valid=request.valid, seed=seed)
     if request.model in BASELINES:
         return _threshold(request, bench, parts)
@@ -142,12 +146,12 @@ def _threshold(request: Evaluation, bench: Benchmark, parts: Mapping[str, Split]
         request.contract or "stats", bands=train.bands, unit=bench.unit, train=train
     )
     found = {
-        name: [
-            Examples(split=part, unit=bench.unit, contract=contract)[i] for i in range(len(part))
-        ]
+        name: Examples(split=part, unit=bench.unit, contract=contract)
         for name, part in parts.items()
         if name != "valid"
     }
+    for examples in found.values():
+        survey(examples, bench)
     step = best_threshold(
         [difference(example.image) for example in found["train"]],
         [example.target for example in found["train"]],

@@ -1,5 +1,6 @@
 """What is to be evaluated, and the model that the request names."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,10 @@ class Evaluation:
             raise ConfigError(
                 f"no protocol {self.protocol!r}; choose one of {', '.join(PROTOCOLS)}"
             )
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"size is {self.size}; wanted 1 pixel or more")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ConfigError(f"temperature is {self.temperature}; wanted a number above 0")
         if not self.seeds:
             raise ConfigError("no seed given; give one or more")
         if self.model in BASELINES and (self.weights is not None or self.untrained):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +56,7 @@ class Result:
         return float(np.std(self.per_seed, ddof=1)) if len(self.per_seed) > 1 else math.nan
 
     def record(self) -> dict[str, Any]:
-        """JSON-able; an undefined number (NaN) is null."""
+        """JSON-able; a number that is not finite is null."""
         found: dict[str, Any] = _plain({**asdict(self), "spread": self.spread})
         return found
 
@@ -150,10 +150,35 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: it is none.
     """
     try:
-        found: dict[str, Any] = load_json(path)
-        return {**found, "model": {**found["model"]}, "value": float(found["value"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = load_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} holds no result of deo evaluate: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds no result of deo evaluate: it is no JSON object")
+    wrong = [name for name, fits in _WANTED.items() if not fits(found.get(name))]
+    if wrong:
+        raise DataError(
+            f"{path} holds no result of deo evaluate: missing or of another type: "
+            f"{', '.join(wrong)}"
+        )
+    return found
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+_WANTED: Mapping[str, Callable[[Any], bool]] = {
+    **{name: lambda value: isinstance(value, str) for name in ("dataset", "protocol", "metric")},
+    **dict.fromkeys(("value", "paper", "spread"), _is_score),
+    "model": lambda value: isinstance(value, dict) and "model" in value,
+    "interval": lambda value: (
+        isinstance(value, list) and len(value) == 2 and all(map(_is_score, value))
+    ),
+    "seeds": lambda value: isinstance(value, list),
+    "fraction": lambda value: value is not None and _is_score(value),
+}
+"""What `markdown` reads of a result, and whether a value can be that."""
 
 
 def markdown(records: Sequence[Mapping[str, Any]]) -> str:
@@ -182,7 +207,7 @@ def _number(value: float | None) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 4)
+        return round(value, 4) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

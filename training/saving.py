@@ -27,6 +27,7 @@ from deo.training.checkpoint import (
     save,
 )
 from deo.training.distributed import Context
+from deo.training.identity import differences
 from deo.training.loading import Batch
 from deo.training.loop import StepRecord
 from deo.training.state import State
@@ -34,8 +35,8 @@ from deo.training.state import State
 log = logging.getLogger(__name__)
 
 FREE = ("run.workers", "run.log_every", "run.checkpoint_every", "run.keep", "data.source")
-"""Settings that change nothing that is computed. Of the data their content is compared instead: by
-checksums where they are shards, else by the number of samples alone.
+"""Settings that change nothing that is computed. Of the data their content is compared instead, see
+`deo.training.identity`.
 """
 
 
@@ -146,11 +147,7 @@ def refuse_changes(
         for line in settings.differences(settings.from_dict(checkpoint.config), config)
         if not line.startswith((*(f"{name}:" for name in FREE), "monitor."))
     ]
-    lines += [
-        f"data, {name}: {checkpoint.data.get(name)!r} -> {value!r}"
-        for name, value in data.items()
-        if checkpoint.data.get(name) != value
-    ]
+    lines += differences(checkpoint.data, data)
     if len(checkpoint.randomness) != world_size:
         lines.append(f"processes: {len(checkpoint.randomness)} -> {world_size}")
     if lines:

@@ -4,13 +4,26 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deo.errors import DataError
+from deo.errors import ConfigError, DataError
 from deo.training.layouts import Split
 
 
 def first_part(splits: Mapping[str, Split]) -> Split:
     """What may be looked at for statistics: the training part, or everything unsplit."""
     return splits["train"] if "train" in splits else splits["all"]
+
+
+def require_test(splits: Mapping[str, Split]) -> None:
+    """Refuse to score data whose splits hold no test part.
+
+    Raises:
+        DataError: there is none.
+    """
+    if "all" not in splits and "test" not in splits:
+        raise DataError(
+            f"these data have the parts {', '.join(splits)} and no test part, and scores are those "
+            "of a test part: add `test`, or put all samples into one folder without parts"
+        )
 
 
 def divide(
@@ -25,8 +38,11 @@ def divide(
         valid: its share of the training samples; 0: there will be none.
 
     Raises:
+        ConfigError: the share is not in [0, 1).
         DataError: a name is unknown, or nothing is left to train on.
     """
+    if not 0 <= valid < 1:
+        raise ConfigError(f"a validation part of {valid} of the samples; wanted one in [0, 1)")
     parts = dict(splits)
     if "all" in parts:
         whole = parts.pop("all")
@@ -42,7 +58,7 @@ def divide(
     train = parts["train"]
     if "valid" not in parts and valid > 0 and len(train) > 1:
         order = np.random.default_rng(seed).permutation(len(train))
-        held = max(1, round(valid * len(train)))
+        held = min(max(1, round(valid * len(train))), len(train) - 1)
         parts["valid"] = train.subset(sorted(order[:held].tolist()))
         parts["train"] = train.subset(sorted(order[held:].tolist()))
     if not len(parts["train"]):

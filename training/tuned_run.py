@@ -1,7 +1,8 @@
 """One run of `deo finetune`: data, backbone, head, the loop, and the files it leaves."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +11,15 @@ from deo.bands import BandSet
 from deo.errors import ConfigError, OutputError
 from deo.training import checkpoint
 from deo.training.backbones import BASELINES, open_backbone
-from deo.training.finetune import Epoch, tune
+from deo.training.claim import claim
+from deo.training.finetune import LOG_NAME, Epoch, tune
 from deo.training.heads import Network, build_network
 from deo.training.inputs import InputContract, choose_bands, choose_contract
 from deo.training.layouts import Split
 from deo.training.patches import Examples
 from deo.training.predictions import confusions
 from deo.training.scores import STATISTICS
+from deo.training.shards import make_folder
 from deo.training.splits import divide, fraction
 from deo.training.tasks import Benchmark, Task
 from deo.training.tuned import BEST, Description, load_tuned, save_tuned
@@ -68,12 +71,19 @@ def run_tuning(
     """Tune, keep the best epoch as `best.safetensors`, score it on the test part if there is one.
 
     Raises:
-        ConfigError: task and data do not fit, or `resume` meets other settings.
+        ConfigError: task and data do not fit, or `resume` meets other settings or data.
         OutputError: the folder holds a run already, or cannot be written.
+        BusyError: another run is writing to the folder.
     """
+    _check_task(run.benchmark, task, run.model)
+    with _own_folder(folder, resume=resume, overwrite=overwrite):
+        return _run(run, folder=folder, resume=resume, report=report)
+
+
+def _run(
+    run: TunedRun, *, folder: Path, resume: bool, report: Callable[[Epoch], None] | None
+) -> Finished:
     bench = run.benchmark
-    _check_task(bench, task, run.model)
-    _prepare(folder, resume=resume, overwrite=overwrite)
     parts = _parts(run)
     loaded = open_backbone(
         run.model,
@@ -100,6 +110,8 @@ def run_tuning(
         seed=run.tuning.seed,
     )
     examples = _examples(parts, bench, contract)
+    if not resume:
+        _clear(folder)
 
     def keep(score: float) -> None:
         description = Description(
@@ -151,15 +163,28 @@ def _check_task(bench: Benchmark, task: str, model: str) -> None:
         raise ConfigError(f"{model} is no network and cannot be tuned")
 
 
-def _prepare(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    there = checkpoint.saved(folder) if folder.is_dir() else []
-    if there and not resume and not overwrite:
-        raise OutputError(f"{folder} holds a run; use --resume to go on, --overwrite to replace it")
+@contextlib.contextmanager
+def _own_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Make the folder, and keep other runs out of it and an earlier run in it."""
+    with claim(make_folder(folder)):
+        if _left(folder) and not resume and not overwrite:
+            going_on = "--resume to go on, " if checkpoint.saved(folder) else ""
+            raise OutputError(f"{folder} holds a run; use {going_on}--overwrite to replace it")
+        checkpoint.remove_unfinished(folder)
+        yield
+
+
+def _left(folder: Path) -> list[Path]:
+    """What a run leaves."""
+    results = [folder / LOG_NAME, folder / BEST]
+    return [*checkpoint.saved(folder), *(path for path in results if path.exists())]
+
+
+def _clear(folder: Path) -> None:
+    """Delete an earlier run, not before this one has its data and its network."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            for path in (*there, folder / "log.jsonl", folder / BEST):
-                path.unlink(missing_ok=True)
+        for path in _left(folder):
+            path.unlink()
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
@@ -170,8 +195,7 @@ def _parts(run: TunedRun) -> dict[str, Split]:
     if "all" in splits and not run.test:
         splits = {"train": splits["all"]}  # for use, not for a score: nothing is held out to test
     parts = divide(splits, test=run.test, valid=run.valid, seed=run.tuning.seed)
-    if run.share < 1:
-        parts["train"] = fraction(parts["train"], run.share, seed=run.tuning.seed)
+    parts["train"] = fraction(parts["train"], run.share, seed=run.tuning.seed)
     return parts
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from timm.optim import _param_groups as timm_optim
-from torch import Tensor
+from torch import Tensor, nn
 
 from deo.errors import ConfigError
-from deo.training.heads import HEADS, Network
+from deo.training.heads import HEADS, ChangeDetector, Network
 from deo.training.layouts import IGNORE
-from deo.training.patches import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,14 @@ class TuneConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; wanted 1 or more")
         if not 0 <= self.warmup <= self.epochs:
             raise ConfigError(f"warmup of {self.warmup} epochs does not fit {self.epochs} epochs")
-        if not self.rate > 0:
+        if not 0 < self.rate < math.inf:
             raise ConfigError(f"rate is {self.rate}; wanted a number above 0")
+        if self.crop is not None and self.crop < 1:
+            raise ConfigError(f"crop is {self.crop}; wanted 1 pixel or more")
+        if self.patience is not None and self.patience < 0:
+            raise ConfigError(f"patience is {self.patience}; wanted 0 or more")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; wanted 0 or more")
         if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
             raise ConfigError(f"layer_decay is {self.layer_decay}; wanted a number in (0, 1]")
         if self.layer_decay is not None and self.frozen:
@@ -121,11 +127,21 @@ def set_rate(optimiser: torch.optim.Optimizer, config: TuneConfig, epoch: float)
         group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
-def class_weights(examples: Examples, classes: int) -> Tensor:
+def least_batch(network: Network) -> int:
+    """Patches that the network can learn from at once.
+
+    Batch normalisation needs two values per channel, and pyramid pooling makes one of a patch. A
+    backbone sees the two dates of a pair as two.
+    """
+    learning: list[nn.Module] = [network.head]
+    if not network.frozen and not isinstance(network, ChangeDetector):
+        learning.append(network.backbone)
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+    found = any(isinstance(module, norms) for part in learning for module in part.modules())
+    return 2 if found else 1
+
+
+def class_weights(counts: NDArray[np.int64]) -> Tensor:
     """(classes,) inverse square roots of the label counts, 1 on average."""
-    counts = np.zeros(classes)
-    for index in range(len(examples)):
-        target = examples[index].target
-        counts += np.bincount(target[target != IGNORE].ravel(), minlength=classes)
     weights = 1 / np.sqrt(np.maximum(counts, 1))
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)

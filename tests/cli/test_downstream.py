@@ -1,6 +1,7 @@
 """The commands evaluate, finetune and predict, from files to files."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,19 @@ from deo.bands import SENTINEL2
 from deo.cli import cli
 from deo.cli.downstream import finetune
 from deo.cli.tasks import tile_bar, tuning
-from deo.errors import BandError, ConfigError, DataError, DeoError, OutputError, WeightsError
+from deo.errors import (
+    BandError,
+    BusyError,
+    ConfigError,
+    DataError,
+    DeoError,
+    OutputError,
+    WeightsError,
+)
 from deo.models.weights import load_backbone
+from deo.training import checkpoint
 from deo.training.chips import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.claim import claim
 from deo.training.tuning import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]
@@ -205,6 +216,48 @@ def test_finetune__classify_and_change_folders(tmp_path: Path) -> None:
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         assert (tmp_path / task / "best.safetensors").is_file()
+
+
+def test_finetune__a_folder_is_one_runs_and_an_earlier_run_is_kept(
+    masks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "run"
+    command = (
+        "finetune", "--task", "segment", "--dataset", "folder", "--classes", "ground,field",
+        *MODEL, *TUNE, "-o", folder,
+    )  # fmt: skip
+    assert run(*command, "--data", masks).exit_code == 0
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with claim(folder):
+        refused = run(*command, "--data", masks, "--overwrite", "--seed", 1)
+    assert isinstance(error(refused), BusyError)
+    wrongs: list[tuple[object, ...]] = [
+        ("--data", tmp_path / "none"),
+        ("--data", masks, "--bands", "B99"),
+        ("--data", masks, "--fraction", 2),
+        ("--data", masks, "--valid", 1),
+    ]
+    for wrong in wrongs:
+        assert run(*command, *wrong, "--overwrite").exit_code != 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+
+    other = tmp_path / "other"  # the same names, one pixel of another
+    shutil.copytree(masks, other)
+    assert run(*command, "--data", other, "--resume").exit_code == 0
+    with rasterio.open(other / "images/1.tif", "r+") as image:
+        values = image.read()
+        values[:, 0, 0] += 1
+        image.write(values)
+    said = str(error(run(*command, "--data", other, "--resume")))
+    assert "images/1.tif (other content)" in said
+    assert "images/2.tif" not in said
+
+    last = checkpoint.saved(folder)[-1]
+    last.write_bytes(last.read_bytes()[:-1])
+    assert run(*command, "--data", masks, "--resume").exit_code == 0
+    assert f"{last} is cut short" in caplog.text
+    for name in ("best.safetensors", "log.jsonl"):
+        assert (folder / name).read_bytes() == kept[name]
 
 
 def test_finetune__folder_problems_are_named(masks: Path, tmp_path: Path) -> None:

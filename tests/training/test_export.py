@@ -13,9 +13,11 @@ from safetensors import safe_open
 
 import deo  # noqa: F401  (registers the backbones)
 from deo.bands import MODEL_BANDS
-from deo.errors import DataError, OutputError
+from deo.errors import DataError, OutputError, WeightsError
 from deo.models.weights import load_backbone
+from deo.training import checkpoint as checkpoints
 from deo.training import settings
+from deo.training.checkpoint import CHECKPOINTS_NAME
 from deo.training.config import Config
 from deo.training.export import export, load_trained, push
 from deo.training.pretrain import run
@@ -138,6 +140,39 @@ def test_export__replaces_nothing_unasked(trained: Path, tmp_path: Path, suffix:
     written = export(trained, tmp_path / "mine.safetensors", overwrite=True)
     assert sorted(tmp_path.iterdir()) == sorted(written)
     assert there.read_bytes() != b"precious"
+
+
+def test_export__passes_over_a_damaged_checkpoint(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    harmed = tmp_path / "run"
+    shutil.copytree(trained, harmed)
+    first, last = checkpoints.saved(harmed / CHECKPOINTS_NAME)
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    assert load_trained(harmed).provenance.step == 1
+    assert str(first) in caplog.text
+    assert str(last) in caplog.text
+    for wanted in ({"run": harmed, "step": 2}, {"run": last}):
+        with pytest.raises(WeightsError, match="damaged: it does not match its checksum"):
+            load_trained(**wanted)
+    with pytest.raises(WeightsError, match="damaged"):  # read as anybody's checkpoint
+        load_backbone("test_deo_swin", weights=last)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_export__a_damaged_or_odd_journal_does_not_matter(trained: Path, tmp_path: Path) -> None:
+    run_folder = tmp_path / "run"
+    shutil.copytree(trained, run_folder)
+    with (run_folder / "metrics.jsonl").open("ab") as file:
+        file.write(b'\xff\x00\n[]\n{"step": 2, "loss": "nan", "comp": "lost"}\n')
+    card = export(run_folder, tmp_path / "model.safetensors").card.read_text()
+    assert "| loss | nan |" in card
+
+
+def test_export__the_card_names_the_data_shortly(trained: Path) -> None:
+    assert load_trained(trained).provenance.data.keys() == {"samples", "fingerprint"}
 
 
 def test_export__no_run_is_said(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from deo.bands import MODEL_BANDS, BandSet
-from deo.errors import ConfigError, OutputError
+from deo.errors import ConfigError, DataError, OutputError, WeightsError
 from deo.preprocess import fit_contract
+from deo.training import checkpoint
 from deo.training.backbones import open_backbone
 from deo.training.finetune import Epoch, tune
 from deo.training.heads import Network, build_network
 from deo.training.layouts import IGNORE, Sample, Split, Unit
-from deo.training.patches import Examples, batches
+from deo.training.patches import Example, Examples, batches
 from deo.training.predictions import confusions, sample_scores
 from deo.training.scores import STATISTICS, macro_iou
 from deo.training.tasks import Benchmark, Task
@@ -188,6 +189,138 @@ def test_tune__resume_refuses_other_settings_and_nothing(tmp_path: Path) -> None
         next(tune(model, bench, parts["train"], None, other, folder=tmp_path, resume=True))
     with pytest.raises(ConfigError, match="other samples"):
         next(tune(model, bench, parts["valid"], None, short, folder=tmp_path, resume=True))
+
+
+def test_tune__resumes_from_the_one_before_a_damaged_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = toy()
+    parts = examples(bench)
+
+    def go(resume: bool) -> tuple[list[Epoch], Network]:
+        model = network(bench)
+        run = tune(
+            model, bench, parts["train"], parts["valid"], CONFIG, folder=tmp_path, resume=resume
+        )
+        return list(run), model
+
+    straight, wanted = go(resume=False)
+    log = (tmp_path / "log.jsonl").read_bytes()
+    before, last = checkpoint.saved(tmp_path)
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    (tmp_path / "log.jsonl").write_bytes(log + b"\xff\x00\n[]\ncut")
+    again, found = go(resume=True)
+    assert f"the checkpoint before it, {before}" in caplog.text
+    assert again == straight[2:]
+    for name, tensor in wanted.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
+    assert (tmp_path / "log.jsonl").read_bytes() == log
+    before.write_bytes(b"")
+    last.unlink()
+    with pytest.raises(WeightsError, match=r"no checkpoint in .* is whole"):
+        go(resume=True)
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_tune__resume_refuses_other_pixels_under_the_same_names(part: str, tmp_path: Path) -> None:
+    bench = toy()
+    parts, short = examples(bench), replace(CONFIG, epochs=1)
+    list(tune(network(bench), bench, parts["train"], parts["valid"], short, folder=tmp_path))
+    moved = examples(bench, Path("elsewhere"))
+    for found in (parts, moved):
+        rest = tune(
+            network(bench), bench, found["train"], found["valid"], short,
+            folder=tmp_path, resume=True,
+        )  # fmt: skip
+        assert list(rest) == []
+    name = parts[part].split.names[0]
+    image, target = parts[part][0]
+    changed = image.copy()
+    changed[0, 0, 0] += 1
+    parts[part]._kept[0] = Example(changed, target)
+    with pytest.raises(ConfigError, match=rf"{part} data, what differs: {name} \(other content\)"):
+        next(
+            tune(
+                network(bench), bench, parts["train"], parts["valid"], short,
+                folder=tmp_path, resume=True,
+            )
+        )  # fmt: skip
+
+
+def test_tune__a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    bench = toy()
+    parts, model = examples(bench), network(bench)
+    run = tune(
+        model, bench, parts["train"], parts["valid"], replace(CONFIG, crop=None, batch=2),
+        folder=tmp_path,
+    )  # fmt: skip
+    next(run)
+    with torch.no_grad():
+        model.head.score.bias.fill_(torch.nan)
+    with pytest.raises(
+        ConfigError, match=r"epoch 2, step 1 of 2: the loss is nan .* samples \d, \d"
+    ):
+        next(run)
+    found = checkpoint.newest(tmp_path)
+    assert found is not None
+    assert found.checkpoint.step == 1
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_tune__pixels_that_are_not_finite_are_refused_by_name(value: float) -> None:
+    bench = toy()
+    parts = examples(bench)
+    image, target = parts["train"][2]
+    broken = image.copy()
+    broken[4, 3, 3] = value
+    parts["train"]._kept[2] = Example(broken, target)
+    with pytest.raises(DataError, match="not finite: 2 below"):
+        next(tune(network(bench), bench, parts["train"], None, CONFIG))
+
+
+def test_confusions__no_class_is_read_from_scores_that_are_not_finite() -> None:
+    bench = toy()
+    parts, model = examples(bench), network(bench)
+    with torch.no_grad():
+        model.head.score.bias.fill_(torch.inf)
+    with pytest.raises(DataError, match="scores of 5 are not finite"):
+        confusions(model, parts["test"], bench)
+
+
+def one(part: Examples, count: int = 1) -> Examples:
+    split = part.split.subset(range(count))
+    return Examples(split=split, unit=part.unit, contract=part.contract)
+
+
+def test_tune__one_sample_and_batches_of_one() -> None:
+    bench = toy()
+    train, whole = examples(bench)["train"], replace(CONFIG, crop=None, epochs=1)
+    for part, config in ((one(train), whole), (train, replace(whole, batch=1))):
+        with pytest.raises((DataError, ConfigError), match=r"batch normalisation .* needs 2"):
+            next(tune(network(bench), bench, part, None, config))
+    assert next(tune(network(bench), bench, one(train), None, replace(whole, crop=32))).loss > 0
+    backbone = open_backbone("test_deo_swin", bands=MODEL_BANDS, untrained=True).model
+    linear = build_network("segment", backbone, classes=2, head="linear", width=8)
+    seen = list(batches(one(train, 3), size=2, crop=None, flips=False, seed=0, epoch=0))
+    assert [len(batch.images) for batch in seen] == [2, 1]
+    assert next(tune(linear, bench, one(train), None, replace(whole, batch=1))).loss > 0
+
+
+def test_batches__leave_out_what_the_network_cannot_learn_from() -> None:
+    train = examples(toy())["train"]
+    seen = list(batches(one(train, 3), size=2, crop=None, flips=False, seed=0, epoch=0, least=2))
+    assert [len(batch.names) for batch in seen] == [2]
+
+
+@pytest.mark.parametrize(
+    "change", [{"crop": 0}, {"patience": -1}, {"rate": np.inf}, {"weight_decay": np.nan}]
+)
+def test_tune_config__refuses_numbers_that_cannot_work(change: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(change))} is"):
+        replace(CONFIG, **change)
 
 
 def test_batches__depend_on_seed_and_epoch_alone() -> None:

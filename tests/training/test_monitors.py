@@ -107,14 +107,48 @@ def test_jsonl__resuming_drops_what_is_walked_again(tmp_path: Path) -> None:
     ]
 
 
-def test_jsonl__unwritable_or_missing_or_broken_is_said(tmp_path: Path) -> None:
+def test_jsonl__unwritable_or_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         JsonLines(tmp_path / "none" / "metrics.jsonl", resume_at=0)
     with pytest.raises(DataError, match="does not exist"):
         read_metrics(tmp_path / "metrics.jsonl")
-    (tmp_path / "metrics.jsonl").write_text("no\n{}\n")
-    with pytest.raises(DataError, match="line 1"):
-        read_metrics(tmp_path / "metrics.jsonl")
+
+
+DAMAGE = [
+    b"no",
+    b"\x00\xff\xfe binary",
+    b"[1, 2]",
+    b'"text"',
+    b"7",
+    b"{}",
+    b'{"loss": 1}',
+    b'{"step": "2"}',
+    b'{"step": true}',
+    b'{"step": 2, "loss": [1]}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
+def test_jsonl__damaged_lines_are_left_out_with_a_warning(
+    damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 2, "loss": null}\n')
+    assert read_metrics(path) == [{"step": 1}, {"step": 2, "loss": None}]
+    assert "1 damaged line(s) left out, the first is line 2" in caplog.text
+    caplog.clear()
+    path.write_bytes(b'{"step": 1}\n' + damage)  # the last line, cut by a kill
+    assert read_metrics(path) == [{"step": 1}]
+    assert not caplog.text
+    JsonLines(path, resume_at=1).close()
+    assert path.read_bytes() == b'{"step": 1}\n'
+
+
+def test_plot__leaves_out_what_is_no_number(tmp_path: Path) -> None:
+    lines = '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": "nan"}\n{"step": 3, "loss": "lost"}\n'
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    assert plot_run(tmp_path, tmp_path / "curves.png").stat().st_size > 1000
 
 
 def test_tensorboard__holds_the_numbers(tmp_path: Path) -> None:

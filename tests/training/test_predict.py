@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import torch
 from rasterio.transform import from_origin
 
@@ -211,6 +212,39 @@ def test_predict__refuses_targets_before_work(tmp_path: Path) -> None:
     ):
         with pytest.raises(OutputError, match=message):
             predict(tuned, [scene], tmp_path / target)
+
+
+@pytest.mark.parametrize("kind", ["itself", "symbolic link", "hard link", "VRT's source"])
+@pytest.mark.parametrize("which", ["map", "probabilities"])
+def test_predict__never_writes_over_what_it_reads(kind: str, which: str, tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run", "change", contract="s2", classes=2)
+    first, second = (write_scene(tmp_path / f"{seed}.tif", seed=seed) for seed in (0, 1))
+    target = tmp_path / "other.tif"
+    given = second
+    if kind == "itself":
+        target = second
+    elif kind == "symbolic link":
+        target.symlink_to(second)
+    elif kind == "hard link":
+        target.hardlink_to(second)
+    else:
+        given = tmp_path / "second.vrt"
+        rasterio.shutil.copy(second, given, driver="VRT")
+        target = second
+    before = second.read_bytes()
+    targets = {"map": (target, None), "probabilities": (tmp_path / "map.tif", target)}[which]
+    with pytest.raises(OutputError, match="is what is being read"):
+        predict(tuned, [first, given], targets[0], probabilities=targets[1], overwrite=True)
+    assert second.read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_predict__two_results_of_one_name_are_refused(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "map.tif")
+    with pytest.raises(OutputError, match="are both to be written"):
+        predict(tuned, [scene], tmp_path / "map.tif", probabilities=tmp_path / "link.tif")
 
 
 def test_load_tuned__is_strict_and_knows_its_own(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from deo.bands import MODEL_BANDS, BandSet
-from deo.errors import ConfigError, DataError, ModelError, OutputError
+from deo.errors import ConfigError, DataError, DeoError, ModelError, OutputError
 from deo.training import protocols
 from deo.training.layouts import IGNORE, Layout, Sample, Unit
 from deo.training.protocols import run
@@ -21,18 +22,27 @@ from deo.training.tuning import TuneConfig
 
 
 class Levels:
-    """Ten-band noise around a level that says the class; optionally split, masked or paired."""
+    """Ten-band noise around a level that says the class; optionally split, masked or paired.
+
+    Args:
+        split: into parts; or names of the samples of each.
+        broken: samples with pixels that are not finite.
+    """
 
     bands = MODEL_BANDS
 
-    def __init__(self, task: Task, *, split: bool) -> None:
-        self.task, self.split = task, split
+    def __init__(
+        self, task: Task, *, split: bool | dict[str, tuple[str, ...]], broken: tuple[str, ...] = ()
+    ) -> None:
+        self.task, self.split, self.broken = task, split, broken
 
     def problems(self, root: Path) -> list[str]:
         return []
 
     def splits(self, root: Path) -> dict[str, tuple[str, ...]]:
         names = tuple(str(number) for number in range(24))
+        if isinstance(self.split, dict):
+            return self.split
         if not self.split:
             return {"all": names if self.task is Task.CLASSIFY else names[:3]}
         return {"train": names[:16], "valid": names[16:20], "test": names[20:]}
@@ -42,6 +52,8 @@ class Levels:
         label = int(name) % 2
         valid = np.ones((32, 32), bool)
         ground = rng.normal(1000, 40, (10, 32, 32)).astype(np.float32)
+        if name in self.broken:
+            ground[3, 5, 5] = np.nan
         if self.task in (Task.CLASSIFY, Task.MULTILABEL):
             hot = np.array([label, 1 - label, 0])
             target = hot if self.task is Task.MULTILABEL else np.asarray(label)
@@ -204,6 +216,118 @@ def test_results__json_and_table(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(DataError, match="no result of deo evaluate"):
         read_json(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize("change", [{"value": "1"}, {"interval": 3}, {"model": []}, {"seeds": 1}])
+def test_read_json__refuses_other_content(change: dict[str, Any], tmp_path: Path) -> None:
+    result = run(request("knn", toy(Task.CLASSIFY), tmp_path, **BASELINE))
+    path = tmp_path / "r.json"
+    for content in (json.dumps({**result.record(), **change}), "[1]", "", "{", "\0\0"):
+        path.write_text(content)
+        with pytest.raises(DataError, match="no result of deo evaluate"):
+            read_json(path)
+    undefined = replace(result, value=float("nan"), interval=(float("nan"),) * 2)
+    write_json(undefined, path)
+    assert "undefined" in markdown([read_json(path)])
+
+
+def broken(task: Task, **options: Any) -> Benchmark:
+    bench = toy(task)
+    return replace(bench, layout=cast(Layout, Levels(task, **options)))
+
+
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "all of one": {"all": ("0",)},
+    "all of two": {"all": ("0", "1")},
+    "all of three": {"all": ("0", "1", "2")},
+    "train and test": {"train": ("0", "1", "2", "3", "4"), "test": ("5", "6")},
+    "one of each": {"train": ("0",), "test": ("1",)},
+    "train and valid": {"train": ("0", "1", "2"), "valid": ("3",)},
+    "train": {"train": ("0", "1", "2")},
+    "all parts of one": {"train": ("0",), "valid": ("1",), "test": ("2",)},
+}
+FEW = [
+    ("knn", Task.CLASSIFY),
+    ("knn", Task.MULTILABEL),
+    ("probe", Task.CLASSIFY),
+    ("probe", Task.MULTILABEL),
+    ("pixels", Task.SEGMENT),
+    ("segment", Task.SEGMENT),
+    ("change", Task.CHANGE),
+]
+
+
+@pytest.mark.parametrize(("protocol", "task"), FEW)
+@pytest.mark.parametrize("parts", PARTS)
+def test_few_samples__are_scored_or_refused(
+    parts: str, protocol: str, task: Task, tmp_path: Path
+) -> None:
+    bench = broken(task, split=PARTS[parts])
+    tuned = protocol in ("segment", "change")
+    for batch in (1, 2) if tuned else (1,):
+        model: dict[str, Any] = {} if tuned else BASELINE
+        wanted = request(
+            protocol, bench, tmp_path, k=1, folds=3, tuning=replace(TUNING, batch=batch), **model
+        )
+        said = ""
+        try:
+            value = run(wanted).value
+        except DeoError as error:
+            said, value = str(error), 0.0
+        assert np.isfinite(value)
+        if parts == "train and test" and protocol != "pixels" and (batch > 1 or not tuned):
+            assert not said
+        if parts in ("train", "train and valid") and protocol != "pixels":
+            assert "no test part" in said
+
+
+@pytest.mark.parametrize("protocol", ["knn", "probe"])
+def test_classification__without_a_valid_part(protocol: str, tmp_path: Path) -> None:
+    names = tuple(str(number) for number in range(24))
+    bench = broken(Task.CLASSIFY, split={"train": names[:16], "test": names[16:]})
+    result = run(request(protocol, bench, tmp_path, **BASELINE))
+    assert result.value == 100
+    wanted = {"knn": "train -> test", "probe": "train, valid -> test"}  # a part held out
+    assert result.settings["split"] == wanted[protocol]
+    bare = run(request(protocol, bench, tmp_path, valid=0.0, **BASELINE))
+    assert (bare.value, bare.settings["split"]) == (100, "train -> test")
+
+
+@pytest.mark.parametrize(("protocol", "task"), [*FEW, ("change raw", Task.CHANGE)])
+def test_pixels_that_are_not_finite__are_refused_by_name(
+    protocol: str, task: Task, tmp_path: Path
+) -> None:
+    split: Any = protocol != "pixels"
+    bench = broken(task, split=split, broken=("2", "22"))
+    raw: Any = {"model": "raw-bands", "untrained": False} if "raw" in protocol else {}
+    with pytest.raises(DataError, match=r"not finite.* 2\b"):
+        run(request(protocol.split()[0], bench, tmp_path, tuning=TUNING, contract="s2", **raw))
+
+
+def test_unseen_classes__are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    even = {"train": ("0", "2", "4"), "test": ("1", "3")}
+    bench = replace(broken(Task.CLASSIFY, split=even), classes=("dry", "wet"))
+    assert run(request("knn", bench, tmp_path, k=1, **BASELINE)).value == 0
+    assert "no training sample shows wet; it cannot be learned" in caplog.text
+
+
+@pytest.mark.parametrize("folds", [0, 1, 2])
+def test_probe__needs_three_folds(folds: int, tmp_path: Path) -> None:
+    bench = toy(Task.CLASSIFY, split=False)
+    with pytest.raises(DataError, match=f"{folds} folds; wanted 3 or more"):
+        run(request("probe", bench, tmp_path, folds=folds, **BASELINE))
+
+
+@pytest.mark.parametrize("setting", [{"size": 0}, {"temperature": 0.0}])
+def test_requests__of_numbers_that_cannot_work(setting: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} is"):
+        request("knn", toy(Task.CLASSIFY), tmp_path, **setting)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0, float("nan")])
+def test_divide__refuses_a_share_that_is_none(share: float, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="validation part of"):
+        divide(toy(Task.CLASSIFY).open(tmp_path), valid=share)
 
 
 def test_divide__names_test_samples_and_holds_out(tmp_path: Path) -> None:

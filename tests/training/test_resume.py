@@ -4,22 +4,26 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from deo.errors import ConfigError
+from deo.errors import BusyError, ConfigError
 from deo.training import checkpoint as checkpoints
 from deo.training import settings
 from deo.training.checkpoint import CHECKPOINTS_NAME, Checkpoint
+from deo.training.claim import LOCK_NAME, claim
 from deo.training.config import Config
 from deo.training.pretrain import EXIT_REQUEUE, run
 from deo.training.saving import Stopped
+from deo.training.shards import Shards, write_shards
 
 FORK = multiprocessing.get_context("fork")
 
@@ -149,6 +153,58 @@ def test_resume__other_data_are_refused(tiny_config: Config, tmp_path: Path) -> 
     checkpoints.save(path.parent, saved._replace(data=data), keep=1)
     with pytest.raises(ConfigError, match="data, fingerprint: '0000000000000000' ->"):
         run(settings.override(tiny_config, ["run.steps=1"]), tmp_path, progress=False)
+
+
+def test_resume__the_same_data_elsewhere_go_on_and_others_do_not(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    source, moved, other = Path(tiny_config.data.source), tmp_path / "moved", tmp_path / "other"
+    shutil.copytree(source, moved)
+    samples = [np.array(sample) for sample in Shards(source)]
+    samples[11][0, 0, 0] += 1
+    write_shards(other, samples, per_shard=10)
+    output = tmp_path / "run"
+
+    def go(folder: Path, steps: int) -> None:
+        changes = [f"data.source={folder}", f"run.steps={steps}"]
+        run(settings.override(tiny_config, changes), output, progress=False)
+
+    go(source, 1)
+    go(moved, 1)
+    with pytest.raises(ConfigError, match=r"what differs: shard-00001.bin \(other content\)"):
+        go(other, 1)
+
+
+def test_resume__from_the_one_before_a_damaged_checkpoint(
+    tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight, harmed = tmp_path / "straight", tmp_path / "harmed"
+    run(tiny_config, straight, progress=False)
+    shutil.copytree(straight, harmed)
+    *_, before, last = checkpoints.saved(harmed / CHECKPOINTS_NAME)
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    run(tiny_config, harmed, progress=False)
+    assert str(before) in caplog.text
+    assert str(last) in caplog.text
+    assert_equal(newest(harmed).state, newest(straight).state)
+    assert losses(harmed) == losses(straight)
+
+
+def test_run__a_second_one_in_the_folder_is_refused(tiny_config: Config, tmp_path: Path) -> None:
+    other = settings.override(tiny_config, ["run.seed=5"])
+    with claim(tmp_path), pytest.raises(BusyError, match="another run is writing"):
+        run(other, tmp_path, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_NAME]
+    process = start(settings.override(tiny_config, ["run.steps=500"]), tmp_path)
+    while not (tmp_path / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    with pytest.raises(BusyError):
+        run(other, tmp_path, progress=False)
+    process.kill()
+    process.join()
+    assert settings.load(tmp_path / "config.toml").run.seed == tiny_config.run.seed
 
 
 def test_checkpoint__does_not_hold_the_optical_teacher(tiny_config: Config, tmp_path: Path) -> None:
