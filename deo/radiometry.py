@@ -283,6 +283,13 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
             f"reach{'es' if len(small) == 1 else ''} no further than {_LARGEST_REFLECTANCE:g}, as "
             "reflectance does; store all bands alike"
         )
+    _check_lowest(dtype, ranges, reflectance=reflectance)
+    if reflectance:
+        return Evidence(fact=f"{fact}: reflectance", scale=PER_REFLECTANCE, offset=0.0)
+    return Evidence(fact=f"{fact}: digital numbers", scale=1.0)
+
+
+def _check_lowest(dtype: str, ranges: Mapping[str, Range], *, reflectance: bool) -> None:
     low = min(each.low for each in ranges.values())
     lowest = -(_LARGEST_REFLECTANCE if reflectance else PER_REFLECTANCE / 2)
     if low <= lowest:
@@ -290,9 +297,54 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
             f"{dtype} with numbers down to {low:.4g}, which nothing measured is; if they mark "
             f"missing pixels, say so in the file: gdal_edit.py -a_nodata {low:g} FILE"
         )
-    if reflectance:
-        return Evidence(fact=f"{fact}: reflectance", scale=PER_REFLECTANCE, offset=0.0)
-    return Evidence(fact=f"{fact}: digital numbers", scale=1.0)
+
+
+def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> Evidence:
+    """What the size of the floating-point numbers of many files says of their common unit.
+
+    A small image alone may be too dark to tell; its neighbours tell. Of each band the highest
+    and lowest twentieth of the files do not count: they are judged by `check_float_evidence`.
+
+    Args:
+        files: of each file, the ranges that `float_evidence` takes.
+
+    Raises:
+        RadiometryError: as `float_evidence`.
+    """
+    every: dict[str, list[Range]] = {}
+    for ranges in files:
+        for band, own in ranges.items():
+            every.setdefault(band, []).append(own)
+    pooled = {
+        band: Range(
+            float(np.percentile([one.low for one in several], 5)),
+            float(np.percentile([one.high for one in several], 95)),
+        )
+        for band, several in every.items()
+    }
+    found = float_evidence(dtype, pooled)
+    return replace(found, fact=f"{found.fact} (over {len(files)} images of the data set)")
+
+
+def check_float_evidence(dtype: str, ranges: Mapping[str, Range], common: Evidence) -> None:
+    """Refuse an image whose numbers cannot have the unit of its data set.
+
+    Raises:
+        RadiometryError: digital numbers among reflectance, the reverse, or numbers below all that
+            can be measured.
+    """
+    if not ranges:
+        return
+    high = max(each.high for each in ranges.values())
+    reflectance = common.scale == PER_REFLECTANCE
+    wrong = high >= _SMALLEST_NUMBERS if reflectance else 0 < high <= _LARGEST_REFLECTANCE
+    if wrong:
+        raise RadiometryError(
+            f"{dtype} with a 99.9th percentile of {high:.4g} is no "
+            f"{'reflectance' if reflectance else 'digital number'}, as the other images of the "
+            f"data set hold ({common.fact}); store all images alike"
+        )
+    _check_lowest(dtype, ranges, reflectance=reflectance)
 
 
 def for_floats(found: Sequence[Evidence], own: Evidence) -> tuple[Evidence, ...]:

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from rasterio.errors import CRSError
 
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
-from deo.radiometry import Radiometry, Range, float_evidence, for_floats
+from deo.radiometry import Evidence, Radiometry, Range, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
 from deo.raster.gdal import is_remote
 from deo.raster.grid import Grid
@@ -27,6 +27,9 @@ from deo.raster.sources import ArraySource, Source
 _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
 _FLOAT_SAMPLE = 256  # pixels a side
 _FLOAT_PERCENTILE = 99.9
+
+FloatJudge = Callable[[str, Mapping[str, Range]], Evidence]
+"""What a type and the ranges of its bands say of the unit; see `float_evidence`."""
 
 
 def array_assets(
@@ -189,8 +192,10 @@ def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tu
     return tuple(chosen)
 
 
-def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[Asset, ...]:
-    """Add to floating-point assets what the size of their numbers says.
+def with_float_evidence(
+    assets: Sequence[Asset], *, overruled: bool, judge: FloatJudge = float_evidence
+) -> tuple[Asset, ...]:
+    """Add to floating-point assets what the size of their numbers says to `judge`.
 
     GDAL's scale and offset, where a file has them, say it already.
     """
@@ -201,7 +206,7 @@ def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[As
     ]
     if overruled or not plain:
         return tuple(assets)
-    own = float_evidence(plain[0].dtype, _robust_ranges(plain))
+    own = judge(plain[0].dtype, _robust_ranges(plain))
     return tuple(
         replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
         for asset in assets

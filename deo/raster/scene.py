@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import SceneError
-from deo.radiometry import Pixels, Radiometry, decide
+from deo.radiometry import Pixels, Radiometry, decide, float_evidence
 from deo.raster.assets import Asset, Found
 from deo.raster.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.raster.opening import (
+    FloatJudge,
     array_assets,
     choose,
     find,
@@ -217,8 +218,8 @@ class Scene:
         }
 
     def close(self) -> None:
-        for asset in self.assets:
-            asset.source.close()
+        for source in {id(asset.source): asset.source for asset in self.assets}.values():
+            source.close()
 
     def __enter__(self) -> "Scene":
         return self
@@ -244,6 +245,7 @@ def open_scene(
     nodata: float | None = None,
     crs: Any = None,
     transform: Affine | None = None,
+    judge_floats: FloatJudge = float_evidence,
 ) -> Scene:
     """Open something as a scene.
 
@@ -256,6 +258,8 @@ def open_scene(
             numbers are reflectance x 10 000.
         resolution: pixel size in units of the CRS; None: that of the finest band.
         nodata, crs, transform: of an array, which says none of these itself.
+        judge_floats: tells the unit of floating-point numbers, where no metadata do; for an image
+            that belongs to a data set of one unit.
 
     Raises:
         SceneError: it cannot be opened, or its parts do not fit together.
@@ -273,7 +277,14 @@ def open_scene(
     else:
         found = find(source, bands=wanted, resolution=resolution, overruled=overruled)
     try:
-        return _assemble(found, wanted, scale=scale, offset=offset, resolution=resolution)
+        return _assemble(
+            found,
+            wanted,
+            scale=scale,
+            offset=offset,
+            resolution=resolution,
+            judge_floats=judge_floats,
+        )
     except BaseException:
         for asset in found.assets:
             asset.source.close()
@@ -287,6 +298,7 @@ def _assemble(
     scale: float | None,
     offset: float | None,
     resolution: float | None,
+    judge_floats: FloatJudge,
 ) -> Scene:
     """Choose the assets, put them on one grid and decide their radiometry."""
     assets = choose(found, wanted, resolution)
@@ -297,8 +309,10 @@ def _assemble(
     grid = min((asset.source.grid for asset in assets), key=lambda grid: grid.pixel)
     if resolution is not None:
         grid = grid.at_resolution(resolution)
-    relations = tuple(relate(grid, a.source.grid, label=a.source.path) for a in assets)
-    assets = with_float_evidence(assets, overruled=scale is not None)
+    sources = {id(asset.source): asset.source for asset in assets}
+    related = {key: relate(grid, one.grid, label=one.path) for key, one in sources.items()}
+    relations = tuple(related[id(asset.source)] for asset in assets)
+    assets = with_float_evidence(assets, overruled=scale is not None, judge=judge_floats)
     evidence = [asset.evidence for asset in assets]
     radiometry = decide(bands, evidence, scale=scale, offset=offset)
     assets = with_zero_convention(assets, radiometry)
