@@ -1,6 +1,7 @@
 """What lies below a folder: links to folders followed, what systems leave behind passed over."""
 
 import logging
+import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -81,7 +82,12 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def say_left_out(folder: Path, left: Iterable[Path], *, because: str) -> None:
-    """Log how many files are not taken and of what kinds; sidecars of rasters do not count."""
+    """Log how many files are not taken and of what kinds; sidecars of rasters do not count.
+
+    Worker processes, which list what their parent has listed, are silent.
+    """
+    if multiprocessing.parent_process() is not None:
+        return
     kinds = Counter(
         path.suffix.lower() or path.name for path in left if path.suffix.lower() not in _SIDECARS
     )
