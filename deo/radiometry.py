@@ -24,6 +24,7 @@ BASELINE_OFFSET = -1000.0
 """What baselines from 04.00 on say has to be added to stored digital numbers."""
 
 _LARGEST_REFLECTANCE = 3.0
+_SATURATION = 6.5536  # reflectance of the largest digital number, 65535, which glint may reach
 _SMALLEST_NUMBERS = 150.0  # that the brightest digital numbers of a scene reach
 
 _FIRST_WITH_OFFSET = 4.0
@@ -269,7 +270,7 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
             scale=PER_REFLECTANCE,
             offset=0.0,
         )
-    high = max(each.high for each in ranges.values())
+    high = _highest(ranges)
     fact = f"{dtype} with a 99.9th percentile of {high:.4g}"
     small = [band for band, each in ranges.items() if each.high <= _LARGEST_REFLECTANCE]
     if _LARGEST_REFLECTANCE < high < _SMALLEST_NUMBERS:
@@ -302,8 +303,8 @@ def _check_lowest(dtype: str, ranges: Mapping[str, Range], *, reflectance: bool)
 def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> Evidence:
     """What the size of the floating-point numbers of many files says of their common unit.
 
-    A small image alone may be too dark to tell; its neighbours tell. Of each band the highest
-    and lowest twentieth of the files do not count: they are judged by `check_float_evidence`.
+    A small image alone may be too dark to tell; its neighbours tell. Most files decide whether it
+    is reflectance; `check_float_evidence` refuses the odd ones out.
 
     Args:
         files: of each file, the ranges that `float_evidence` takes.
@@ -311,14 +312,17 @@ def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> E
     Raises:
         RadiometryError: as `float_evidence`.
     """
+    small = [ranges for ranges in files if ranges and _highest(ranges) <= _LARGEST_REFLECTANCE]
+    large = [ranges for ranges in files if ranges and _highest(ranges) > _LARGEST_REFLECTANCE]
     every: dict[str, list[Range]] = {}
-    for ranges in files:
+    for ranges in small if len(small) > len(large) else large:
         for band, own in ranges.items():
             every.setdefault(band, []).append(own)
     pooled = {
         band: Range(
-            float(np.percentile([one.low for one in several], 5)),
-            float(np.percentile([one.high for one in several], 95)),
+            # a few files with unmarked missing pixels are named when they are read
+            float(np.percentile([one.low for one in several], 5, method="higher")),
+            max(one.high for one in several),
         )
         for band, several in every.items()
     }
@@ -335,9 +339,9 @@ def check_float_evidence(dtype: str, ranges: Mapping[str, Range], common: Eviden
     """
     if not ranges:
         return
-    high = max(each.high for each in ranges.values())
+    high = _highest(ranges)
     reflectance = common.scale == PER_REFLECTANCE
-    wrong = high >= _SMALLEST_NUMBERS if reflectance else 0 < high <= _LARGEST_REFLECTANCE
+    wrong = high > _SATURATION if reflectance else 0 < high <= _LARGEST_REFLECTANCE
     if wrong:
         raise RadiometryError(
             f"{dtype} with a 99.9th percentile of {high:.4g} is no "
@@ -345,6 +349,10 @@ def check_float_evidence(dtype: str, ranges: Mapping[str, Range], common: Eviden
             f"data set hold ({common.fact}); store all images alike"
         )
     _check_lowest(dtype, ranges, reflectance=reflectance)
+
+
+def _highest(ranges: Mapping[str, Range]) -> float:
+    return max(each.high for each in ranges.values())
 
 
 def for_floats(found: Sequence[Evidence], own: Evidence) -> tuple[Evidence, ...]:

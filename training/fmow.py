@@ -28,7 +28,7 @@ from deo.raster.sources import RasterSource
 from deo.training.archives import ESA_ORDER
 from deo.training.listing import files_below, is_raster
 from deo.training.reading import open_quietly
-from deo.training.stored import Stored, digital_numbers, formula
+from deo.training.stored import Stored, as_floats, digital_numbers, formula
 
 SPLITS = ("train", "val", "test", "test_gt", "seq", "seq_gt")
 _NAME = re.compile(
@@ -170,7 +170,7 @@ def _read_sentinel(path: Path, size: int) -> Stored:
             values = source.dataset.read(indexes, out_shape=shape, resampling=Resampling.bilinear)
             masks = source.dataset.read_masks(indexes, out_shape=shape)
     valid = masks.all(axis=0) & np.isfinite(values).all(axis=0)
-    numbers = scene.radiometry.apply(values.astype(np.float32), MODEL_BANDS)
+    numbers = scene.radiometry.apply(as_floats(values), MODEL_BANDS)
     return Stored(digital_numbers(numbers, valid), formula(scene.radiometry))
 
 

@@ -69,7 +69,8 @@ class PASTIS:
         image = np.median(series, axis=0).astype(np.float32)
         same_shape(name, S2=image, TARGET=mask)
         mask[mask == self.void] = IGNORE
-        return Sample(image, mask, np.ones(mask.shape, bool))
+        valid = np.isfinite(image).all(axis=0)
+        return Sample(np.where(valid, image, np.float32(0)), mask, valid)
 
 
 @dataclass(frozen=True, kw_only=True)

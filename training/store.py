@@ -29,6 +29,8 @@ from deo.training.stored import digital_numbers
 
 log = logging.getLogger(__name__)
 
+_LARGEST_REFLECTANCE = 3
+
 
 class Samples(Protocol):
     """What training reads: a number of samples, each by its number.
@@ -75,7 +77,9 @@ def open_samples(
     if path.suffix.lower() in HDF5_SUFFIXES:
         return Hdf5Samples(path, bands=bands, scale=scale, offset=offset)
     if (path / INDEX_NAME).exists() or any(path.glob("shard-*.bin")):
-        return Shards(path, bands=bands)
+        shards = Shards(path, bands=bands)
+        _check_level(shards)
+        return shards
     if tars := find_tars(path):
         if path.is_dir():
             left = [other for other in files_below(path) if other not in tars]
@@ -89,6 +93,24 @@ def open_samples(
         f"{path} holds no samples: no {INDEX_NAME}, no .tar and no scene "
         f"({', '.join(RASTER_SUFFIXES)}, .SAFE) was found in it"
     )
+
+
+def _check_level(shards: Shards) -> None:
+    """Refuse shards that hold nothing: reflectance was rounded to 0 and 1 once.
+
+    Raises:
+        DataError: no number in them is larger than reflectance.
+    """
+    statistics = shards.index.details.get("statistics")
+    if statistics is None:
+        return
+    highest = max((row["max"] for row in statistics.values()), default=0)
+    if highest <= _LARGEST_REFLECTANCE:
+        raise DataError(
+            f"{shards.folder}: no number in these shards is larger than {highest:g}, so they hold "
+            "rounded reflectance or nothing; make them again with this version of deo prepare, in "
+            "another folder"
+        )
 
 
 def find_tars(source: Path) -> list[Path]:

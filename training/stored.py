@@ -46,6 +46,11 @@ def digital_numbers(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[n
     return rounded
 
 
+def as_floats(values: NDArray[Any]) -> NDArray[Any]:
+    """A copy in floating-point numbers; double precision stays: nothing is rounded twice."""
+    return values.astype(values.dtype if values.dtype.kind == "f" else np.float32)
+
+
 def check_sample(values: NDArray[Any]) -> NDArray[Any]:
     """A sample in this machine's byte order.
 
@@ -151,8 +156,7 @@ class Numbers:
         valid = _valid(values, self.nodata)
         if radiometry.offset[0] < 0 and values.dtype.kind != "f":
             valid &= values.all(axis=0)  # no measurement of baseline 04.00 or later is stored as 0
-        exact = values.astype(np.float32)
-        return digital_numbers(radiometry.apply(exact, bands), valid)
+        return digital_numbers(radiometry.apply(as_floats(values), bands), valid)
 
 
 def _valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
@@ -166,7 +170,8 @@ def _valid(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
 def _check_unit(values: NDArray[Any], nodata: float | None, unit: Evidence) -> None:
     seen = values[:, _valid(values, nodata)]
     if seen.any():
-        everything = Range(float(seen.min()), float(seen.max()))
+        high = float(np.percentile(seen, _FLOAT_PERCENTILE))
+        everything = Range(float(seen.min()), high)
         check_float_evidence(str(values.dtype), {"all": everything}, unit)
 
 
