@@ -284,7 +284,7 @@ class TarStream:
             return self._raster(number)
         except RadiometryError as error:
             raise RadiometryError(f"{name} in {tar}: {error}") from error
-        except (DeoError, ValueError, OSError) as error:
+        except (DeoError, ValueError, OSError, EOFError) as error:
             raise DataError(f"{name} in {tar}: {error}") from error
 
     def _bytes(self, number: int) -> bytes:
@@ -356,7 +356,7 @@ class TarStream:
                                for size in self._sizes(number)])  # fmt: skip
 
     def _sizes(self, number: int) -> list[FloatSize]:
-        with contextlib.suppress(DeoError, ValueError, OSError):  # said when it is read
+        with contextlib.suppress(DeoError, ValueError, OSError, EOFError):  # said when it is read
             if not _is_array(self._members[number][1]):
                 with self._in_memory(number) as path:
                     return float_sizes(path) or float_sizes(path, bands=ESA_ORDER)

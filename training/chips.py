@@ -11,7 +11,7 @@ import numpy as np
 from deo.bands import SENTINEL2, BandSet
 from deo.errors import DataError, DeoError
 from deo.training.layouts import IGNORE, SPLITS, Sample, absent, read_split_file
-from deo.training.listing import files_below, is_raster, raster_named, rasters_in
+from deo.training.listing import files_below, files_in, is_raster, raster_named
 from deo.training.reading import float_judge, read_image, read_labels
 
 PRODUCT_BANDS = BandSet(band.name for band in SENTINEL2)
@@ -46,7 +46,7 @@ class EuroSAT:
         if here and len(here) < len(self._files):
             missing = sorted(set(self._files.values()) - set(here))
             yield f"split file {', '.join(missing)} is missing below {root} beside {here[0]}"
-        tiles = [next(iter(rasters_in(root / name)), None) for name in EUROSAT_CLASSES]
+        tiles = [next(iter(files_in(root / name)), None) for name in EUROSAT_CLASSES]
         for name, tile in zip(EUROSAT_CLASSES, tiles, strict=True):
             if tile is None and (root / name).is_dir():
                 yield f"class folder {name} below {root} holds no .tif"
@@ -83,7 +83,7 @@ class EuroSAT:
                 split: read_split_file(root / self._files[split], self._listed) for split in SPLITS
             }
         tiles = [f"{name}/{path.stem}" for name in EUROSAT_CLASSES
-                 for path in sorted(rasters_in(root / name), key=_natural)]  # fmt: skip
+                 for path in sorted(files_in(root / name), key=_natural)]  # fmt: skip
         return {"all": tuple(tiles)}
 
     @staticmethod

@@ -133,17 +133,22 @@ def pair(sentinel: dict[Key, Path], aerial: dict[Key, Path]) -> list[Pair]:
     return [Pair(key, path, aerial.get(key)) for key, path in sorted(sentinel.items())]
 
 
-def read_pair(pair: Pair, size: int) -> Stored:
+def read_pair(
+    pair: Pair, size: int, *, scale: float | None = None, offset: float | None = None
+) -> Stored:
     """One sample (10, size, size) in the order of `MODEL_BANDS`, both images resampled to it.
 
     Sentinel-2's own red, green, blue stay in their slots where there is no aerial image.
+
+    Args:
+        scale, offset: of the Sentinel-2 image, above all evidence; see `open_scene`.
 
     Raises:
         UnusableImageError: a file is missing, cannot be decoded, has too few bands or is empty.
     """
     if not pair.sentinel.is_file():
         raise UnusableImageError("listed, not on disk")
-    sample, made = _read_sentinel(pair.sentinel, size)
+    sample, made = _read_sentinel(pair.sentinel, size, scale=scale, offset=offset)
     if not sample.any():
         raise UnusableImageError("every pixel is zero")
     if pair.aerial is not None:
@@ -158,9 +163,9 @@ def _digital_numbers(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
     return published
 
 
-def _read_sentinel(path: Path, size: int) -> Stored:
+def _read_sentinel(path: Path, size: int, **told: float | None) -> Stored:
     """The model's bands, resampled as stored, then in digital numbers by what the file says."""
-    with _open_sentinel(path) as scene:
+    with _open_sentinel(path, told) as scene:
         assets = [scene.assets[position] for position in MODEL_BANDS.positions_in(ESA_ORDER)]
         source = assets[0].source
         assert isinstance(source, RasterSource), "it was opened from a path"
@@ -174,9 +179,9 @@ def _read_sentinel(path: Path, size: int) -> Stored:
     return Stored(digital_numbers(numbers, valid), formula(scene.radiometry))
 
 
-def _open_sentinel(path: Path) -> Scene:
+def _open_sentinel(path: Path, told: Mapping[str, float | None]) -> Scene:
     try:
-        return open_quietly(path, bands=BandSet(ESA_ORDER), judge_floats=_digital_numbers)
+        return open_quietly(path, bands=BandSet(ESA_ORDER), judge_floats=_digital_numbers, **told)
     except BandError as error:
         source = RasterSource.open(str(path))
         source.close()

@@ -20,9 +20,9 @@ from deo.raster.scene import Scene
 from deo.training.layouts import IGNORE, SPLITS, Sample, Unit, relabel
 from deo.training.listing import (
     files_below,
+    files_in,
     folders_in,
     raster_named,
-    rasters_in,
     say_left_out,
 )
 from deo.training.reading import (
@@ -82,7 +82,7 @@ class Folder:
     def _names(self, root: Path, split: str) -> tuple[str, ...]:
         base = root / split
         folders = self.classes if self.task is Task.CLASSIFY else (_IMAGES[self.task],)
-        paths = [path for folder in folders for path in rasters_in(base / folder)]
+        paths = [path for folder in folders for path in files_in(base / folder)]
         return tuple(str(path.relative_to(root)) for path in paths)
 
     def images(self, root: Path, name: str) -> tuple[Path, ...]:
@@ -164,7 +164,7 @@ def folder_benchmark(
     if len(classes) < 2:
         raise ConfigError("name the classes of the masks in order: --classes background,water")
     folders = classes if task is Task.CLASSIFY else (_IMAGES[task],)
-    images = (path for base in bases for name in folders for path in rasters_in(base / name))
+    images = (path for base in bases for name in folders for path in files_in(base / name))
     first = next(images, None)
     if first is None:
         search = f"{_IMAGES[task] or '*'}/*.tif"

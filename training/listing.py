@@ -59,11 +59,15 @@ def _walk(folder: Path, seen: set[tuple[int, int]], links: list[Path]) -> Iterat
             yield from _walk(path, seen, links)
 
 
-def rasters_in(folder: Path) -> list[Path]:
-    """Rasters that stand in a folder itself, sorted; none where there is no such folder."""
+def files_in(folder: Path, suffixes: tuple[str, ...] = RASTER_SUFFIXES) -> list[Path]:
+    """Files of these suffixes that stand in a folder itself, sorted; none without the folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if is_raster(path) and not is_junk(path.name))
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and not is_junk(path.name)
+    )
 
 
 def raster_named(folder: Path, stem: str) -> Path | None:
@@ -71,7 +75,7 @@ def raster_named(folder: Path, stem: str) -> Path | None:
     usual = folder / f"{stem}.tif"
     if usual.is_file():
         return usual
-    return next((path for path in rasters_in(folder) if path.stem == stem), None)
+    return next((path for path in files_in(folder) if path.stem == stem), None)
 
 
 def folders_in(folder: Path) -> list[str]:

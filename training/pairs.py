@@ -20,7 +20,7 @@ from deo.training.layouts import (
     relabel,
     same_shape,
 )
-from deo.training.listing import raster_named, rasters_in
+from deo.training.listing import files_in, raster_named
 from deo.training.reading import float_judge, lay_on, read_image, read_labels
 
 OSCD_BANDS = BandSet(band.name for band in SENTINEL2)
@@ -59,7 +59,7 @@ class LEVIR:
             }
         return {
             split: tuple(
-                f"{folder}/{path.name}" for path in sorted((root / folder / "A").glob("*.png"))
+                f"{folder}/{path.name}" for path in files_in(root / folder / "A", (".png",))
             )
             for split, folder in self._folders.items()
         }
@@ -137,7 +137,7 @@ class OSCD:
         if train is None or test is None:
             masked = sorted(
                 path.stem.removesuffix("_cm")
-                for path in rasters_in(root)
+                for path in files_in(root)
                 if path.stem.endswith("_cm")
             )
             return {"all": tuple(masked)}
@@ -150,7 +150,7 @@ class OSCD:
     def _flat(root: Path) -> dict[str, dict[int, Path]]:
         """`<city>` -> date number -> file, for cities stored as one file per date."""
         found: dict[str, dict[int, Path]] = {}
-        for path in rasters_in(root):
+        for path in files_in(root):
             match = re.fullmatch(r"(.+)_([12])_\d{8}", path.stem)
             if match:
                 found.setdefault(match[1], {})[int(match[2])] = path
@@ -247,8 +247,10 @@ class OSCD:
 
 def _band_file(folder: Path, band: str) -> Path | None:
     """`B01.tif`, or a product's own name that ends in `_B01.tif`."""
-    exact = folder / f"{band}.tif"
-    return exact if exact.is_file() else next(iter(sorted(folder.glob(f"*_{band}.tif"))), None)
+    exact = raster_named(folder, band)
+    return exact or next(
+        (path for path in files_in(folder) if path.stem.endswith(f"_{band}")), None
+    )
 
 
 def _resampled(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

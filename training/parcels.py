@@ -149,5 +149,5 @@ def _array(path: Path) -> NDArray[Any]:
     """Load one .npy without ever unpickling."""
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error

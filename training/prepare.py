@@ -71,7 +71,7 @@ class Preparation:
         valid: part of a cut that must hold data.
         pattern: which file names of a folder of scenes are taken.
         bands: bands a scene's file holds, when it does not name them.
-        scale, offset: digital number = stored x scale + offset, above all evidence; not of fMoW.
+        scale, offset: digital number = stored x scale + offset, above all evidence.
     """
 
     source: Path
@@ -248,7 +248,7 @@ def read_job(plan: Preparation, job: Job, scenes: OpenScenes) -> Iterator[Made]:
         pair = fmow.Pair(job.key, Path(job.sentinel), Path(job.aerial) if job.aerial else None)
         if pair.aerial is None and plan.aerial is not None and plan.unpaired == "skip":
             raise fmow.UnusableImageError("no aerial image of this record")
-        sample = fmow.read_pair(pair, plan.size)
+        sample = fmow.read_pair(pair, plan.size, scale=plan.scale, offset=plan.offset)
         yield Made(f"{job.key}{'+aerial' if pair.aerial else ''}", sample)
     elif isinstance(job, Rows):
         samples = _opened(job.source, plan.scale, plan.offset)

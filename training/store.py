@@ -18,11 +18,16 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DataError, DeoError
-from deo.raster.assets import is_junk
 from deo.raster.scene import Scene, open_scene
 from deo.raster.windows import Window
 from deo.training.archives import HDF5_SUFFIXES, Hdf5Samples, TarStream
-from deo.training.listing import RASTER_SUFFIXES, files_below, is_raster, say_left_out
+from deo.training.listing import (
+    RASTER_SUFFIXES,
+    files_below,
+    files_in,
+    is_raster,
+    say_left_out,
+)
 from deo.training.reading import open_quietly
 from deo.training.shards import INDEX_NAME, Shards
 from deo.training.stored import digital_numbers
@@ -115,8 +120,9 @@ def _check_level(shards: Shards) -> None:
 
 def find_tars(source: Path) -> list[Path]:
     """The tar that `source` is, or those that stand in it, sorted."""
-    places = [source] if source.is_file() else sorted(source.iterdir()) if source.is_dir() else []
-    return [path for path in places if path.suffix.lower() == ".tar" and not is_junk(path.name)]
+    if source.is_file():
+        return [source] if source.suffix.lower() == ".tar" else []
+    return files_in(source, (".tar",))
 
 
 def _own_samples(source: str) -> Samples:

@@ -47,8 +47,8 @@ def digital_numbers(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[n
 
 
 def as_floats(values: NDArray[Any]) -> NDArray[Any]:
-    """A copy in floating-point numbers; double precision stays: nothing is rounded twice."""
-    return values.astype(values.dtype if values.dtype.kind == "f" else np.float32)
+    """A copy in floating-point numbers that hold every stored one: nothing is rounded twice."""
+    return values.astype(np.result_type(values.dtype, np.float32))
 
 
 def check_sample(values: NDArray[Any]) -> NDArray[Any]:
