@@ -35,7 +35,8 @@ _HARMONISED = re.compile(
     r"(^|[/.])sentinel-cogs([/.]|$)|/sentinel-s2-l2a-cogs/|S2[A-D]_\d{1,2}[A-Z]{3}_\d{8}_\d+_L2A"
 )
 _COLLECTION_1 = re.compile(r"/sentinel-2-c1-l2a/|S2[A-D]_T\d{2}[A-Z]{3}_\d{8}T\d{6}_L2A")
-_CURE = "; say what holds with --scale and --offset (digital number = stored x scale + offset)"
+CURE = "; say what holds with --scale and --offset (digital number = stored x scale + offset)"
+"""How messages end that the caller's word would settle."""
 
 
 class Pixels(NamedTuple):
@@ -243,7 +244,7 @@ def gdal_evidence(
         return (Evidence(fact=f"{fact} (no unit known; overruled)"),)
     raise RadiometryError(
         f"{fact} gives neither reflectance (0.0001 and -0.1, say) nor digital numbers "
-        f"(1 and -1000, say){_CURE}"
+        f"(1 and -1000, say){CURE}"
     )
 
 
@@ -275,7 +276,7 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
     small = [band for band, each in ranges.items() if each.high <= _LARGEST_REFLECTANCE]
     if _LARGEST_REFLECTANCE < high < _SMALLEST_NUMBERS:
         raise RadiometryError(
-            f"{fact} is too large for reflectance and too small for reflectance x 10 000{_CURE}"
+            f"{fact} is too large for reflectance and too small for reflectance x 10 000{CURE}"
         )
     reflectance = high <= _LARGEST_REFLECTANCE
     if small and not reflectance:
@@ -436,7 +437,7 @@ def _agree(band: str, what: str, found: Sequence[Evidence]) -> float | None:
         if not math.isclose(value, said[0][0], rel_tol=1e-6, abs_tol=1e-3):
             raise RadiometryError(
                 f"band {band}: contradictory {what}s. {said[0][1]} means {said[0][0]:g}; "
-                f"{fact} means {value:g}{_CURE}"
+                f"{fact} means {value:g}{CURE}"
             )
     return said[0][0] if said else None
 

@@ -21,6 +21,7 @@ from rasterio.warp import transform as transform_coordinates
 from deo.bands import BandSet
 from deo.errors import BandError, DataError, DeoError, RadiometryError, SceneError
 from deo.radiometry import (
+    CURE,
     Evidence,
     Pixels,
     Range,
@@ -34,6 +35,10 @@ from deo.raster.scene import Scene, open_scene
 from deo.raster.windows import Window
 
 JUDGED = 64  # images of a data set that the unit of its floating-point numbers is judged by
+_CURE = (
+    "; in a data set the files have to say it: correct their tags, or store reflectance or digital "
+    "numbers (reflectance x 10 000)"
+)
 _SAME = 0.01  # of a pixel: grids whose corners are nearer than this are one
 
 
@@ -96,9 +101,9 @@ def errors_naming(path: Path) -> Iterator[None]:
     try:
         yield
     except SceneError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {str(error).removeprefix(f'{path}: ')}") from error
     except RadiometryError as error:
-        raise RadiometryError(f"{path}: {error}") from error
+        raise RadiometryError(f"{path}: {str(error).removesuffix(CURE)}{_CURE}") from error
 
 
 def read_image(
