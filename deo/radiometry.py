@@ -28,6 +28,7 @@ LARGEST_NUMBER = 100 * PER_REFLECTANCE
 """Digital numbers that nothing measured goes down or up to."""
 
 _LARGEST_REFLECTANCE = 3.0
+_SATURATION = 6.5536  # reflectance of the largest digital number, 65535, which glint may reach
 _SMALLEST_NUMBERS = 150.0  # that the brightest digital numbers of a scene reach
 
 _FIRST_WITH_OFFSET = 4.0
@@ -41,7 +42,8 @@ _HARMONISED = re.compile(
 # archives whose makers took the offset of their sources away; tags of those may live on
 _RESCALED = re.compile(r"HLS[._]?S30|S2(?:_SR|_TOA)?_HARMONIZED", re.IGNORECASE)
 _COLLECTION_1 = re.compile(r"/sentinel-2-c1-l2a/|S2[A-D]_T\d{2}[A-Z]{3}_\d{8}T\d{6}_L2A")
-_CURE = "; say what holds with --scale and --offset (digital number = stored x scale + offset)"
+CURE = "; say what holds with --scale and --offset (digital number = stored x scale + offset)"
+"""How messages end that the caller's word would settle."""
 
 
 class Pixels(NamedTuple):
@@ -305,7 +307,7 @@ def gdal_evidence(
         return (Evidence(fact=f"{fact} (no unit known; overruled)"),)
     raise RadiometryError(
         f"{fact} gives neither reflectance (0.0001 and -0.1, say) nor digital numbers "
-        f"(1 and -1000, say){_CURE}"
+        f"(1 and -1000, say){CURE}"
     )
 
 
@@ -333,15 +335,12 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
             scale=PER_REFLECTANCE,
             offset=0.0,
         )
-    top = max(each.top for each in ranges.values())
-    if top >= LARGEST_NUMBER:
-        raise RadiometryError(_unmeasured(dtype, f"up to {top:.4g}", top))
-    high = max(each.high for each in ranges.values())
+    high = _highest(ranges)
     fact = f"{dtype} with a 99.9th percentile of {high:.4g}"
     small = [band for band, each in ranges.items() if each.high <= _LARGEST_REFLECTANCE]
     if _LARGEST_REFLECTANCE < high < _SMALLEST_NUMBERS:
         raise RadiometryError(
-            f"{fact} is too large for reflectance and too small for reflectance x 10 000{_CURE}"
+            f"{fact} is too large for reflectance and too small for reflectance x 10 000{CURE}"
         )
     reflectance = high <= _LARGEST_REFLECTANCE
     if small and not reflectance:
@@ -350,12 +349,74 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
             f"reach{'es' if len(small) == 1 else ''} no further than {_LARGEST_REFLECTANCE:g}, as "
             "reflectance does; store all bands alike"
         )
-    low = min(each.low for each in ranges.values())
-    if low <= (-_LARGEST_REFLECTANCE if reflectance else DARKEST):
-        raise RadiometryError(_unmeasured(dtype, f"down to {low:.4g}", low))
+    _check_reach(dtype, ranges, reflectance=reflectance)
     if reflectance:
         return Evidence(fact=f"{fact}: reflectance", scale=PER_REFLECTANCE, offset=0.0)
     return Evidence(fact=f"{fact}: digital numbers", scale=1.0)
+
+
+def _check_reach(dtype: str, ranges: Mapping[str, Range], *, reflectance: bool) -> None:
+    low = min(each.low for each in ranges.values())
+    if low <= (-_LARGEST_REFLECTANCE if reflectance else DARKEST):
+        raise RadiometryError(_unmeasured(dtype, f"down to {low:.4g}", low))
+    top = max(each.top for each in ranges.values())
+    if top >= LARGEST_NUMBER:
+        raise RadiometryError(_unmeasured(dtype, f"up to {top:.4g}", top))
+
+
+def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> Evidence:
+    """What the size of the floating-point numbers of many files says of their common unit.
+
+    A small image alone may be too dark to tell; its neighbours tell. Most files decide whether it
+    is reflectance; `check_float_evidence` refuses the odd ones out.
+
+    Args:
+        files: of each file, the ranges that `float_evidence` takes.
+
+    Raises:
+        RadiometryError: as `float_evidence`.
+    """
+    small = [ranges for ranges in files if ranges and _highest(ranges) <= _LARGEST_REFLECTANCE]
+    large = [ranges for ranges in files if ranges and _highest(ranges) > _LARGEST_REFLECTANCE]
+    every: dict[str, list[Range]] = {}
+    for ranges in small if len(small) > len(large) else large:
+        for band, own in ranges.items():
+            every.setdefault(band, []).append(own)
+    pooled = {
+        band: Range(
+            # a few files with unmarked missing pixels are named when they are read
+            low=float(np.percentile([one.low for one in several], 5, method="higher")),
+            high=max(one.high for one in several),
+        )
+        for band, several in every.items()
+    }
+    found = float_evidence(dtype, pooled)
+    return replace(found, fact=f"{found.fact} (over {len(files)} images of the data set)")
+
+
+def check_float_evidence(dtype: str, ranges: Mapping[str, Range], common: Evidence) -> None:
+    """Refuse an image whose numbers cannot have the unit of its data set.
+
+    Raises:
+        RadiometryError: digital numbers among reflectance, the reverse, or numbers beyond all that
+            can be measured.
+    """
+    if not ranges:
+        return
+    high = _highest(ranges)
+    reflectance = common.scale == PER_REFLECTANCE
+    wrong = high > _SATURATION if reflectance else 0 < high <= _LARGEST_REFLECTANCE
+    if wrong:
+        raise RadiometryError(
+            f"{dtype} with a 99.9th percentile of {high:.4g} is no "
+            f"{'reflectance' if reflectance else 'digital number'}, as the other images of the "
+            f"data set hold ({common.fact}); store all images alike"
+        )
+    _check_reach(dtype, ranges, reflectance=reflectance)
+
+
+def _highest(ranges: Mapping[str, Range]) -> float:
+    return max(each.high for each in ranges.values())
 
 
 def _unmeasured(dtype: str, reach: str, number: float) -> str:
@@ -446,7 +507,7 @@ def _agree(band: str, what: str, found: Sequence[Evidence]) -> float | None:
         if not math.isclose(value, said[0][0], rel_tol=1e-6, abs_tol=1e-3):
             raise RadiometryError(
                 f"band {band}: contradictory {what}s. {said[0][1]} means {said[0][0]:g}; "
-                f"{fact} means {value:g}{_CURE}"
+                f"{fact} means {value:g}{CURE}"
             )
     return said[0][0] if said else None
 

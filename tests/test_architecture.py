@@ -47,8 +47,11 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.training.predict", PIXELS | {"deo.models", "deo.training", "deo.raster"}),
     ("deo.training.class_map", PIXELS | {"deo.training", "deo.raster"}),
     ("deo.training.predictions", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
-    ("deo.training.store", PIXELS | {"deo.training", "deo.raster"}),
-    ("deo.training.prepare", PIXELS | {"deo.training", "deo.raster"}),
+    *(
+        (f"deo.training.{name}", PIXELS | {"deo.training", "deo.raster"})
+        # what reads rasters: samples and labelled images are opened as scenes are
+        for name in ("store", "prepare", "archives", "fmow", "listing", "reading", "folders")
+    ),
     ("deo.training", PIXELS | {"deo.models", "deo.training", "deo.raster.doors"}),
     ("deo", BASE | {"deo.models", "deo.api"}),
 ]

@@ -9,6 +9,8 @@ from deo.radiometry import (
     Range,
     archive_evidence,
     baseline_evidence,
+    check_float_evidence,
+    common_float_evidence,
     decide,
     float_evidence,
     for_floats,
@@ -234,3 +236,40 @@ def test_archives__without_the_offset_explain_advertised_ones() -> None:
         decide(BAND, [found])
     assert archive_evidence("/data/x.tif", tags=[tags]) == ()
     assert one(*found, *archive_evidence("/d/HLS.S30.T17SLU.2020209.tif", tags=[])) == (1, 0)
+
+
+def test_floats__most_images_of_a_data_set_decide_for_all() -> None:
+    water, land = {"B04": Range(5, 40)}, {"B04": Range(100, 3000)}
+    sea, sand, glint = ({"B04": Range(0, high)} for high in (0.04, 0.5, 4.0))
+    assert common_float_evidence("float32", [water] * 9 + [land]).scale == 1
+    assert common_float_evidence("float32", [sea] * 9 + [sand, glint, {}]).scale == 10_000
+    assert common_float_evidence("float32", [sand, sand, land]).scale == 10_000
+    assert common_float_evidence("float32", [sand, land, land]).scale == 1
+    assert common_float_evidence("float32", []).scale == 10_000
+    for files in ([water] * 3, [sea, {"B04": Range(0, 90)}]):  # percent, perhaps
+        with pytest.raises(RadiometryError, match="too large for reflectance"):
+            common_float_evidence("float32", files)
+
+
+@pytest.mark.parametrize(
+    ("common", "ranges", "message"),
+    [
+        (10_000, Range(0, 3000), "is no reflectance"),
+        (10_000, Range(0, 40), "is no reflectance"),
+        (10_000, Range(-9999, 0.4), "down to -9999"),
+        (1, Range(0, 0.4), "is no digital number"),
+        (1, Range(-9999, 3000), "down to -9999"),
+        (10_000, Range(0, 4), None),
+        (1, Range(0, 40), None),
+        (1, Range(0, 0), None),
+    ],
+)
+def test_floats__an_odd_image_among_others(
+    common: float, ranges: Range, message: str | None
+) -> None:
+    unit = Evidence(fact="the others", scale=common)
+    if message is None:
+        check_float_evidence("float32", {"B04": ranges}, unit)
+        return
+    with pytest.raises(RadiometryError, match=message):
+        check_float_evidence("float32", {"B04": ranges}, unit)

@@ -9,15 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from deo.bands import SENTINEL2, BandSet
-from deo.errors import BandError, DataError
-from deo.training.layouts import (
-    SPLITS,
-    Sample,
-    absent,
-    read_raster,
-    read_split_file,
-    same_shape,
-)
+from deo.errors import DataError, DeoError
+from deo.training.layouts import IGNORE, SPLITS, Sample, absent, read_split_file
+from deo.training.listing import files_below, files_in, is_raster, raster_named
+from deo.training.reading import float_judge, read_image, read_labels
 
 PRODUCT_BANDS = BandSet(band.name for band in SENTINEL2)
 EUROSAT_BANDS = BandSet([name for name in PRODUCT_BANDS if name != "B8A"] + ["B8A"])
@@ -51,19 +46,27 @@ class EuroSAT:
         if here and len(here) < len(self._files):
             missing = sorted(set(self._files.values()) - set(here))
             yield f"split file {', '.join(missing)} is missing below {root} beside {here[0]}"
-        tiles = [next(iter(sorted((root / name).glob("*.tif"))), None) for name in EUROSAT_CLASSES]
+        tiles = [next(iter(files_in(root / name)), None) for name in EUROSAT_CLASSES]
         for name, tile in zip(EUROSAT_CLASSES, tiles, strict=True):
             if tile is None and (root / name).is_dir():
                 yield f"class folder {name} below {root} holds no .tif"
-        yield from self._wrong_order([tile for tile in tiles if tile is not None])
+        yield from self._wrong_order(root, [tile for tile in tiles if tile is not None])
 
-    def _wrong_order(self, tiles: list[Path]) -> Iterator[str]:
+    def _wrong_order(self, root: Path, tiles: list[Path]) -> Iterator[str]:
         """B10 sees cirrus: it must be the dark band, wherever no description says so."""
         try:
-            medians = [np.median(read_raster(tile, bands=self.bands), (1, 2)) for tile in tiles]
-        except (BandError, DataError) as error:
+            images = [
+                read_image(tile, bands=self.bands, judge_floats=float_judge(self, root))
+                for tile in tiles
+            ]
+        except DeoError as error:
             yield str(error)
             return
+        medians = [
+            np.median(pixels.values[:, pixels.valid], axis=1)
+            for pixels, *_ in images
+            if pixels.valid.any()
+        ]
         if not medians:
             return
         level = np.median(medians, axis=0)
@@ -80,7 +83,7 @@ class EuroSAT:
                 split: read_split_file(root / self._files[split], self._listed) for split in SPLITS
             }
         tiles = [f"{name}/{path.stem}" for name in EUROSAT_CLASSES
-                 for path in sorted((root / name).glob("*.tif"), key=_natural)]  # fmt: skip
+                 for path in sorted(files_in(root / name), key=_natural)]  # fmt: skip
         return {"all": tuple(tiles)}
 
     @staticmethod
@@ -88,13 +91,18 @@ class EuroSAT:
         stems = [Path(line.strip()).stem for line in path.read_text().splitlines() if line.strip()]
         return tuple(f"{stem.rsplit('_', 1)[0]}/{stem}" for stem in stems)
 
+    def images(self, root: Path, name: str) -> tuple[Path, ...]:
+        folder, _, stem = name.partition("/")
+        return (raster_named(root / folder, stem) or root / f"{name}.tif",)
+
     def read(self, root: Path, name: str) -> Sample:
-        image = read_raster(root / f"{name}.tif", bands=self.bands).astype(np.float32)
+        (path,) = self.images(root, name)
+        pixels, *_ = read_image(path, bands=self.bands, judge_floats=float_judge(self, root))
         folder = name.split("/")[0]
         if folder not in EUROSAT_CLASSES:
             raise DataError(f"{name}: {folder} is not one of {', '.join(EUROSAT_CLASSES)}")
         label = np.asarray(EUROSAT_CLASSES.index(folder), np.int64)
-        return Sample(image, label, np.ones(image.shape[-2:], bool))
+        return Sample(pixels.values, label, pixels.valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +142,8 @@ class Sen1Floods11:
 
     @staticmethod
     def _csv(root: Path, split: str) -> Path | None:
-        return next(iter(sorted(root.rglob(f"flood_{split}_data.csv"))), None)
+        name = f"flood_{split}_data.csv"
+        return next(iter(sorted(path for path in files_below(root) if path.name == name)), None)
 
     @staticmethod
     def _listed(path: Path) -> tuple[str, ...]:
@@ -144,7 +153,10 @@ class Sen1Floods11:
 
     @staticmethod
     def _files(root: Path, kind: str) -> dict[str, Path]:
-        return {path.name.rsplit("_", 1)[0]: path for path in sorted(root.rglob(f"*_{kind}.tif"))}
+        rasters = sorted(path for path in files_below(root) if is_raster(path))
+        return {
+            path.name.rsplit("_", 1)[0]: path for path in rasters if path.stem.endswith(f"_{kind}")
+        }
 
     def _chips(self, root: Path) -> dict[str, Path]:
         return self._files(root, "S2Hand")
@@ -156,11 +168,16 @@ class Sen1Floods11:
                 return path
         return self._files(root, kind).get(name, root / kind / f"{name}_{kind}.tif")
 
+    def images(self, root: Path, name: str) -> tuple[Path, ...]:
+        return (self._path(root, name, "S2Hand"),)
+
     def read(self, root: Path, name: str) -> Sample:
-        image = read_raster(self._path(root, name, "S2Hand"), bands=self.bands)
-        label = read_raster(self._path(root, name, "LabelHand"))[0]
-        same_shape(name, S2Hand=image, LabelHand=label)
-        return Sample(image.astype(np.float32), label.astype(np.int64), (image != 0).any(0))
+        (path,) = self.images(root, name)
+        image = read_image(path, bands=self.bands, judge_floats=float_judge(self, root))
+        labels = read_labels(self._path(root, name, "LabelHand"), onto=image)
+        target = np.where(labels.known, labels.values, IGNORE).astype(np.int64)
+        values, valid = image.pixels
+        return Sample(values, target, valid & values.any(0))  # the authors mark nothing: all 0
 
 
 def _natural(path: Path) -> tuple[str, int]:

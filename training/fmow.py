@@ -6,19 +6,29 @@ split. Locations are numbered anew in every split, so a pair agrees in split, ca
 and image (see "Data" in docs/data.md for what the published run does not record).
 """
 
+import contextlib
 import csv
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from deo.bands import MODEL_BANDS, RGB_BANDS
-from deo.errors import DataError, SceneError
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
+from deo.errors import BandError, DataError, DeoError, SceneError
+from deo.radiometry import Evidence, Range, check_float_evidence
 from deo.raster.doors import Door, open_raster
+from deo.raster.scene import Scene
+from deo.raster.sources import RasterSource
 from deo.training.archives import ESA_ORDER
+from deo.training.listing import files_below, is_raster
+from deo.training.reading import open_quietly
+from deo.training.stored import Stored, as_floats, digital_numbers, formula
 
 SPLITS = ("train", "val", "test", "test_gt", "seq", "seq_gt")
 _NAME = re.compile(
@@ -56,7 +66,7 @@ def looks_like_fmow(root: Path) -> bool:
     """Whether the first rasters of a tree are named and placed as fMoW does it."""
     if any((root / f"{split}.csv").is_file() for split in SPLITS):
         return True
-    first = next(root.rglob("*.tif"), None)
+    first = next((path for path in files_below(root) if is_raster(path)), None)
     return first is not None and _key(root, first) is not None
 
 
@@ -123,43 +133,87 @@ def pair(sentinel: dict[Key, Path], aerial: dict[Key, Path]) -> list[Pair]:
     return [Pair(key, path, aerial.get(key)) for key, path in sorted(sentinel.items())]
 
 
-def read_pair(pair: Pair, size: int) -> NDArray[np.uint16]:
+def read_pair(
+    pair: Pair, size: int, *, scale: float | None = None, offset: float | None = None
+) -> Stored:
     """One sample (10, size, size) in the order of `MODEL_BANDS`, both images resampled to it.
 
     Sentinel-2's own red, green, blue stay in their slots where there is no aerial image.
+
+    Args:
+        scale, offset: of the Sentinel-2 image, above all evidence; see `open_scene`.
 
     Raises:
         UnusableImageError: a file is missing, cannot be decoded, has too few bands or is empty.
     """
     if not pair.sentinel.is_file():
         raise UnusableImageError("listed, not on disk")
-    indexes = [ESA_ORDER.index(name) + 1 for name in MODEL_BANDS]
-    sample = _read(pair.sentinel, indexes, size, of=len(ESA_ORDER))
+    sample, made = _read_sentinel(pair.sentinel, size, scale=scale, offset=offset)
     if not sample.any():
         raise UnusableImageError("every pixel is zero")
     if pair.aerial is not None:
-        sample[: len(RGB_BANDS)] = _read(pair.aerial, [1, 2, 3], size, of=3)
-    return sample
+        sample[: len(RGB_BANDS)] = _read_aerial(pair.aerial, size)
+    return Stored(sample, made)
 
 
-def _read(path: Path, indexes: list[int], size: int, *, of: int) -> NDArray[np.uint16]:
-    from rasterio.enums import Resampling
-    from rasterio.errors import RasterioError
+def _digital_numbers(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
+    """What fMoW-Sentinel's floating-point numbers are; a dark image alone would not tell."""
+    published = Evidence(fact="fMoW-Sentinel holds digital numbers", scale=1.0)
+    check_float_evidence(dtype, ranges, published)
+    return published
 
+
+def _read_sentinel(path: Path, size: int, **told: float | None) -> Stored:
+    """The model's bands, resampled as stored, then in digital numbers by what the file says."""
+    with _open_sentinel(path, told) as scene:
+        assets = [scene.assets[position] for position in MODEL_BANDS.positions_in(ESA_ORDER)]
+        source = assets[0].source
+        assert isinstance(source, RasterSource), "it was opened from a path"
+        indexes = [asset.index for asset in assets]
+        shape = (len(indexes), size, size)
+        with _decoding(path):
+            values = source.dataset.read(indexes, out_shape=shape, resampling=Resampling.bilinear)
+            masks = source.dataset.read_masks(indexes, out_shape=shape)
+    valid = masks.all(axis=0) & np.isfinite(values).all(axis=0)
+    numbers = scene.radiometry.apply(as_floats(values), MODEL_BANDS)
+    return Stored(digital_numbers(numbers, valid), formula(scene.radiometry))
+
+
+def _open_sentinel(path: Path, told: Mapping[str, Any]) -> Scene:
     try:
+        return open_quietly(path, bands=BandSet(ESA_ORDER), judge_floats=_digital_numbers, **told)
+    except BandError as error:
+        source = RasterSource.open(str(path), door=Door.CHIP)
+        source.close()
+        if source.spectral == len(ESA_ORDER):
+            raise UnusableImageError(f"{path.name}: {error}") from error
+        null = " (a null download)" if source.spectral == 1 else ""
+        raise UnusableImageError(
+            f"{path.name} has {source.spectral} of {len(ESA_ORDER)} bands{null}"
+        ) from error
+    except DeoError as error:
+        raise UnusableImageError(f"{path.name} cannot be read: {error}") from error
+
+
+def _read_aerial(path: Path, size: int) -> NDArray[np.uint16]:
+    """Red, green and blue of a picture."""
+    with _decoding(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with open_raster(path, door=Door.CHIP) as raster:
-            if raster.count != of:
-                null = " (a null download)" if raster.count == 1 else ""
-                raise UnusableImageError(f"{path.name} has {raster.count} of {of} bands{null}")
-            values: NDArray[Any] = raster.read(
-                indexes, out_shape=(len(indexes), size, size), resampling=Resampling.bilinear
-            )
+            if raster.count != len(RGB_BANDS):
+                raise UnusableImageError(f"{path.name} has {raster.count} of 3 bands")
+            values: NDArray[np.uint16] = raster.read(
+                out_shape=(len(RGB_BANDS), size, size), resampling=Resampling.bilinear
+            ).astype(np.uint16)
+    return values
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (SceneError, RasterioError, OSError) as error:
         raise UnusableImageError(f"{path.name} cannot be read: {error}") from error
-    rounded: NDArray[np.uint16] = np.rint(np.clip(np.nan_to_num(values), 0, 65535)).astype(
-        np.uint16
-    )
-    return rounded
 
 
 def _rows(table: Path) -> Iterator[Key]:
@@ -179,9 +233,9 @@ def _rows(table: Path) -> Iterator[Key]:
 
 def _walk(root: Path, ending: str, splits: Sequence[str]) -> dict[Key, Path]:
     found = {}
-    pattern = "*.tif" if ending == ".tif" else "*_rgb.jp*g"
-    for path in root.rglob(pattern):
-        key = _key(root, path)
+    aerial = ending == ".jpg"
+    for path in files_below(root):
+        key = _key(root, path) if path.stem.endswith("_rgb") == aerial else None
         if key is not None and (not splits or key.split in (*splits, "")):
             found[key] = path
     return found

@@ -2,20 +2,42 @@
 
 `classify`: `<class>/*.tif`. `segment`: `images/*.tif` and `masks/*.tif` of the same names.
 `change`: `A/*.tif`, `B/*.tif` and `masks/*.tif`. Each either directly below the root or below
-`train`, `valid` and `test`. Bands come from the files' descriptions, or are declared.
+`train`, `valid` and `test`; folders may be links. Bands come from the files' descriptions, or are
+declared. Images are read as scenes are; masks and second dates are laid on them by georeference.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from deo.bands import BandSet, canonical_name
+from deo.bands import BandSet
 from deo.errors import BandError, ConfigError, DataError
-from deo.raster.doors import Door, open_raster
-from deo.training.layouts import IGNORE, SPLITS, Sample, Unit, read_raster, relabel, same_shape
+from deo.radiometry import Evidence
+from deo.raster.scene import Scene
+from deo.training.layouts import IGNORE, SPLITS, Sample, Unit, relabel
+from deo.training.listing import (
+    files_below,
+    files_in,
+    folders_in,
+    raster_named,
+    say_left_out,
+)
+from deo.training.reading import (
+    Image,
+    errors_naming,
+    float_judge,
+    is_display,
+    lay_on,
+    open_quietly,
+    read_image,
+    read_labels,
+)
 from deo.training.tasks import Benchmark, Task
+
+log = logging.getLogger(__name__)
 
 FOLDER = "folder"
 _IMAGES = {Task.CLASSIFY: "", Task.SEGMENT: "images", Task.CHANGE: "A"}
@@ -28,13 +50,17 @@ class Folder:
 
     Args:
         task: which.
-        bands: of every image, in stored order.
-        classes: class folders, or the names of mask values 0, 1, ...; a mask value of 255, or
-            the file's own nodata value, is ignored.
+        bands: of every image.
+        declared: the caller says that they stand in this order; else each file names them.
+        display: images hold bytes, see `deo.training.reading.Image`.
+        classes: class folders, or the names of mask values 0, 1, ...; a mask value of 255 or -1 is
+            ignored, and the file's own nodata value where it is none of these.
     """
 
     task: Task
     bands: BandSet
+    declared: bool
+    display: bool
     classes: tuple[str, ...]
 
     def problems(self, root: Path) -> Iterator[str]:
@@ -43,7 +69,7 @@ class Folder:
             if not names:
                 yield f"no .tif for the split {split} below {root}"
         for name in (name for names in parts.values() for name in names):
-            for path in self._paths(root, name):
+            for path in self.files(root, name):
                 if not path.is_file():
                     yield f"{path} is missing beside {name}"
 
@@ -56,34 +82,55 @@ class Folder:
     def _names(self, root: Path, split: str) -> tuple[str, ...]:
         base = root / split
         folders = self.classes if self.task is Task.CLASSIFY else (_IMAGES[self.task],)
-        found = [path for folder in folders for path in sorted((base / folder).glob("*.tif"))]
-        return tuple(str(path.relative_to(root)) for path in found)
+        paths = [path for folder in folders for path in files_in(base / folder)]
+        return tuple(str(path.relative_to(root)) for path in paths)
 
-    def _paths(self, root: Path, name: str) -> list[Path]:
+    def images(self, root: Path, name: str) -> tuple[Path, ...]:
         path = root / name
-        if self.task is Task.CLASSIFY:
-            return [path]
-        mask = path.parent.parent / "masks" / path.name
-        if self.task is Task.SEGMENT:
-            return [path, mask]
-        return [path, path.parent.parent / "B" / path.name, mask]
+        if self.task is not Task.CHANGE:
+            return (path,)
+        return path, _beside(path, "B")
+
+    def files(self, root: Path, name: str) -> tuple[Path, ...]:
+        """Every file of a sample, its mask last."""
+        images = self.images(root, name)
+        return images if self.task is Task.CLASSIFY else (*images, _beside(root / name, "masks"))
 
     def read(self, root: Path, name: str) -> Sample:
-        paths = self._paths(root, name)
+        first, *others = (self._image(root, path) for path in self.images(root, name))
         if self.task is Task.CLASSIFY:
-            image = read_raster(paths[0], bands=self.bands).astype(np.float32)
-            label = np.asarray(self.classes.index(paths[0].parent.name), np.int64)
-            return Sample(image, label, (image != 0).any(0))
-        *dates, mask_path = paths
-        images = [read_raster(path, bands=self.bands).astype(np.float32) for path in dates]
-        mask = read_raster(mask_path)[0]
-        named = {f"date{number}": image for number, image in enumerate(images, 1)}
-        same_shape(name, mask=mask, **named)
+            label = np.asarray(self.classes.index((root / name).parent.name), np.int64)
+            return Sample(first.pixels.values, label, first.pixels.valid)
+        dates = [first.pixels, *(lay_on(other, first, label=f"{name}: B") for other in others)]
+        mask_path = self.files(root, name)[-1]
         meaning = {label: label for label in range(len(self.classes))} | {255: IGNORE, -1: IGNORE}
-        target = relabel(mask, meaning, where=str(mask_path.relative_to(root)))
-        valid = np.logical_and.reduce([(image != 0).any(0) for image in images])
-        image = images[0] if len(images) == 1 else np.stack(images)
-        return Sample(image, np.where(valid, target, IGNORE), valid)
+        target = relabel(
+            read_labels(mask_path, onto=first), meaning, where=str(mask_path.relative_to(root))
+        )
+        for pixels in dates:  # 0 in all bands is no place to learn from, declared missing or not
+            target = np.where(pixels.values.any(0), target, IGNORE)
+        valid = np.logical_and.reduce([pixels.valid for pixels in dates])
+        image = np.stack([pixels.values for pixels in dates])
+        return Sample(image if others else image[0], target, valid)
+
+    def _image(self, root: Path, path: Path) -> Image:
+        image = read_image(
+            path, bands=self.bands, declared=self.declared, judge_floats=float_judge(self, root)
+        )
+        if image.display != self.display:
+            kinds = ("digital numbers or reflectance", "bytes")
+            raise DataError(
+                f"{path} holds {kinds[image.display]}, the first image {kinds[self.display]}; "
+                "store all images of a data set alike"
+            )
+        return image
+
+
+def _beside(image: Path, folder: str) -> Path:
+    """The raster of the same name in a sibling of the image's folder, whatever its suffix."""
+    place = image.parent.parent / folder
+    exact = place / image.name
+    return exact if exact.is_file() else raster_named(place, image.stem) or exact
 
 
 def folder_benchmark(
@@ -106,40 +153,74 @@ def folder_benchmark(
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
-    base = root / "train" if (root / "train").is_dir() else root
+    bases = [root / split for split in SPLITS if (root / split).is_dir()]
+    if not (root / "train").is_dir():
+        bases = [root]
     if task is Task.CLASSIFY:
-        folders = sorted(path.name for path in base.iterdir() if path.is_dir())
-        classes = classes or tuple(name for name in folders if not name.startswith("."))
+        # a class of one split alone is a class: labels count over all of them
+        classes = classes or tuple(sorted({name for base in bases for name in folders_in(base)}))
     elif task is Task.CHANGE:
         classes = classes or ("unchanged", "changed")
     if len(classes) < 2:
         raise ConfigError("name the classes of the masks in order: --classes background,water")
-    search = f"{_IMAGES[task]}/*.tif" if _IMAGES[task] else "*/*.tif"
-    first = next(iter(sorted(base.glob(search))), None)
+    folders = classes if task is Task.CLASSIFY else (_IMAGES[task],)
+    images = (path for base in bases for name in folders for path in files_in(base / name))
+    first = next(images, None)
     if first is None:
-        raise DataError(f"no image {search} below {base}; see docs/finetuning.md for the layout")
-    layout = Folder(task=task, bands=bands or _described(first), classes=classes)
+        search = f"{_IMAGES[task] or '*'}/*.tif"
+        raise DataError(
+            f"no image {search} below {bases[0]}; see docs/finetuning.md for the layout"
+        )
+    with _opened(first, bands) as scene:
+        layout = Folder(
+            task=task,
+            bands=bands or scene.bands,
+            declared=bands is not None,
+            display=is_display(scene),
+            classes=classes,
+        )
+        if scene.radiometry.assumed and not layout.display:
+            log.warning(
+                "%s: nothing says whether %s and the like carry the offset of processing baseline "
+                "04.00; taken as without one (tag them processing_baseline=05.00 if they do)",
+                root,
+                first.name,
+            )
+    _say_left_out(layout, root)
     return Benchmark(
         name=FOLDER,
         task=task,
         classes=classes,
         layout=layout,
-        unit=Unit.BYTE if _is_byte(first) else Unit.DN,
+        unit=Unit.BYTE if layout.display else Unit.DN,
         metric=_METRICS[task],
     )
 
 
-def _described(path: Path) -> BandSet:
-    with open_raster(path, door=Door.CHIP) as source:
-        named = [canonical_name(text or "") for text in source.descriptions]
-    if None in named:
-        raise BandError(
-            f"{path} does not name its {len(named)} bands; say the order of all of them: "
-            "--stored-bands B02,B03,..."
-        )
-    return BandSet([name for name in named if name is not None])
+def _opened(path: Path, bands: BandSet | None) -> Scene:
+    """The first image, for what it is; floating-point numbers are judged later, all together."""
+    with errors_naming(path):
+        try:
+            return open_quietly(path, bands=bands, judge_floats=_unjudged)
+        except BandError as error:
+            if bands is not None:
+                raise
+            raise BandError(
+                f"{error}. For a data set, say the order of all of its bands: "
+                "--stored-bands B02,B03,..."
+            ) from error
 
 
-def _is_byte(path: Path) -> bool:
-    with open_raster(path, door=Door.CHIP) as source:
-        return bool(source.dtypes[0] == "uint8")
+def _unjudged(*_: object) -> Evidence:
+    return Evidence(fact="judged with the other images", scale=1.0, offset=0.0)
+
+
+def _say_left_out(layout: Folder, root: Path) -> None:
+    taken = {
+        path
+        for names in layout.splits(root).values()
+        for name in names
+        for path in layout.files(root, name)
+    }
+    left = [path for path in files_below(root) if path not in taken]
+    say_left_out(root, left, because="which the layout has no place for")

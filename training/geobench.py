@@ -119,7 +119,9 @@ class GeoBench:
             raise DataError(f"{path} cannot be read: {error}") from error
         if label is None:
             label = _mapped_label(folder, name, self)
-        return Sample(image, self._target(label, path, image), np.ones(image.shape[-2:], bool))
+        valid = np.asarray(np.isfinite(image).all(axis=0))
+        target = self._target(label, path, image)
+        return Sample(np.where(valid, image, np.float32(0)), target, valid)
 
     def _image(self, file: Any, path: Path) -> NDArray[np.float32]:
         """(C, H, W); of a series, the first date."""

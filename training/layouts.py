@@ -12,11 +12,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioIOError
 
-from deo.bands import BandSet, canonical_name
-from deo.errors import BandError, DataError, SceneError
-from deo.raster.doors import Door, check_whole, open_raster
+from deo.bands import BandSet
+from deo.errors import DataError
+from deo.training.reading import Labels
 from deo.training.scores import IGNORE as IGNORE
 from deo.training.scores import check_labels
 
@@ -24,7 +23,10 @@ SPLITS = ("train", "valid", "test")
 
 
 class Unit(Enum):
-    """What the stored numbers mean; the value multiplies them to Sentinel-2 digital numbers."""
+    """What the numbers of a sample mean; the value multiplies them to Sentinel-2 digital numbers.
+
+    Images that are rasters come as digital numbers already, see `deo.training.reading`.
+    """
 
     DN = 1.0
     REFLECTANCE = 10_000.0
@@ -33,9 +35,10 @@ class Unit(Enum):
 
 
 class Sample(NamedTuple):
-    """One sample as stored; change pairs hold two dates.
+    """One sample; change pairs hold two dates.
 
-    `image`: (C, H, W), or (2, C, H, W) for a pair, float32, bands in the layout's order.
+    `image`: (C, H, W), or (2, C, H, W) for a pair, float32, bands in the layout's order, in the
+        benchmark's unit.
     `target`: () class, (K,) multi-hot, or (H, W) mask, int64, `IGNORE` where unknown.
     `valid`: (H, W), True where every band of every date holds data.
     """
@@ -64,7 +67,10 @@ class Layout(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """An ordered part of a benchmark, read on demand in the bands asked for."""
+    """An ordered part of a benchmark, read on demand in the bands asked for.
+
+    The label of a pixel without data is `IGNORE`, whatever the mask says.
+    """
 
     root: Path
     layout: Layout
@@ -83,7 +89,10 @@ class Split:
         sample = self.layout.read(self.root, name)
         check_labels(sample.target, classes=_highest(sample, self.classes), where=name)
         positions = list(self.bands.positions_in(self.layout.bands.names))
-        return sample._replace(image=sample.image[..., positions, :, :])
+        target = sample.target
+        if target.ndim == 2 and not sample.valid.all():
+            target = np.where(sample.valid, target, IGNORE)
+        return sample._replace(image=sample.image[..., positions, :, :], target=target)
 
     def subset(self, indices: Sequence[int]) -> "Split":
         """The same data, only the samples at these positions."""
@@ -131,37 +140,6 @@ def read_split_file(path: Path, parse: Callable[[Path], Any]) -> Any:
         raise DataError(f"split file {path} cannot be read: {error}") from error
 
 
-def read_raster(path: Path, *, bands: BandSet | None = None) -> NDArray[Any]:
-    """All bands of a raster, (C, H, W), after comparing them with the order expected.
-
-    Args:
-        bands: the order that the layout promises. Names in the file must agree with it.
-
-    Raises:
-        DataError: the file is missing or unreadable.
-        BandError: the number or the names of the bands contradict `bands`.
-    """
-    try:
-        with open_raster(path, door=Door.CHIP) as source:
-            if bands is not None:
-                _compare_bands(path, bands, source.descriptions)
-            check_whole(source, str(path))
-            return np.asarray(source.read())
-    except (SceneError, RasterioIOError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-
-
-def _compare_bands(path: Path, wanted: BandSet, descriptions: Sequence[str | None]) -> None:
-    if len(descriptions) != len(wanted):
-        raise BandError(f"{path} has {len(descriptions)} bands, wanted {len(wanted)}: {wanted}")
-    named = [canonical_name(text or "") for text in descriptions]
-    if None not in named and tuple(named) != wanted.names:
-        raise BandError(
-            f"wrong band order for {path}: the file names its bands {','.join(map(str, named))}, "
-            f"but they were declared as {wanted}"
-        )
-
-
 def same_shape(name: str, **arrays: NDArray[Any]) -> None:
     """Refuse rasters of one sample that do not lie on one grid.
 
@@ -174,15 +152,19 @@ def same_shape(name: str, **arrays: NDArray[Any]) -> None:
         raise DataError(f"{name}: mismatched pair, sizes differ (rows x columns): {listed}")
 
 
-def relabel(stored: NDArray[Any], meaning: Mapping[int, int], *, where: str) -> NDArray[np.int64]:
-    """Stored mask values to class numbers.
+def relabel(labels: Labels, meaning: Mapping[int, int], *, where: str) -> NDArray[np.int64]:
+    """Stored mask values to class numbers; `IGNORE` where the mask is not known.
 
     Raises:
         DataError: a value has no meaning here.
     """
+    stored = labels.values
     target = np.full(stored.shape, IGNORE - 1, np.int64)
     for value, label in meaning.items():
         target[stored == value] = label
+    if labels.nodata is not None and labels.nodata not in meaning:
+        target[stored == labels.nodata] = IGNORE
+    target[~labels.known] = IGNORE
     unknown = np.unique(stored[target == IGNORE - 1])
     if unknown.size:
         found = ", ".join(str(value) for value in unknown[:5])

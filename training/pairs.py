@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import RGB_BANDS, SENTINEL2, BandSet
-from deo.errors import BandError, DataError
+from deo.errors import DataError
+from deo.radiometry import Pixels
 from deo.training.layouts import (
     IGNORE,
     Sample,
     absent,
-    read_raster,
     read_split_file,
     relabel,
     same_shape,
 )
+from deo.training.listing import files_in, raster_named
+from deo.training.reading import float_judge, lay_on, read_image, read_labels
 
 OSCD_BANDS = BandSet(band.name for band in SENTINEL2)
 _SLACK = 8  # some published pairs differ by a few pixels at the right and lower edge
@@ -57,7 +59,7 @@ class LEVIR:
             }
         return {
             split: tuple(
-                f"{folder}/{path.name}" for path in sorted((root / folder / "A").glob("*.png"))
+                f"{folder}/{path.name}" for path in files_in(root / folder / "A", (".png",))
             )
             for split, folder in self._folders.items()
         }
@@ -76,15 +78,14 @@ class LEVIR:
         return root / folder / kind / file
 
     def read(self, root: Path, name: str) -> Sample:
-        first, second = (read_raster(self._path(root, name, kind)) for kind in "AB")
-        label = read_raster(self._path(root, name, "label"))[0]
-        same_shape(name, A=first, B=second, label=label)
-        for image in (first, second):
-            if len(image) < 3:
-                raise BandError(f"{name} has {len(image)} bands, wanted red, green, blue")
-        target = relabel(label, {0: 0, 255: 1}, where=f"{name} label")
-        image = np.stack((first[:3], second[:3])).astype(np.float32)
-        return Sample(image, target, np.ones(target.shape, bool))
+        first, second = (
+            read_image(self._path(root, name, kind), bands=self.bands).pixels for kind in "AB"
+        )
+        labels = read_labels(self._path(root, name, "label"))
+        same_shape(name, A=first.valid, B=second.valid, label=labels.values)
+        target = relabel(labels, {0: 0, 255: 1}, where=f"{name} label")
+        image = np.stack((first.values, second.values))
+        return Sample(image, target, first.valid & second.valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class OSCD:
                 dates = flat.get(city, {})
                 for date in sorted({1, 2} - set(dates)):
                     yield f"{city}: no {city}_{date}_<date>.tif below {root}"
-                if not (root / f"{city}_cm.tif").is_file():
+                if raster_named(root, f"{city}_cm") is None:
                     yield f"{city}: no {city}_cm.tif below {root}"
             else:
                 yield from self._published_problems(root, city)
@@ -134,7 +135,11 @@ class OSCD:
     def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]:
         train, test = _below(root, "train.txt"), _below(root, "test.txt")
         if train is None or test is None:
-            masked = sorted(path.stem.removesuffix("_cm") for path in root.glob("*_cm.tif"))
+            masked = sorted(
+                path.stem.removesuffix("_cm")
+                for path in files_in(root)
+                if path.stem.endswith("_cm")
+            )
             return {"all": tuple(masked)}
         return {
             "train": read_split_file(train, _comma_separated),
@@ -145,7 +150,7 @@ class OSCD:
     def _flat(root: Path) -> dict[str, dict[int, Path]]:
         """`<city>` -> date number -> file, for cities stored as one file per date."""
         found: dict[str, dict[int, Path]] = {}
-        for path in sorted(root.glob("*.tif")):
+        for path in files_in(root):
             match = re.fullmatch(r"(.+)_([12])_\d{8}", path.stem)
             if match:
                 found.setdefault(match[1], {})[int(match[2])] = path
@@ -167,42 +172,85 @@ class OSCD:
                     return path
         return None
 
-    def read(self, root: Path, name: str) -> Sample:
-        dates = self._flat(root).get(name)
-        if dates is not None and set(dates) == {1, 2}:
-            images = [read_raster(dates[date], bands=self.bands) for date in (1, 2)]
-            mask_file = root / f"{name}_cm.tif"
-            meaning = {0: 0, 1: 1, 255: IGNORE}
-        else:
-            images = [self._published(root, name, date) for date in (1, 2)]
-            found = self._mask_file(root, name)
-            if found is None:
-                raise DataError(f"{name}: no mask cm/cm.png or cm/{name}-cm.tif below {root}")
-            mask_file, meaning = found, {0: 0, 255: 1} if found.suffix == ".png" else {1: 0, 2: 1}
-        mask = relabel(read_raster(mask_file)[0], meaning, where=mask_file.name)
-        first, second, mask = _common(name, images[0], images[1], mask)
-        valid = (first != 0).any(0) & (second != 0).any(0)
-        image = np.stack((first, second)).astype(np.float32)
-        return Sample(image, np.where(valid, mask, IGNORE), valid)
+    def images(self, root: Path, name: str) -> tuple[Path, ...]:
+        dates = self._flat(root).get(name, {})
+        if set(dates) == {1, 2}:
+            return dates[1], dates[2]
+        return tuple(
+            path for date in (1, 2) for path in self._band_files(root, name, date).values()
+        )
 
-    def _published(self, root: Path, city: str, date: int) -> NDArray[Any]:
+    def read(self, root: Path, name: str) -> Sample:
+        if set(self._flat(root).get(name, {})) == {1, 2}:
+            first, second, target = self._one_file_per_date(root, name)
+        else:
+            first, second, target = self._published(root, name)
+        # the authors mark nothing: 0 in all bands is beyond the edge
+        valid = first.valid & second.valid & first.values.any(0) & second.values.any(0)
+        return Sample(np.stack((first.values, second.values)), target, valid)
+
+    def _one_file_per_date(self, root: Path, name: str) -> tuple[Pixels, Pixels, NDArray[np.int64]]:
+        """Second date and mask laid on the first date by their georeferences."""
+        judge = float_judge(self, root)
+        first, second = (
+            read_image(path, bands=self.bands, judge_floats=judge)
+            for path in self.images(root, name)
+        )
+        path = raster_named(root, f"{name}_cm") or root / f"{name}_cm.tif"
+        labels = read_labels(path)
+        _common(name, first.pixels.valid, second.pixels.valid, labels.values)
+        target = relabel(read_labels(path, onto=first), {0: 0, 1: 1, 255: IGNORE}, where=path.name)
+        return first.pixels, lay_on(second, first, label=f"{name}: second date"), target
+
+    def _published(self, root: Path, name: str) -> tuple[Pixels, Pixels, NDArray[np.int64]]:
+        """Row upon row: the authors registered the dates to each other as pictures."""
+        dates = [self._stacked(root, name, date) for date in (1, 2)]
+        path = self._mask_file(root, name)
+        if path is None:
+            raise DataError(f"{name}: no mask cm/cm.png or cm/{name}-cm.tif below {root}")
+        meaning = {0: 0, 255: 1} if path.suffix.lower() == ".png" else {1: 0, 2: 1}
+        target = relabel(read_labels(path), meaning, where=path.name)
+        _common(name, dates[0].valid, dates[1].valid, target)
+        height, width = (
+            min(sizes)
+            for sizes in zip(dates[0].valid.shape, dates[1].valid.shape, target.shape, strict=True)
+        )
+        first, second = (
+            Pixels(date.values[:, :height, :width], date.valid[:height, :width]) for date in dates
+        )
+        return first, second, target[:height, :width]
+
+    def _stacked(self, root: Path, city: str, date: int) -> Pixels:
+        """One date's thirteen files, on the grid of B02."""
+        judge = float_judge(self, root)
+        planes = {
+            band: read_image(path, bands=BandSet([band]), judge_floats=judge).pixels
+            for band, path in self._band_files(root, city, date).items()
+        }
+        shape = planes["B02"].valid.shape
+        values = [_resampled(plane.values[0], shape) for plane in planes.values()]
+        valid = [_resampled(plane.valid, shape) for plane in planes.values()]
+        return Pixels(np.stack(values), np.logical_and.reduce(valid))
+
+    def _band_files(self, root: Path, city: str, date: int) -> dict[str, Path]:
         folder = self._date_folder(root, city, date)
         if folder is None:
             raise DataError(f"{city}: no folder imgs_{date}_rect below {root}")
-        planes = []
+        files = {}
         for band in self.bands:
             path = _band_file(folder, band)
             if path is None:
                 raise DataError(f"{city}: band {band} is missing in {folder}")
-            planes.append(read_raster(path)[0])
-        shape = planes[self.bands.names.index("B02")].shape
-        return np.stack([_resampled(plane, shape) for plane in planes])
+            files[band] = path
+        return files
 
 
 def _band_file(folder: Path, band: str) -> Path | None:
     """`B01.tif`, or a product's own name that ends in `_B01.tif`."""
-    exact = folder / f"{band}.tif"
-    return exact if exact.is_file() else next(iter(sorted(folder.glob(f"*_{band}.tif"))), None)
+    exact = raster_named(folder, band)
+    return exact or next(
+        (path for path in files_in(folder) if path.stem.endswith(f"_{band}")), None
+    )
 
 
 def _resampled(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -216,13 +264,12 @@ def _resampled(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return np.asarray(plane[np.ix_(rows, cols)])
 
 
-def _common(name: str, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """The part all arrays share when they differ by a few pixels; else an error."""
+def _common(name: str, *arrays: NDArray[Any]) -> None:
+    """Refuse dates and mask that differ by more than a few pixels."""
     heights = [array.shape[-2] for array in arrays]
     widths = [array.shape[-1] for array in arrays]
     if max(heights) - min(heights) > _SLACK or max(widths) - min(widths) > _SLACK:
         same_shape(name, **dict(zip(("date1", "date2", "mask"), arrays, strict=True)))
-    return tuple(array[..., : min(heights), : min(widths)] for array in arrays)
 
 
 def _below(root: Path, name: str) -> Path | None:

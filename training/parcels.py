@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,17 +13,17 @@ from rasterio.features import rasterize
 from deo.bands import RGB_BANDS, BandSet
 from deo.documents import load_json
 from deo.errors import BandError, DataError
-from deo.raster.doors import Door, open_raster
 from deo.training.arrays import read_npy
 from deo.training.layouts import (
     IGNORE,
     SPLITS,
     Sample,
     absent,
-    read_raster,
     read_split_file,
     same_shape,
 )
+from deo.training.listing import files_below, is_raster
+from deo.training.reading import read_image
 
 PASTIS_BANDS = BandSet(("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"))
 
@@ -69,7 +70,8 @@ class PASTIS:
         image = np.median(series, axis=0).astype(np.float32)
         same_shape(name, S2=image, TARGET=mask)
         mask[mask == self.void] = IGNORE
-        return Sample(image, mask, np.ones(mask.shape, bool))
+        valid = np.isfinite(image).all(axis=0)
+        return Sample(np.where(valid, image, np.float32(0)), mask, valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,31 +102,38 @@ class SpaceNet1:
 
     @staticmethod
     def _images(root: Path) -> dict[str, Path]:
-        found = sorted(root.rglob("3band_AOI_1_RIO_img*.tif"))
-        return {path.stem.rsplit("img", 1)[1]: path for path in found}
+        images = sorted(path for path in files_below(root) if is_raster(path))
+        return {
+            path.stem.rsplit("img", 1)[1]: path
+            for path in images
+            if path.stem.startswith("3band_AOI_1_RIO_img")
+        }
 
     @staticmethod
     def _footprints(root: Path) -> dict[str, Path]:
-        found = sorted(root.rglob("*AOI_1_RIO_img*.geojson"))
-        return {path.stem.rsplit("img", 1)[1]: path for path in found}
+        footprints = sorted(path for path in files_below(root) if path.suffix == ".geojson")
+        return {
+            path.stem.rsplit("img", 1)[1]: path
+            for path in footprints
+            if "AOI_1_RIO_img" in path.stem
+        }
 
     @staticmethod
     def _one(root: Path, pattern: str) -> Path:
         """The file of this name, at the usual depth first: a search below costs 14 000 names."""
-        for glob in (pattern, f"*/{pattern}", f"*/*/{pattern}", f"**/{pattern}"):
+        for glob in (pattern, f"*/{pattern}", f"*/*/{pattern}"):
             for path in root.glob(glob):
+                return path
+        for path in files_below(root):
+            if fnmatchcase(path.name.lower(), pattern.lower()):
                 return path
         raise DataError(f"{pattern} is missing below {root}")
 
     def read(self, root: Path, name: str) -> Sample:
         path = self._one(root, f"3band_AOI_1_RIO_img{name}.tif")
         footprints = self._one(root, f"*AOI_1_RIO_img{name}.geojson")
-        image = read_raster(path, bands=None)
-        if len(image) != 3:
-            raise BandError(f"{path} has {len(image)} bands, wanted the 3-band RGB image")
-        with open_raster(path, door=Door.CHIP) as source:
-            transform = source.transform
-        mask = np.zeros(image.shape[-2:], np.int64)
+        pixels, grid, _ = read_image(path, bands=self.bands)
+        mask = np.zeros(pixels.valid.shape, np.int64)
         try:
             shapes = [
                 (feature["geometry"], 1)
@@ -132,10 +141,12 @@ class SpaceNet1:
                 if feature["geometry"] and feature["geometry"].get("coordinates")
             ]
             if shapes:
-                mask = rasterize(shapes, mask.shape, transform=transform, dtype="uint8")
+                mask = rasterize(shapes, mask.shape, transform=grid.transform, dtype="uint8")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise DataError(f"{footprints} is no GeoJSON of footprints: {error}") from error
-        return Sample(image.astype(np.float32), mask.astype(np.int64), (image != 0).any(0))
+        # the authors mark nothing: black is beyond the edge
+        valid = pixels.valid & pixels.values.any(0)
+        return Sample(pixels.values, mask.astype(np.int64), valid)
 
 
 def _array(path: Path) -> NDArray[Any]:

@@ -1,8 +1,12 @@
 """The parts of a preparation: one shard each, what was skipped, and how they make one folder."""
 
+import contextlib
 import csv
 import json
-from collections.abc import Iterable, Sequence
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,16 +16,24 @@ import numpy as np
 from deo import atomic
 from deo.bands import MODEL_BANDS
 from deo.documents import load_json
-from deo.errors import DataError, OutputError
+from deo.errors import BusyError, DataError, OutputError
 from deo.training.bandstats import BandStatistics
 from deo.training.shards import INDEX_NAME, Index, Shard, write_text
 
+log = logging.getLogger(__name__)
+
 PLAN_NAME = "plan.json"
+_UNFINISHED = re.compile(  # what `deo.training.shards.unfinished_name` makes of our files
+    r"\.(shard-\d{5,}\.bin|\d{5,}\.json|plan\.json|index\.json|report\.md|write)\.[0-9a-f]{32}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The result of one part: its shard (None when nothing was usable) and what it saw."""
+    """The result of one part: its shard (None when nothing was usable) and what it saw.
+
+    `radiometry`: how stored numbers became digital numbers, and for how many samples.
+    """
 
     shard: Shard | None
     shape: tuple[int, int, int] | None
@@ -29,6 +41,7 @@ class Part:
     origins: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     statistics: dict[str, list[float]] = field(default_factory=dict)
+    radiometry: dict[str, int] = field(default_factory=dict)
 
 
 class Report(NamedTuple):
@@ -66,8 +79,8 @@ def claim(folder: Path, ours: dict[str, Any]) -> None:
         OutputError: other settings stand there, or shards of other origin.
     """
     path = folder / PLAN_NAME
-    if path.exists():
-        theirs = load_json(path)
+    theirs = _read_plan(path)
+    if theirs is not None:
         changed = [
             f"{name}: {theirs.get(name)!r} -> {value!r}"
             for name, value in ours.items()
@@ -78,17 +91,75 @@ def claim(folder: Path, ours: dict[str, Any]) -> None:
                 f"{folder} was begun with other settings ({'; '.join(changed)}); repeat those, "
                 "or choose another folder"
             )
-    elif (folder / INDEX_NAME).exists():
+    elif (folder / INDEX_NAME).exists() and not path.exists():
         raise OutputError(f"{folder} holds shards that `deo prepare` did not make; choose another")
     else:
+        if path.exists():  # damaged: what the parts were made with is not known
+            for part in (folder / "parts").glob("*.json"):
+                part.unlink()
         write_text(path, json.dumps(ours, indent=1) + "\n")
 
 
+def _read_plan(path: Path) -> dict[str, Any] | None:
+    """The settings that a folder was begun with; None where there are none, or damaged ones."""
+    if not path.exists():
+        return None
+    try:
+        found = load_json(path)
+        if not isinstance(found, dict):
+            raise TypeError(f"a {type(found).__name__}, no table of settings")
+    except (ValueError, TypeError) as error:
+        log.warning("%s is damaged (%s); every shard is made again", path, error)
+        return None
+    return found
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other preparations out of a folder; makes `parts` in it, where the lock lies.
+
+    Raises:
+        BusyError: another one is at work there.
+    """
+    parts = folder / "parts"
+    try:
+        parts.mkdir(exist_ok=True)
+        file = (parts / "lock").open("ab")
+    except OSError as error:
+        raise OutputError(f"cannot write to the folder {folder}: {error.strerror}") from error
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(
+                f"another `deo prepare` is writing to {folder}; wait for it, or choose another "
+                "folder"
+            ) from error
+        except (ImportError, OSError) as error:  # Windows, or a file system without such locks
+            log.info("%s cannot be locked (%s); take care that one run writes there", folder, error)
+        yield
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete the hidden files that killed runs left; the folder has to be `locked`."""
+    for place in (folder, folder / "parts"):
+        for path in place.iterdir():
+            if _UNFINISHED.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
+
+
 def is_done(folder: Path, number: int) -> bool:
+    """Whether a part need not be made again. A damaged one has to."""
     path = part_path(folder, number)
     if not path.exists():
         return False
-    part = load_part(folder, number)
+    try:
+        part = load_part(folder, number)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s is damaged (%s); its shard is made again", path, error)
+        return False
     if part.shard is None or part.shape is None or part.dtype is None:
         return True
     wanted = part.shard.count * int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize
@@ -144,6 +215,7 @@ def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
         details={
             "source": source,
             "aerial": sum(origin.endswith("+aerial") for origin in origins),
+            "radiometry": dict(sum((Counter(part.radiometry) for part in full), Counter())),
             "statistics": statistics.rows(MODEL_BANDS.names),
         },
     )

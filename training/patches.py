@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deo.errors import ConfigError
 from deo.training.inputs import InputContract, network_input
-from deo.training.layouts import IGNORE, Sample, Split, Unit
+from deo.training.layouts import Split, Unit
 
 _MEMORY = 2 * 2**30  # bytes of inputs kept; the rest is read again
 
@@ -51,18 +51,12 @@ class Examples:
         if index in self._kept:
             return self._kept[index]
         sample = self.split[index]
-        example = Example(network_input(sample, self.unit, self.contract), _target(sample))
+        example = Example(network_input(sample, self.unit, self.contract), sample.target)
         size = example.image.nbytes + example.target.nbytes
         if self._bytes[0] + size <= _MEMORY:
             self._bytes[0] += size
             self._kept[index] = example
         return example
-
-
-def _target(sample: Sample) -> NDArray[np.int64]:
-    if sample.target.ndim < 2:
-        return sample.target
-    return np.where(sample.valid, sample.target, IGNORE)
 
 
 def batches(

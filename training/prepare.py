@@ -8,6 +8,7 @@ again. `index.json` appears when every part is done.
 import hashlib
 import json
 import multiprocessing
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -16,7 +17,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -24,6 +24,7 @@ from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, OutputError
 from deo.raster.scene import Scene, open_scene
 from deo.training import fmow
+from deo.training.archives import Hdf5Samples, TarStream
 from deo.training.bandstats import BandStatistics
 from deo.training.parts import (
     Part,
@@ -32,19 +33,23 @@ from deo.training.parts import (
     finish,
     is_done,
     load_part,
+    locked,
     part_path,
+    remove_unfinished,
 )
 from deo.training.shards import ShardWriter, make_folder, write_text
 from deo.training.store import (
     Cut,
     OpenScenes,
-    Samples,
     cut_rows,
     cut_scene,
     find_scenes,
+    find_tars,
+    list_scenes,
     open_samples,
     scene_door,
 )
+from deo.training.stored import Stored, formula
 
 Kind = Literal["fmow", "scenes", "samples"]
 _SHARD_BYTES = 256 * 2**20
@@ -67,7 +72,7 @@ class Preparation:
         valid: part of a cut that must hold data.
         pattern: which file names of a folder of scenes are taken.
         bands: bands a scene's file holds, when it does not name them.
-        scale, offset: digital number = stored x scale + offset, where a scene has no evidence.
+        scale, offset: digital number = stored x scale + offset, above all evidence.
     """
 
     source: Path
@@ -136,9 +141,7 @@ def recognise(source: Path) -> Kind:
     """
     if not source.exists():
         raise DataError(f"{source} does not exist")
-    if source.is_file() and not find_scenes(source):
-        return "samples"
-    if source.is_dir() and any(source.glob("*.tar")):
+    if find_tars(source) or (source.is_file() and not find_scenes(source)):
         return "samples"
     if source.is_dir() and fmow.looks_like_fmow(source):
         return "fmow"
@@ -153,21 +156,24 @@ def prepare(
     Raises:
         DataError: the source holds nothing usable.
         OutputError: the folder cannot be written or was begun with other settings.
+        BusyError: another preparation is writing there now.
     """
     folder = make_folder(output)
-    _opened.cache_clear()  # the source may have changed since
-    parts = group(list_jobs(plan), budget=_SHARD_BYTES // (20 * plan.size**2))
-    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
-    claim(folder, {name: _plain(value) for name, value in asdict(plan).items()} | {"jobs": digest})
-    (folder / "parts").mkdir(exist_ok=True)
-    todo = [number for number in range(len(parts)) if not is_done(folder, number)]
-    done = len(parts) - len(todo)
-    with tqdm(total=len(parts), initial=done, unit="shard", disable=not progress) as bar:
-        for _ in _run([(folder, plan, number, parts[number]) for number in todo], workers):
-            bar.update()
-    _opened.cache_clear()
-    made = [load_part(folder, number) for number in range(len(parts))]
-    return finish(folder, made, source=str(plan.source))
+    with locked(folder):
+        remove_unfinished(folder)
+        _opened.cache_clear()  # the source may have changed since
+        parts = group(list_jobs(plan), budget=_SHARD_BYTES // (20 * plan.size**2))
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+        ours = {name: _plain(value) for name, value in asdict(plan).items()} | {"jobs": digest}
+        claim(folder, ours)
+        todo = [number for number in range(len(parts)) if not is_done(folder, number)]
+        done = len(parts) - len(todo)
+        with tqdm(total=len(parts), initial=done, unit="shard", disable=not progress) as bar:
+            for _ in _run([(folder, plan, number, parts[number]) for number in todo], workers):
+                bar.update()
+        _opened.cache_clear()
+        made = [load_part(folder, number) for number in range(len(parts))]
+        return finish(folder, made, source=str(plan.source))
 
 
 def list_jobs(plan: Preparation) -> list[tuple[Job, int]]:
@@ -180,7 +186,7 @@ def list_jobs(plan: Preparation) -> list[tuple[Job, int]]:
             for key, sentinel, image in pairs
         ]
     if plan.kind == "samples":
-        count = len(_opened(str(plan.source)))
+        count = len(_opened(str(plan.source), plan.scale, plan.offset))
         return [
             (Rows(str(plan.source), start, min(start + 16, count)), min(16, count - start))
             for start in range(0, count, 16)
@@ -189,7 +195,7 @@ def list_jobs(plan: Preparation) -> list[tuple[Job, int]]:
 
 
 def _strips(plan: Preparation) -> Iterator[tuple[Strip, int]]:
-    scenes = find_scenes(plan.source, plan.pattern)
+    scenes = list_scenes(plan.source, plan.pattern)
     if not scenes:
         raise DataError(f"{plan.source} holds no scene whose name matches {plan.pattern!r}")
     for path in scenes:
@@ -219,13 +225,23 @@ def group(jobs: Sequence[tuple[Job, int]], *, budget: int) -> list[list[Job]]:
 
 
 @lru_cache(maxsize=1)
-def _opened(source: str) -> Samples:
+def _opened(source: str, scale: float | None, offset: float | None) -> Hdf5Samples | TarStream:
     """Samples that a process opens once: the headers of a tar are read from end to end."""
-    return open_samples(source)
+    told: dict[str, Any] = {"scale": scale, "offset": offset}
+    samples = open_samples(source, **{name: one for name, one in told.items() if one is not None})
+    assert isinstance(samples, Hdf5Samples | TarStream), "what `recognise` calls samples"
+    return samples
 
 
-def read_job(plan: Preparation, job: Job, scenes: OpenScenes) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Samples of one job with the name of their origin.
+class Made(NamedTuple):
+    """What became of one sample: its origin, and itself or why it cannot be used."""
+
+    origin: str
+    sample: Stored | DeoError
+
+
+def read_job(plan: Preparation, job: Job, scenes: OpenScenes) -> Iterator[Made]:
+    """Samples of one job.
 
     Raises:
         DeoError: the job's file cannot be used.
@@ -234,14 +250,25 @@ def read_job(plan: Preparation, job: Job, scenes: OpenScenes) -> Iterator[tuple[
         pair = fmow.Pair(job.key, Path(job.sentinel), Path(job.aerial) if job.aerial else None)
         if pair.aerial is None and plan.aerial is not None and plan.unpaired == "skip":
             raise fmow.UnusableImageError("no aerial image of this record")
-        yield f"{job.key}{'+aerial' if pair.aerial else ''}", fmow.read_pair(pair, plan.size)
+        sample = fmow.read_pair(pair, plan.size, scale=plan.scale, offset=plan.offset)
+        yield Made(f"{job.key}{'+aerial' if pair.aerial else ''}", sample)
     elif isinstance(job, Rows):
-        samples = _opened(job.source)
+        samples = _opened(job.source, plan.scale, plan.offset)
         for number in range(job.start, job.stop):
-            yield f"{Path(job.source).name}:{number}", _storable(samples[number])
+            yield Made(f"{Path(job.source).name}:{number}", _one_of(samples, number))
     else:
-        for cut in _cuts(plan, job, scenes[Path(job.scene)]):
-            yield f"{Path(job.scene).name}:{cut.row}:{cut.col}", cut.values
+        scene = scenes[Path(job.scene)]
+        made = formula(scene.radiometry)
+        for cut in _cuts(plan, job, scene):
+            yield Made(f"{Path(job.scene).name}:{cut.row}:{cut.col}", Stored(cut.values, made))
+
+
+def _one_of(samples: Hdf5Samples | TarStream, number: int) -> Stored | DeoError:
+    """A sample, or the error that costs it alone."""
+    try:
+        return samples.read(number)
+    except DeoError as error:
+        return error
 
 
 def _cuts(plan: Preparation, strip: Strip, scene: Scene) -> Iterator[Cut]:
@@ -255,18 +282,12 @@ def _cuts(plan: Preparation, strip: Strip, scene: Scene) -> Iterator[Cut]:
     )
 
 
-def _storable(sample: NDArray[Any]) -> NDArray[Any]:
-    if sample.dtype in (np.uint8, np.uint16):
-        return sample
-    rounded: NDArray[Any] = np.rint(np.clip(np.nan_to_num(sample), 0, 65535)).astype(np.uint16)
-    return rounded
-
-
 def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:
     """Write one shard and, last, its part file."""
     folder, plan, number, jobs = arguments
     origins: list[str] = []
     skipped: list[tuple[str, str]] = []
+    radiometry: Counter[str] = Counter()
     statistics = BandStatistics.empty(len(MODEL_BANDS))
     writer: ShardWriter | None = None
     scenes = OpenScenes(limit=1, **plan.scene_options)
@@ -275,10 +296,18 @@ def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:
         for job in jobs:
             try:
                 for origin, sample in read_job(plan, job, scenes):
-                    writer = writer or stack.enter_context(_writer(folder, number, sample))
-                    writer.append(sample)
-                    origins.append(origin)
-                    statistics = statistics.plus(sample)
+                    try:
+                        values, made = _usable(sample)
+                        writer = writer or stack.enter_context(_writer(folder, number, values))
+                        writer.append(values)
+                    except OutputError:
+                        raise
+                    except DeoError as error:
+                        skipped.append((origin, str(error)))
+                    else:
+                        origins.append(origin)
+                        radiometry[made] += 1
+                        statistics = statistics.plus(values)
             except OutputError:
                 raise
             except DeoError as error:
@@ -289,9 +318,18 @@ def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:
         dtype=writer.dtype.name if writer else None,
         origins=origins,
         skipped=skipped,
+        radiometry=dict(radiometry),
         statistics=statistics.record(),
     )
     write_text(part_path(folder, number), json.dumps(asdict(part)))
+
+
+def _usable(sample: Stored | DeoError) -> Stored:
+    if isinstance(sample, DeoError):
+        raise sample
+    if not sample.values.any():
+        raise DataError("every pixel is 0 or missing")
+    return sample
 
 
 def _writer(folder: Path, number: int, first: NDArray[Any]) -> ShardWriter:

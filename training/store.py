@@ -22,11 +22,20 @@ from deo.raster.doors import Door
 from deo.raster.scene import Scene, open_scene
 from deo.raster.windows import Window
 from deo.training.archives import HDF5_SUFFIXES, Hdf5Samples, TarStream
+from deo.training.listing import (
+    RASTER_SUFFIXES,
+    files_below,
+    files_in,
+    is_raster,
+    say_left_out,
+)
+from deo.training.reading import open_quietly
 from deo.training.shards import INDEX_NAME, Shards
+from deo.training.stored import digital_numbers
 
 log = logging.getLogger(__name__)
 
-SCENE_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+_LARGEST_REFLECTANCE = 3
 
 
 class Samples(Protocol):
@@ -42,7 +51,13 @@ class Samples(Protocol):
 
 
 def open_samples(
-    source: str | Path, *, bands: BandSet = MODEL_BANDS, size: int = 96, valid: float = 0.9
+    source: str | Path,
+    *,
+    bands: BandSet = MODEL_BANDS,
+    size: int = 96,
+    valid: float = 0.9,
+    scale: float | None = None,
+    offset: float | None = None,
 ) -> Samples:
     """Open a folder of shards, an HDF5 file, WebDataset tars or a folder of scenes.
 
@@ -53,9 +68,12 @@ def open_samples(
         bands: bands and order wanted.
         size, valid: for scenes only: edge of a cut in pixels, and the part of it that must hold
             data.
+        scale, offset: for HDF5 and tars only: digital number = stored x scale + offset, above all
+            evidence.
 
     Raises:
         DataError: nothing readable stands there; the message says what was found.
+        RadiometryError: it cannot be told what the numbers of an HDF5 file mean.
     """
     path = Path(source)
     if not path.exists() and re.fullmatch(r"[\w.]+:\w+", str(source)):
@@ -63,21 +81,49 @@ def open_samples(
     if not path.exists():
         raise DataError(f"{path} does not exist; give shards, an HDF5 file, tars or scenes")
     if path.suffix.lower() in HDF5_SUFFIXES:
-        return Hdf5Samples(path, bands=bands)
-    if path.is_file() and path.suffix == ".tar":
-        return TarStream([path], bands=bands)
+        return Hdf5Samples(path, bands=bands, scale=scale, offset=offset)
     if (path / INDEX_NAME).exists() or any(path.glob("shard-*.bin")):
-        return Shards(path, bands=bands)
-    if tars := sorted(path.glob("*.tar")):
-        return TarStream(tars, bands=bands)
+        shards = Shards(path, bands=bands)
+        _check_level(shards)
+        return shards
+    if tars := find_tars(path):
+        if path.is_dir():
+            left = [other for other in files_below(path) if other not in tars]
+            say_left_out(path, left, because="since tars stand there")
+        return TarStream(tars, bands=bands, scale=scale, offset=offset)
     if find_scenes(path):
         return SceneFolder(path, bands=bands, size=size, valid=valid)
     if path.is_file():
         raise DataError(f"{path} is not data this reader knows: .h5, .hdf5, .tar or a folder")
     raise DataError(
         f"{path} holds no samples: no {INDEX_NAME}, no .tar and no scene "
-        f"({', '.join(SCENE_SUFFIXES)}, .SAFE) was found in it"
+        f"({', '.join(RASTER_SUFFIXES)}, .SAFE) was found in it"
     )
+
+
+def _check_level(shards: Shards) -> None:
+    """Refuse shards that hold nothing: reflectance was rounded to 0 and 1 once.
+
+    Raises:
+        DataError: no number in them is larger than reflectance.
+    """
+    statistics = shards.index.details.get("statistics")
+    if statistics is None:
+        return
+    highest = max((row["max"] for row in statistics.values()), default=0)
+    if highest <= _LARGEST_REFLECTANCE:
+        raise DataError(
+            f"{shards.folder}: no number in these shards is larger than {highest:g}, so they hold "
+            "rounded reflectance or nothing; make them again with this version of deo prepare, in "
+            "another folder"
+        )
+
+
+def find_tars(source: Path) -> list[Path]:
+    """The tar that `source` is, or those that stand in it, sorted."""
+    if source.is_file():
+        return [source] if source.suffix.lower() == ".tar" else []
+    return files_in(source, (".tar",))
 
 
 def _own_samples(source: str) -> Samples:
@@ -96,17 +142,30 @@ def _own_samples(source: str) -> Samples:
 def find_scenes(folder: Path, pattern: str = "*") -> list[Path]:
     """Rasters and .SAFE products under `folder` whose file name matches `pattern`, sorted.
 
-    Files inside a .SAFE product are its own business and are not listed.
+    Links to folders are followed, suffixes count in any case. Files inside a .SAFE product are its
+    own business and are not listed.
     """
-    if folder.is_file() or folder.suffix == ".SAFE":
-        return [folder] if folder.suffix.lower() in (*SCENE_SUFFIXES, ".safe", ".zip") else []
-    found = []
-    for path in folder.rglob(pattern):
-        inside_product = any(parent.suffix == ".SAFE" for parent in path.parents)
-        wanted = path.suffix == ".SAFE" or path.suffix.lower() in SCENE_SUFFIXES
-        if wanted and not inside_product:
-            found.append(path)
-    return sorted(found)
+    if folder.is_file() or _is_product(folder):
+        return [folder] if is_raster(folder) or folder.suffix.lower() in (".safe", ".zip") else []
+    return sorted(path for path in files_below(folder) if _is_scene(path, pattern))
+
+
+def list_scenes(folder: Path, pattern: str = "*") -> list[Path]:
+    """What `find_scenes` finds; what it leaves is counted and logged."""
+    scenes = find_scenes(folder, pattern)
+    if folder.is_dir() and not _is_product(folder):
+        left = [path for path in files_below(folder) if not _is_scene(path, pattern)]
+        named = "" if pattern == "*" else f", or not named {pattern}"
+        say_left_out(folder, left, because=f"being no scenes{named}")
+    return scenes
+
+
+def _is_scene(path: Path, pattern: str) -> bool:
+    return (is_raster(path) or _is_product(path)) and path.match(pattern)
+
+
+def _is_product(path: Path) -> bool:
+    return path.suffix.lower() == ".safe"
 
 
 def scene_door(source: Path) -> Door:
@@ -143,13 +202,6 @@ def cut_rows(scene: Scene, *, size: int, stride: int) -> range:
     return range(0, scene.height - size + 1, stride) if scene.width >= size else range(0)
 
 
-def digital_numbers(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """Round to uint16 (0..65535); invalid pixels, shape (H, W), become 0 in every band."""
-    rounded = np.rint(np.clip(np.nan_to_num(values), 0, 65535)).astype(np.uint16)
-    rounded[:, ~valid] = 0
-    return rounded
-
-
 class OpenScenes:
     """The last few scenes asked for, kept open. Handles are this process's own.
 
@@ -169,7 +221,7 @@ class OpenScenes:
         if path not in self._scenes:
             while len(self._scenes) >= self._limit:
                 self._scenes.pop(next(iter(self._scenes))).close()
-            self._scenes[path] = _open_quietly(path, self._options)
+            self._scenes[path] = open_quietly(path, **self._options)
         return self._scenes[path]
 
     def close(self) -> None:
@@ -181,17 +233,6 @@ class OpenScenes:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_scenes": {}, "_process": -1}
-
-
-def _open_quietly(path: Path, options: dict[str, Any]) -> Scene:
-    """Open a scene again whose notes were logged when it was listed."""
-    logger = logging.getLogger("deo.raster")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        return open_scene(path, **options)
-    finally:
-        logger.setLevel(before)
 
 
 class SceneFolder:
@@ -220,7 +261,7 @@ class SceneFolder:
         door = scene_door(Path(folder))
         self._scenes = OpenScenes(door=door)
         self._cuts: list[tuple[Path, int, int]] = []
-        scenes, step = find_scenes(Path(folder), pattern), stride or size
+        scenes, step = list_scenes(Path(folder), pattern), stride or size
         for path in scenes:
             with open_scene(path, door=door) as scene:
                 rows, first = cut_rows(scene, size=size, stride=step), BandSet([bands[0]])

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from deo.bands import BandSet
 from deo.errors import DataError
 from deo.training.layouts import Layout, Split, Unit
+from deo.training.reading import common_unit
 
 
 class Task(Enum):
@@ -89,6 +90,7 @@ class Benchmark:
             DataError: the folder is incomplete or a split is empty.
             BandError: the benchmark lacks one of `bands`.
         """
+        common_unit.cache_clear()  # the files may have changed since
         self.check(root)
         wanted = bands or self.layout.bands
         wanted.positions_in(self.layout.bands.names)

@@ -39,8 +39,10 @@ def _bands(ctx: click.Context, param: click.Parameter, value: str | None) -> Ban
 @click.option(
     "--bands", callback=_bands, help="Scenes that name no bands: what they hold, e.g. B02,B03."
 )
-@click.option("--scale", type=float, help="Scenes: digital number = stored x scale + offset.")
-@click.option("--offset", type=float, help="Scenes: see --scale; -1000 from baseline 04.00 on.")
+@click.option(
+    "--scale", type=float, help="Digital number = stored x scale + offset, above all evidence."
+)
+@click.option("--offset", type=float, help="See --scale; -1000 from baseline 04.00 on.")
 @click.option("-j", "--workers", default=1, show_default=True, help="Processes.")
 def prepare(
     source: Path,

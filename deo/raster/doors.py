@@ -5,12 +5,11 @@ the address of a map service. So each door, a way by which files come in, has it
 of drivers, and whatever a file names is opened by the same rule before GDAL follows it.
 """
 
-import contextlib
 import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.io import DatasetReader, MemoryFile
+from rasterio.io import DatasetReader
 
 from deo.errors import SceneError
 from deo.raster.gdal import gdal, gdal_path, is_remote
@@ -78,29 +77,6 @@ def open_raster(path: str | os.PathLike[str], *, door: Door) -> Any:
     """
     name = os.fspath(path)
     return _open(name, door.drivers(name), _Way(door=door))
-
-
-@contextlib.contextmanager
-def open_member(data: bytes, *, name: str) -> Iterator[Any]:
-    """A member of an archive, opened as a raster.
-
-    Args:
-        data: its bytes.
-        name: for messages.
-
-    Raises:
-        SceneError: as for `open_raster`; also where reading fails while it is entered.
-    """
-    with gdal(name, "read it as a raster"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with MemoryFile(data) as file:
-            try:
-                dataset = file.open(driver=list(Door.MEMBER.drivers(name)))
-            except RasterioIOError as error:
-                raise SceneError(_unreadable(name, Door.MEMBER)) from error
-            with dataset:
-                _check_opened(dataset, name)
-                yield dataset
 
 
 @ensure_env_with_credentials  # type: ignore[untyped-decorator]

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from rasterio.errors import CRSError
 
 from deo.bands import BandSet
 from deo.errors import BandError, RadiometryError, SceneError
-from deo.radiometry import LARGEST_NUMBER, Radiometry, Range, float_evidence, for_floats
+from deo.radiometry import LARGEST_NUMBER, Evidence, Radiometry, Range, float_evidence, for_floats
 from deo.raster.assets import Asset, Found, file_assets, folder_files, raster_assets
 from deo.raster.doors import Door
 from deo.raster.earth import check_proj
@@ -33,6 +33,9 @@ from deo.raster.sources import ArraySource, Source
 _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
 _FLOAT_SAMPLE = 256  # pixels a side
 _FLOAT_PERCENTILE = 99.9
+
+FloatJudge = Callable[[str, Mapping[str, Range]], Evidence]
+"""What a type and the ranges of its bands say of the unit; see `float_evidence`."""
 
 
 def array_assets(
@@ -216,8 +219,10 @@ def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tu
     return tuple(chosen)
 
 
-def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[Asset, ...]:
-    """Add to floating-point assets what the size of their numbers says.
+def with_float_evidence(
+    assets: Sequence[Asset], *, overruled: bool, judge: FloatJudge = float_evidence
+) -> tuple[Asset, ...]:
+    """Add to floating-point assets what the size of their numbers says to `judge`.
 
     GDAL's scale and offset, where a file has them, say it already.
     """
@@ -232,13 +237,14 @@ def with_float_evidence(assets: Sequence[Asset], *, overruled: bool) -> tuple[As
     if not plain:
         return tuple(assets)
     ranges = _robust_ranges(plain)
-    if not ranges and (unseen := [a for a in plain if not gone_through(a.source.grid)]):
+    unseen = [asset for asset in plain if not gone_through(asset.source.grid)]
+    if not ranges and judge is float_evidence and unseen:
         raise RadiometryError(
             f"{unseen[0].source.path}: none of the pixels that were looked at is valid, so that "
             f"nothing tells its unit; say it with --scale (10000 for reflectance, 1 for digital "
             f"numbers)"
         )
-    own = float_evidence(plain[0].dtype, ranges)
+    own = judge(plain[0].dtype, ranges)
     return tuple(
         replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
         for asset in assets

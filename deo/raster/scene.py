@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import SceneError
-from deo.radiometry import Pixels, Radiometry, decide
+from deo.radiometry import Pixels, Radiometry, decide, float_evidence
 from deo.raster.assets import Asset, Found
 from deo.raster.doors import Door
 from deo.raster.earth import check_proj
 from deo.raster.fill import with_undeclared_fill
 from deo.raster.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.raster.opening import (
+    FloatJudge,
     array_assets,
     choose,
     find,
@@ -254,8 +255,8 @@ class Scene:
         }
 
     def close(self) -> None:
-        for asset in self.assets:
-            asset.source.close()
+        for source in {id(asset.source): asset.source for asset in self.assets}.values():
+            source.close()
 
     def __enter__(self) -> "Scene":
         return self
@@ -282,6 +283,7 @@ def open_scene(
     crs: Any = None,
     transform: Affine | None = None,
     door: Door = Door.NAMED,
+    judge_floats: FloatJudge = float_evidence,
 ) -> Scene:
     """Open something as a scene.
 
@@ -295,6 +297,8 @@ def open_scene(
         resolution: pixel size in units of the CRS; None: that of the finest band.
         nodata, crs, transform: of an array, which says none of these itself.
         door: how a path came in, which decides what its file may be.
+        judge_floats: tells the unit of floating-point numbers, where no metadata do; for an image
+            that belongs to a data set of one unit.
 
     Raises:
         SceneError: it cannot be opened, or its parts do not fit together.
@@ -312,7 +316,14 @@ def open_scene(
     else:
         found = find(source, door=door, bands=wanted, resolution=resolution, overruled=overruled)
     try:
-        return _assemble(found, wanted, scale=scale, offset=offset, resolution=resolution)
+        return _assemble(
+            found,
+            wanted,
+            scale=scale,
+            offset=offset,
+            resolution=resolution,
+            judge_floats=judge_floats,
+        )
     except BaseException:
         for asset in found.assets:
             asset.source.close()
@@ -326,6 +337,7 @@ def _assemble(
     scale: float | None,
     offset: float | None,
     resolution: float | None,
+    judge_floats: FloatJudge,
 ) -> Scene:
     """Choose the assets, put them on one grid and decide their radiometry."""
     assets = choose(found, wanted, resolution)
@@ -338,8 +350,10 @@ def _assemble(
         grid = grid.at_resolution(resolution)
     if grid.crs is not None or grid.georeferenced:  # of which a wrong database would lose the CRS
         check_proj()
-    relations = tuple(relate(grid, a.source.grid, label=a.source.path) for a in assets)
-    assets = with_float_evidence(assets, overruled=scale is not None)
+    sources = {id(asset.source): asset.source for asset in assets}
+    related = {key: relate(grid, one.grid, label=one.path) for key, one in sources.items()}
+    relations = tuple(related[id(asset.source)] for asset in assets)
+    assets = with_float_evidence(assets, overruled=scale is not None, judge=judge_floats)
     evidence = [asset.evidence for asset in assets]
     radiometry = decide(bands, evidence, scale=scale, offset=offset)
     assets, filled = with_undeclared_fill(assets, name=found.name, scale=scale)

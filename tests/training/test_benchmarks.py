@@ -14,7 +14,8 @@ from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
 from deo.errors import BandError, DataError
 from deo.training.benchmarks import BENCHMARKS, benchmark
 from deo.training.chips import EUROSAT_BANDS, EUROSAT_CLASSES
-from deo.training.layouts import IGNORE, read_raster
+from deo.training.layouts import IGNORE
+from deo.training.reading import read_image
 from deo.training.tasks import Task
 
 PRODUCT = [band.name for band in SENTINEL2]
@@ -222,7 +223,7 @@ def test_eurosat__wrong_band_orders_are_told(tmp_path: Path) -> None:
     named = tmp_path / "named.tif"
     write_tif(named, stack(PRODUCT), PRODUCT)
     with pytest.raises(BandError, match=r"the file names its bands B01,.*declared as"):
-        read_raster(named, bands=EUROSAT_BANDS)
+        read_image(named, bands=EUROSAT_BANDS)
 
 
 def test_sen1floods11__splits_masks_and_single_chips(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Preparation: fMoW trees with the exact naming, scenes, HDF5; resuming, skipping, reporting."""
 
 import csv
+import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, SENTINEL2
-from deo.errors import ConfigError, DataError, OutputError
+from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
 from deo.training import prepare as preparation
 from deo.training.fmow import Key, find_aerial, find_sentinel, pair
+from deo.training.parts import locked
 from deo.training.prepare import Preparation, prepare, recognise
 from deo.training.shards import Shards
 from deo.training.store import Samples, open_samples
@@ -343,6 +346,263 @@ def test_scenes__real_ones(shared: Path, tmp_path: Path) -> None:
         values = raster.read([index + 1 for index in CHOSEN], window=window)
     valid = (values > 0).all(axis=0)
     np.testing.assert_array_equal(shards[0][:, valid], values[:, valid])
+
+
+def npy(values: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_hdf5(path: Path, images: NDArray[Any], **attributes: Any) -> Path:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=images).attrs.update(attributes)
+    return path
+
+
+def as_rasters(folder: Path, images: NDArray[Any], tags: dict[str, str]) -> dict[str, bytes]:
+    members = {}
+    for number, image in enumerate(images):
+        path = write_raster(folder / f"{number}.tif", image, names=list(MODEL_BANDS))
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(**tags)
+        members[f"chips/{number}.tif"] = path.read_bytes()
+    return members
+
+
+NUMBERS = np.stack([random_image(10, 8, seed=seed) for seed in range(20)])
+ARCHIVES: dict[str, Callable[[Path], Path]] = {
+    "hdf5 of reflectance": lambda at: write_hdf5(at / "a.h5", (NUMBERS / 1e4).astype("f4")),
+    "hdf5 of doubles": lambda at: write_hdf5(at / "a.h5", NUMBERS / 1e4),
+    "hdf5 with the offset": lambda at: write_hdf5(
+        at / "a.h5", NUMBERS + np.uint16(1000), processing_baseline="05.10"
+    ),
+    "hdf5 with a scale": lambda at: write_hdf5(
+        at / "a.h5", NUMBERS + np.uint16(1000), scale_factor=1e-4, add_offset=-0.1
+    ),
+    "hdf5, big-endian": lambda at: write_hdf5(at / "a.h5", NUMBERS.astype(">u2")),
+    "tar of reflectance": lambda at: write_tar(
+        at / "a.tar", {f"{n}.npy": npy((one / 1e4).astype("f4")) for n, one in enumerate(NUMBERS)}
+    ),
+    "tar, big-endian": lambda at: write_tar(
+        at / "a.tar", {f"{n}.npy": npy(one.astype(">u2")) for n, one in enumerate(NUMBERS)}
+    ),
+    "tar of tagged rasters": lambda at: write_tar(
+        at / "a.tar",
+        as_rasters(at, NUMBERS + np.uint16(1000), {"s2:processing_baseline": "05.10"}),
+    ),
+    "tar of float rasters": lambda at: write_tar(
+        at / "a.tar", as_rasters(at, (NUMBERS / 1e4).astype("f4"), {})
+    ),
+    "tar whose members are named by product": lambda at: write_tar(
+        at / "a.tar",
+        {
+            name.replace(
+                "chips/",
+                "S2A_MSIL2A_20230823T095559_N0509_R122_T34UCF_20230823T124759/",
+            ): data
+            for name, data in as_rasters(at, NUMBERS + np.uint16(1000), {}).items()
+        },
+    ),
+}
+
+
+def samples_plan(source: Path, **options: Any) -> Preparation:
+    return Preparation(source=source, kind=recognise(source), size=8, **options)
+
+
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_archives__the_same_numbers_however_they_are_stored(tmp_path: Path, case: str) -> None:
+    (tmp_path / "in").mkdir()
+    source = ARCHIVES[case](tmp_path / "in")
+    report = prepare(samples_plan(source), tmp_path / "out")
+    shards, direct = Shards(tmp_path / "out"), open_samples(source)
+    assert report.samples == 20
+    for number in range(20):
+        np.testing.assert_array_equal(shards[number], NUMBERS[number])
+        np.testing.assert_array_equal(direct[number], NUMBERS[number])
+    (made,) = shards.index.details["radiometry"]
+    assert made.startswith("stored x ")
+
+
+@pytest.mark.parametrize(
+    "bands",
+    [
+        ",".join(MODEL_BANDS).encode(),
+        list(MODEL_BANDS),
+        [name.encode() for name in MODEL_BANDS],
+        np.array(list(MODEL_BANDS), dtype=object),
+        ", ".join(MODEL_BANDS),
+    ],
+)
+def test_hdf5__names_of_bands_in_whatever_form(tmp_path: Path, bands: Any) -> None:
+    source = write_hdf5(tmp_path / "a.h5", NUMBERS[:, ::-1], bands=bands)
+    np.testing.assert_array_equal(open_samples(source)[3], NUMBERS[3, ::-1])
+
+
+@pytest.mark.parametrize("kind", ["h5", "tar"])
+def test_archives__what_cannot_be_told_is_refused(tmp_path: Path, kind: str) -> None:
+    images = (NUMBERS / 100).astype("f4")
+    if kind == "h5":
+        source = write_hdf5(tmp_path / "a.h5", images)
+    else:
+        source = write_tar(tmp_path / "a.tar", {f"{n}.npy": npy(a) for n, a in enumerate(images)})
+    with pytest.raises(DeoError, match=r"(?s)too small for reflectance x 10 000.*--scale"):
+        prepare(samples_plan(source), tmp_path / "out")
+    report = prepare(samples_plan(source, scale=100.0, offset=0.0), tmp_path / "told")
+    assert report.samples == 20
+    np.testing.assert_array_equal(Shards(tmp_path / "told")[4], NUMBERS[4])
+
+
+def test_archives__empty_and_odd_samples_are_counted_one_by_one(tmp_path: Path) -> None:
+    images = (NUMBERS / 1e4).astype("f4")
+    images[3], images[5], images[7] = 0, np.nan, NUMBERS[7]
+    images[9, 2, 0, 0], images[9, 4, 0, 1] = np.nan, np.inf
+    report = prepare(samples_plan(write_hdf5(tmp_path / "a.h5", images)), tmp_path / "out")
+    assert (report.samples, report.skipped) == (17, 3)
+    skipped = reasons(tmp_path / "out")
+    assert skipped["a.h5:3"] == skipped["a.h5:5"] == "every pixel is 0 or missing"
+    assert "is no reflectance" in skipped["a.h5:7"]
+    shards = Shards(tmp_path / "out")
+    holed = shards[origins(tmp_path / "out").index("a.h5:9")]
+    assert not holed[:, 0, :2].any()
+    np.testing.assert_array_equal(holed[:, 1:], NUMBERS[9][:, 1:])
+
+
+def test_archives__nodata_of_hdf5_becomes_0(tmp_path: Path) -> None:
+    images = NUMBERS.astype("i4")
+    images[:, 3, 0] = -9999
+    prepare(samples_plan(write_hdf5(tmp_path / "a.h5", images, _FillValue=-9999)), tmp_path / "out")
+    sample = Shards(tmp_path / "out")[0]
+    assert not sample[:, 0].any()
+    np.testing.assert_array_equal(sample[:, 1:], NUMBERS[0][:, 1:])
+
+
+def test_archives__nothing_but_zeros_is_refused(tmp_path: Path) -> None:
+    source = write_hdf5(tmp_path / "a.h5", np.zeros((20, 10, 8, 8), np.uint16))
+    with pytest.raises(DataError, match=r"gave no sample: 20 records were skipped"):
+        prepare(samples_plan(source), tmp_path / "out")
+
+
+def test_shards__of_zeros_are_not_trained_on(tmp_path: Path) -> None:
+    prepare(samples_plan(write_hdf5(tmp_path / "a.h5", NUMBERS)), tmp_path / "out")
+    open_samples(tmp_path / "out")
+    index = json.loads((tmp_path / "out" / "index.json").read_text())
+    index["details"]["statistics"] = {name: {"max": 1.0} for name in MODEL_BANDS}
+    (tmp_path / "out" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match="rounded reflectance or nothing"):
+        open_samples(tmp_path / "out")
+
+
+def test_tars__junk_is_no_sample_and_the_rest_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = {"0.npy": npy(NUMBERS[0]), "._0.npy": b"junk", "__MACOSX/0.npy": b"junk"}
+    write_tar(tmp_path / "a.TAR", members | {"0.png": b"x", "1.png": b"x"})
+    write_tar(tmp_path / "._a.tar", {"0.npy": b"junk"})
+    (tmp_path / "notes.txt").touch()
+    assert recognise(tmp_path) == "samples"
+    assert len(open_samples(tmp_path)) == 1
+    assert "2 .png" in caplog.text
+    assert "1 .txt" in caplog.text
+
+
+def test_scenes__links_and_cases_are_followed_and_the_rest_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scenes(tmp_path / "store", count=1)
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "deep" / "2023").symlink_to(tmp_path / "store", target_is_directory=True)
+    (tmp_path / "in" / "deep" / "loop").symlink_to(tmp_path / "in", target_is_directory=True)
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in" / "deep", target_is_directory=True)
+    write_raster(tmp_path / "in" / "B.TIF", random_image(13, 40), names=ESA)
+    (tmp_path / "in" / "._B.TIF").write_bytes(b"junk")
+    (tmp_path / "in" / "__MACOSX").mkdir()
+    (tmp_path / "in" / "__MACOSX" / "B.TIF").write_bytes(b"junk")
+    (tmp_path / "in" / "photo.png").touch()
+    report = prepare(scene_plan(tmp_path / "in", stride=16), tmp_path / "out")
+    assert report.skipped == 0
+    assert {name.split(":")[0] for name in origins(tmp_path / "out")} == {"city_0.tif", "B.TIF"}
+    assert "1 file is left out, being no scenes: 1 .png" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"shard": null}'])
+def test_prepare__a_damaged_part_is_made_again(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scenes(tmp_path / "in", count=1)
+    prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+    part, shard = tmp_path / "out/parts/00001.json", tmp_path / "out/shard-00001.bin"
+    before, whole = shard.read_bytes(), part.read_text()
+    part.write_text(damage)
+    shard.write_bytes(bytes(len(before)))
+    prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+    assert "00001.json is damaged" in caplog.text
+    assert (shard.read_bytes(), part.read_text()) == (before, whole)
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{"])
+def test_prepare__under_a_damaged_plan_everything_is_made_again(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scenes(tmp_path / "in", count=1)
+    prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+    plan = tmp_path / "out/plan.json"
+    whole = plan.read_text()
+    plan.write_text(damage)
+    prepare(scene_plan(tmp_path / "in", stride=8), tmp_path / "out")
+    assert "plan.json is damaged" in caplog.text
+    assert plan.read_text() == whole
+    Shards(tmp_path / "out").verify()
+
+
+def test_prepare__what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "in", count=1)
+    out, mark = tmp_path / "out", "0123456789abcdef" * 2
+    prepare(scene_plan(tmp_path / "in"), out)
+    ours = [f".shard-00000.bin.{mark}", f".index.json.{mark}", f"parts/.00000.json.{mark}"]
+    theirs = [".shard-00000.bin.bak", ".notes", f".other.{mark}"]
+    for name in (*ours, *theirs):
+        (out / name).touch()
+    prepare(scene_plan(tmp_path / "in"), out)
+    assert [name for name in (*ours, *theirs) if (out / name).exists()] == theirs
+
+
+def test_prepare__two_in_one_folder_one_refuses(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "in", count=1)
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out"), pytest.raises(BusyError, match="another `deo prepare`"):
+        prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+    assert prepare(scene_plan(tmp_path / "in"), tmp_path / "out").samples == 12
+
+
+def test_fmow__reads_by_the_evidence_of_its_files(tmp_path: Path) -> None:
+    wanted = random_image(13, 8)
+    for location, (values, tags) in enumerate([
+        (wanted, {}),
+        (wanted + np.uint16(1000), {"s2:processing_baseline": "05.10"}),
+    ]):  # fmt: skip
+        path = fmow_path(tmp_path / "in", "train", "airport", location, 0, ".tif")
+        write_raster(path, values)
+        with rasterio.open(path, "r+") as file:
+            file.update_tags(**tags)
+    write_raster(
+        fmow_path(tmp_path / "in", "train", "airport", 2, 0, ".tif"), (wanted / 1e4).astype("f4")
+    )
+    prepare(Preparation(source=tmp_path / "in", kind="fmow", size=8), tmp_path / "out")
+    shards = Shards(tmp_path / "out")
+    np.testing.assert_array_equal(np.stack([shards[0], shards[1]]), [wanted[CHOSEN]] * 2)
+    (reason,) = reasons(tmp_path / "out").values()
+    assert "is no digital number" in reason
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.tar"])
