@@ -4,22 +4,22 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import SceneError
 from deo.radiometry import Pixels
-from deo.raster.gdal import gdal, gdal_path
+from deo.raster.gdal import is_remote, public
 from deo.raster.grid import Extent, Grid
+from deo.raster.handle import Handle
 from deo.raster.windows import Window
 
 LARGEST_BLOCK = 512 * 2**20
@@ -68,17 +68,25 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RasterSource:
-    """A raster file, opened."""
+    """A raster file, opened.
+
+    Args:
+        blocks: rows and columns of what each band is stored and unpacked in.
+        interleaved: one block holds all bands.
+    """
 
     path: str
-    dataset: Any
+    handle: Handle
     grid: Grid
     dtypes: tuple[str, ...]
+    blocks: tuple[tuple[int, int], ...]
+    interleaved: bool
     descriptions: tuple[str | None, ...]
     band_tags: tuple[Mapping[str, str], ...]
     tags: Mapping[str, str]
     gdal_scales: tuple[float, ...]
     gdal_offsets: tuple[float, ...]
+    nodatas: tuple[float | None, ...]
     colours: tuple[ColorInterp, ...]
     has_gcps: bool
 
@@ -89,19 +97,20 @@ class RasterSource:
         Raises:
             SceneError: GDAL cannot open it, or what it holds cannot be a scene.
         """
-        location = gdal_path(path)
-        with gdal(path, "open it as a raster"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = rasterio.open(location)
+        handle = Handle(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
             try:
-                return cls._describe(path, dataset)
+                return handle.use(
+                    "open it as a raster", lambda dataset: cls._describe(handle, dataset)
+                )
             except BaseException:
-                dataset.close()
+                handle.close()
                 raise
 
     @classmethod
-    def _describe(cls, path: str, dataset: Any) -> "RasterSource":
+    def _describe(cls, handle: Handle, dataset: Any) -> "RasterSource":
+        path = public(handle.path)
         if dataset.count == 0:
             inside = ", ".join(dataset.subdatasets[:4])
             hint = f"; it holds {inside}: name one of them" if inside else ""
@@ -121,15 +130,18 @@ class RasterSource:
         if not all(map(math.isfinite, numbers)) or transform.is_degenerate:
             raise SceneError(f"{path} has an unusable transform {numbers[:6]}")
         return cls(
-            path=path,
-            dataset=dataset,
+            path=handle.path,
+            handle=handle,
             grid=grid,
             dtypes=tuple(dataset.dtypes),
+            blocks=tuple(dataset.block_shapes),
+            interleaved=dataset.profile.get("interleave") == "pixel",
             descriptions=tuple(dataset.descriptions),
             band_tags=tuple(_tags(dataset, index) for index in dataset.indexes),
             tags=_tags(dataset, 0),
             gdal_scales=tuple(dataset.scales),
             gdal_offsets=tuple(dataset.offsets),
+            nodatas=tuple(dataset.nodatavals),
             colours=tuple(dataset.colorinterp),
             has_gcps=bool(dataset.gcps[0]),
         )
@@ -138,9 +150,9 @@ class RasterSource:
         where = f"rows {window.row}..{window.row + window.height - 1}, "
         where += f"columns {window.col}..{window.col + window.width - 1}"
         box = RasterioWindow(window.col, window.row, window.width, window.height)
-        with gdal(self.path, f"read {where}"):
-            values = self.dataset.read(list(indexes), window=box, out_dtype="float32")
-            return Pixels(values, self._valid(values, indexes, window=box))
+        return self.handle.use(
+            f"read {where}", lambda dataset: self._pixels(dataset, indexes, window=box)
+        )
 
     def sample(
         self, indexes: Sequence[int], height: int, width: int, extent: Extent | None = None
@@ -149,17 +161,18 @@ class RasterSource:
         tall, wide = extent.bottom - extent.top, extent.right - extent.left
         shape = (len(indexes), height, width)
         box = RasterioWindow(extent.left, extent.top, wide, tall)
-        with gdal(self.path, "read an overview"):
-            if tall * wide > _LARGEST_DIRECT and not self.dataset.overviews(indexes[0]):
-                return self._lattice(indexes, height, width, extent)
-            values = self.dataset.read(
-                list(indexes),
-                window=box,
-                out_shape=shape,
-                out_dtype="float32",
-                resampling=Resampling.nearest,
-            )
-            return Pixels(values, self._valid(values, indexes, window=box, out_shape=shape))
+        if tall * wide > _LARGEST_DIRECT and not self.handle.use(
+            "read an overview", lambda dataset: dataset.overviews(indexes[0])
+        ):
+            return self._lattice(indexes, height, width, extent)
+        return self.handle.use(
+            "read an overview",
+            lambda dataset: self._pixels(dataset, indexes, window=box, out_shape=shape),
+        )
+
+    def _pixels(self, dataset: Any, indexes: Sequence[int], **where: Any) -> Pixels:
+        values = dataset.read(list(indexes), out_dtype="float32", **where)
+        return Pixels(values, self._valid(dataset, values, indexes, **where))
 
     def _lattice(self, indexes: Sequence[int], height: int, width: int, extent: Extent) -> Pixels:
         """Small windows spread evenly, where thinning would have to read a huge file whole."""
@@ -179,7 +192,7 @@ class RasterSource:
         )
 
     def _valid(
-        self, values: NDArray[np.float32], indexes: Sequence[int], **where: Any
+        self, dataset: Any, values: NDArray[np.float32], indexes: Sequence[int], **where: Any
     ) -> NDArray[np.bool_]:
         """Where all of the bands just read are valid; numbers that are not finite become 0."""
         valid = np.ones(values.shape[1:], np.bool_)
@@ -196,10 +209,10 @@ class RasterSource:
                     plane[~finite] = 0
                     valid &= finite
         if slow:
-            masks = self.dataset.read_masks(slow, **_mask_shape(where, len(slow)))
+            masks = dataset.read_masks(slow, **_mask_shape(where, len(slow)))
             valid &= masks.all(axis=0)
         if self._unread_alpha is not None:
-            valid &= self.dataset.read(self._unread_alpha, **_plane_shape(where)) > 0
+            valid &= dataset.read(self._unread_alpha, **_plane_shape(where)) > 0
         return valid
 
     @property
@@ -209,16 +222,22 @@ class RasterSource:
     @cached_property
     def _unread_alpha(self) -> int | None:
         """An alpha band that GDAL's masks leave out: it heeds those of 2 or 4 bands alone."""
-        heeded = any(MaskFlags.alpha in flags for flags in self.dataset.mask_flag_enums)
+        heeded = any(MaskFlags.alpha in flags for flags in self._mask_flags)
         alphas = [i for i, c in enumerate(self.colours, 1) if c == ColorInterp.alpha]
         return alphas[0] if alphas and not heeded else None
+
+    @cached_property
+    def _mask_flags(self) -> tuple[list[MaskFlags], ...]:
+        return self.handle.use(
+            "read how it marks missing pixels", lambda dataset: dataset.mask_flag_enums
+        )
 
     @cached_property
     def _simple_nodata(self) -> tuple[float | None, ...]:
         """Per band: a nodata value that comparing finds, NaN for no mask, None to ask GDAL."""
         found: list[float | None] = []
         for flags, dtype, nodata in zip(
-            self.dataset.mask_flag_enums, self.dtypes, self.dataset.nodatavals, strict=True
+            self._mask_flags, self.dtypes, self.nodatas, strict=True
         ):
             if flags == [MaskFlags.all_valid]:
                 found.append(math.nan)
@@ -230,23 +249,31 @@ class RasterSource:
 
     def mask_source(self, indexes: Sequence[int]) -> str:
         said: dict[str, None] = {}
-        with gdal(self.path, "read how it marks missing pixels"):
-            every = self.dataset.mask_flag_enums
         for index in indexes:
-            flags = every[index - 1]
+            flags = self._mask_flags[index - 1]
             if MaskFlags.alpha in flags or self._unread_alpha is not None:
                 said["alpha band"] = None
             if flags == [MaskFlags.per_dataset]:
                 said["mask of the file (internal or .msk)"] = None
             elif MaskFlags.nodata in flags:
-                said[f"nodata {self.dataset.nodatavals[index - 1]:g}"] = None
+                said[f"nodata {self.nodatas[index - 1]:g}"] = None
             if self.dtypes[index - 1].startswith("float"):
                 said["numbers that are not finite"] = None
         return ", ".join(said)
 
+    def split(self) -> "RasterSource | None":
+        """The same file, open once more; None where two readers would fetch the same blocks.
+
+        A reader of its own for each band takes blocks that no other one needs, unless a block
+        holds all bands, or there is a mask for all of them.
+        """
+        apart = not self.interleaved and self._unread_alpha is None
+        if not (is_remote(self.path) and apart and None not in self._simple_nodata):
+            return None
+        return replace(self, handle=Handle(self.path))
+
     def close(self) -> None:
-        with gdal(self.path, "close it"):
-            self.dataset.close()
+        self.handle.close()
 
 
 def _tags(dataset: Any, index: int) -> dict[str, str]:
