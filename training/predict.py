@@ -18,7 +18,8 @@ from deo.preprocess import Contract, fit_contract
 from deo.radiometry import Pixels
 from deo.raster.disk import check_folder, check_space, publish
 from deo.raster.extract import RowBand, extract_rows
-from deo.raster.mapping import gdal_settings, source_identity
+from deo.raster.lanes import side_by_side
+from deo.raster.mapping import cache_size, gdal_settings, source_identity
 from deo.raster.metadata import map_info
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene, open_scene
@@ -149,7 +150,6 @@ def predict(
         ]
         contract = _contract(tuned, scenes)
         model = _feature_model(tuned, chosen)
-        readable = ScenePair(first=scenes[0], second=scenes[1]) if change else scenes[0]
         tiling = _tiling(scenes[0], model, chosen)
         info = map_info(
             scenes[0], model, contract, tiling, position=0, layer=0, names=tuned.description.classes
@@ -158,7 +158,10 @@ def predict(
         check_space(target, shape.bytes)
         folder = target.with_name(f"{target.name}.partial")
         identity = {**info.tags, **source_identity([str(source) for source in sources])}
-        stack.enter_context(gdal_settings())
+        tile = tiling.rows.tile
+        stack.enter_context(gdal_settings(sum(cache_size(scene, tile) for scene in scenes)))
+        scenes = [stack.enter_context(side_by_side(scene)) for scene in scenes]
+        readable = ScenePair(first=scenes[0], second=scenes[1]) if change else scenes[0]
         with Spool(folder, job=identity, shapes=(shape,), resume=resume) as spool:
             _fill(spool, readable, model, contract, tiling, chosen, progress)
             rows = spool.layer(0)

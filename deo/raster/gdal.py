@@ -93,7 +93,7 @@ def public(path: str) -> str:
 
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\",]*")
 
-_REFUSED = re.compile(r"response code\W+4(?!08|25|29)\d\d")
+_REFUSED = re.compile(r"response code\W+4(?!08|25|29)\d\d|ACCESS_KEY|credential", re.IGNORECASE)
 _NETWORK = re.compile(
     r"CURL error|response code\W+(5\d\d|408|425|429)|timed out|time-?out|resolve host"
     r"|Failed to connect|Connection (was )?re(set|fused)|Range downloading not supported"
@@ -137,9 +137,7 @@ def gdal(path: str, doing: str) -> Iterator[None]:
         if is_remote(path):
             reason = _SECRETS.sub("", reason)
         at_fault = is_remote(path) and bool(_NETWORK.search(reason)) and not is_refused(error)
-        raise SceneError(
-            f"{public(path)}: cannot {doing}: {reason}", retriable=at_fault
-        ) from error
+        raise SceneError(f"{public(path)}: cannot {doing}: {reason}", retriable=at_fault) from error
 
 
 @contextlib.contextmanager

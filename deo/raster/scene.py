@@ -135,14 +135,15 @@ class Scene:
         positions = bands.positions_in(self.bands.names)
         step = max(1.0, max(self.height, self.width) / size)
         height, width = (max(1, round(side / step)) for side in (self.height, self.width))
-        values = np.empty((len(bands), height, width), np.float32)
-        valid = np.ones((height, width), np.bool_)
-        for group in self._by_source(positions):
-            own = self._sample_group(group, height, width)
-            for position, plane in zip(group, own.values, strict=True):
-                values[positions.index(position)] = plane
-            valid &= own.valid
-        return self._finish(values, valid, bands)
+        with enough_memory(f"{self.name}: cannot read a sample"):
+            values = np.empty((len(bands), height, width), np.float32)
+            valid = np.ones((height, width), np.bool_)
+            for group in self._by_source(positions):
+                own = self._sample_group(group, height, width)
+                for position, plane in zip(group, own.values, strict=True):
+                    values[positions.index(position)] = plane
+                valid &= own.valid
+            return self._finish(values, valid, bands)
 
     def _sample_group(self, group: Sequence[int], height: int, width: int) -> Pixels:
         """Stored numbers of bands that share a source, thinned; not valid beyond its edges."""

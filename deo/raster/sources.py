@@ -236,9 +236,7 @@ class RasterSource:
     def _simple_nodata(self) -> tuple[float | None, ...]:
         """Per band: a nodata value that comparing finds, NaN for no mask, None to ask GDAL."""
         found: list[float | None] = []
-        for flags, dtype, nodata in zip(
-            self._mask_flags, self.dtypes, self.nodatas, strict=True
-        ):
+        for flags, dtype, nodata in zip(self._mask_flags, self.dtypes, self.nodatas, strict=True):
             if flags == [MaskFlags.all_valid]:
                 found.append(math.nan)
             elif flags == [MaskFlags.nodata] and dtype in _EXACT and _fits(nodata, dtype):
