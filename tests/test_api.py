@@ -395,7 +395,7 @@ def test_extract__preview_and_stac(scene: Callable[..., Path], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("tiled", [True, False])
-def test_cache_size__strips_need_a_row_of_tiles(tmp_path: Path, tiled: bool) -> None:
+def test_cache_size__holds_the_blocks_of_a_row_of_tiles(tmp_path: Path, tiled: bool) -> None:
     layout = {"tiled": True, "blockxsize": 512, "blockysize": 512} if tiled else {"blockysize": 1}
     with rasterio.open(
         tmp_path / "wide.tif", "w", driver="GTiff", count=10, height=2000, width=16_000,
@@ -405,7 +405,8 @@ def test_cache_size__strips_need_a_row_of_tiles(tmp_path: Path, tiled: bool) -> 
         file.descriptions = tuple(MODEL_BANDS)
     with deo.open_scene(tmp_path / "wide.tif") as opened:
         size = mapping.cache_size(opened, 384)
-    assert size == (64 * 2**20 if tiled else (384 + 2) * 16_000 * 10 * 2)
+    rows, width = (2 * 512, 32 * 512) if tiled else (384 + 2, 16_000)
+    assert size == rows * width * 10 * 2
 
 
 def test_extract__an_array_with_its_place(tmp_path: Path) -> None:

@@ -172,8 +172,13 @@ def _read_sentinel(path: Path, size: int, **told: float | None) -> Stored:
         indexes = [asset.index for asset in assets]
         shape = (len(indexes), size, size)
         with _decoding(path):
-            values = source.dataset.read(indexes, out_shape=shape, resampling=Resampling.bilinear)
-            masks = source.dataset.read_masks(indexes, out_shape=shape)
+            values, masks = source.handle.use(
+                "read it",
+                lambda dataset: (
+                    dataset.read(indexes, out_shape=shape, resampling=Resampling.bilinear),
+                    dataset.read_masks(indexes, out_shape=shape),
+                ),
+            )
     valid = masks.all(axis=0) & np.isfinite(values).all(axis=0)
     numbers = scene.radiometry.apply(as_floats(values), MODEL_BANDS)
     return Stored(digital_numbers(numbers, valid), formula(scene.radiometry))

@@ -19,7 +19,8 @@ from deo.radiometry import Pixels
 from deo.raster.disk import check_folder, check_space, publish, scratch_folder
 from deo.raster.extract import RowBand, extract_rows
 from deo.raster.inputs import read_inputs
-from deo.raster.mapping import gdal_settings, refuse_mixture
+from deo.raster.lanes import side_by_side
+from deo.raster.mapping import cache_size, gdal_settings, refuse_mixture
 from deo.raster.metadata import map_info
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene, open_scene
@@ -154,7 +155,6 @@ def predict(
         check_apart([*targets, folder], [*sources, *inputs.paths])
         contract = _contract(tuned, scenes)
         model = _feature_model(tuned, chosen)
-        readable = ScenePair(first=scenes[0], second=scenes[1]) if change else scenes[0]
         tiling = _tiling(scenes[0], model, chosen)
         info = map_info(
             scenes[0], model, contract, tiling, position=0, layer=0, names=tuned.description.classes
@@ -162,7 +162,10 @@ def predict(
         shape = _shape(model, scenes[0])
         check_space(target, shape.bytes)
         identity = {**info.tags, "source": inputs.record()}
-        stack.enter_context(gdal_settings())
+        tile = tiling.rows.tile
+        stack.enter_context(gdal_settings(sum(cache_size(scene, tile) for scene in scenes)))
+        scenes = [stack.enter_context(side_by_side(scene)) for scene in scenes]
+        readable = ScenePair(first=scenes[0], second=scenes[1]) if change else scenes[0]
         with Spool(folder, job=identity, shapes=(shape,), resume=resume) as spool:
             _fill(spool, readable, model, contract, tiling, chosen, progress)
             refuse_mixture(inputs, spool)

@@ -132,7 +132,7 @@ def read_image(
             _check_order(path, scene)
         for asset in scene.assets:
             assert isinstance(asset.source, RasterSource), "it was opened from a path"
-            check_whole(asset.source.dataset, str(path))
+            asset.source.handle.use("read it", lambda dataset: check_whole(dataset, str(path)))
         whole = Window(row=0, col=0, height=scene.height, width=scene.width)
         return Image(scene.read(whole), scene.grid, is_display(scene))
 

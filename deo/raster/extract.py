@@ -19,6 +19,7 @@ from deo.preprocess import Contract
 from deo.radiometry import Pixels
 from deo.raster.background import read_ahead
 from deo.raster.blend import Canvas, RowBlock
+from deo.raster.gdal import enough_memory
 from deo.raster.model import FeatureModel, Runner
 from deo.raster.windows import Tiling, Window
 
@@ -133,13 +134,15 @@ def _read(
                 yield _Batch(index, tuple(tiles), _tensor(images, model), seen, False)
                 tiles, seen = [], 0
             seen += 1
-            pixels = scene.read(window.clip(height=scene.height, width=scene.width), model.bands)
-            if pixels.valid.any():
-                image = _fill(contract.apply(pixels), window)
-                if not tiles:
-                    images = np.empty((most, *image.shape), np.float32)
-                images[len(tiles)] = image
-                tiles.append(_Tile(window, _extend(pixels.valid, window)))
+            inside = window.clip(height=scene.height, width=scene.width)
+            with enough_memory(f"cannot read a batch of {most} tiles of {window.height} pixels"):
+                pixels = scene.read(inside, model.bands)
+                if pixels.valid.any():
+                    image = _fill(contract.apply(pixels), window)
+                    if not tiles:
+                        images = np.empty((most, *image.shape), np.float32)
+                    images[len(tiles)] = image
+                    tiles.append(_Tile(window, _extend(pixels.valid, window)))
         found = _tensor(images[: len(tiles)], model) if tiles else None
         yield _Batch(index, tuple(tiles), found, seen, True)
 

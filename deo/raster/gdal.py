@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import rasterio
+from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError  # no public name in 1.4
 from rasterio.errors import RasterioError
 
 from deo.errors import SceneError
@@ -84,30 +86,91 @@ def is_remote(path: str) -> bool:
     )
 
 
+def public(path: str) -> str:
+    """An address as it may be shown: without its query, which may be a signature, and password."""
+    return _SECRETS.sub("", path) if is_remote(path) else path
+
+
+_SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\",]*")
+
+_REFUSED = re.compile(r"response code\W+4(?!08|25|29)\d\d|ACCESS_KEY|credential", re.IGNORECASE)
+_NETWORK = re.compile(
+    r"CURL error|response code\W+(5\d\d|408|425|429)|timed out|time-?out|resolve host"
+    r"|Failed to connect|Connection (was )?re(set|fused)|Range downloading not supported"
+    r"|got \d+ bytes, expected",
+    re.IGNORECASE,
+)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a server answered for good: not there, not allowed."""
+    return any(
+        _REFUSED.search(str(each))
+        or (type(each).__name__.startswith("CPLE_AWS") and type(each).__name__ != "CPLE_AWSError")
+        for each in _causes(error)
+    )
+
+
 @contextlib.contextmanager
 def gdal(path: str, doing: str, **settings: Any) -> Iterator[None]:
     """GDAL with our settings; what goes wrong in it becomes a `SceneError`.
+
+    It is retriable where the network was at fault, as far as GDAL tells.
 
     Args:
         path: what is worked on.
         doing: the work, for the message "PATH: cannot DOING: REASON".
         settings: further settings of GDAL.
     """
-    settings = {**(REMOTE_SETTINGS if is_remote(path) else {}), **settings}
+    if is_remote(path):
+        remote = {key: v for key, v in REMOTE_SETTINGS.items() if key not in os.environ}
+        settings = {**remote, **settings}
     try:
-        with _MUTE, rasterio.Env(**settings):
+        with enough_memory(f"{public(path)}: cannot {doing}"), _MUTE, rasterio.Env(**settings):
             yield
     except SceneError:
         raise
     except (
-        RasterioError, OSError, ValueError, TypeError, OverflowError, MemoryError, SystemError,
+        RasterioError, CPLE_BaseError, OSError, ValueError, TypeError, OverflowError, SystemError,
         AttributeError,
     ) as error:  # fmt: skip
-        raise SceneError(f"{path}: cannot {doing}: {_reason(error)}") from error
+        reason = _reason(error)
+        if is_remote(path):
+            reason = _SECRETS.sub("", reason)
+        at_fault = is_remote(path) and bool(_NETWORK.search(reason)) and not is_refused(error)
+        raise SceneError(f"{public(path)}: cannot {doing}: {reason}", retriable=at_fault) from error
+
+
+@contextlib.contextmanager
+def enough_memory(failed: str) -> Iterator[None]:
+    """Memory that Python, NumPy or GDAL could not get becomes a `SceneError`: "FAILED: ..."."""
+    try:
+        yield
+    except (MemoryError, RasterioError, CPLE_BaseError) as error:
+        if not any(_lacks_memory(each) for each in _causes(error)):
+            raise
+        raise SceneError(
+            f"{failed}: out of memory ({_reason(error)}); choose a smaller --tile or --batch-size, "
+            "a lower GDAL_CACHEMAX, or a machine with more memory"
+        ) from error
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | CPLE_OutOfMemoryError) or bool(
+        isinstance(error, CPLE_BaseError)
+        and re.search(r"cannot allocate|out of memory", str(error), re.IGNORECASE)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that led to it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def _reason(error: BaseException) -> str:
     """What GDAL said first, which is at the end of rasterio's chain of causes."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
+    *_, first = _causes(error)
+    return " ".join(str(first).split()) or type(first).__name__

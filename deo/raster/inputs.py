@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import numpy as np
-import rasterio
 
 from deo.errors import SceneError
-from deo.raster.gdal import gdal, gdal_path, is_remote
+from deo.raster.doors import Door, open_raster
+from deo.raster.gdal import gdal_path, is_remote
 from deo.raster.names import is_junk
 from deo.raster.safe import enclosing_metadata
 from deo.raster.scene import Scene
@@ -123,18 +123,19 @@ def _agree(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 def read_inputs(*scenes: Scene) -> Inputs:
     """Everything that GDAL reads for some scenes: files, the sources of VRTs, sidecars, XML."""
-    addresses: dict[str, Any] = {}  # to the dataset that reads it
+    addresses: dict[str, RasterSource] = {}  # to what reads it
     arrays = []
     for source in {id(a.source): a.source for scene in scenes for a in scene.assets}.values():
         if isinstance(source, ArraySource):
             arrays.append(_array(source))
         elif isinstance(source, RasterSource):
-            names = _dataset_files(source.dataset, source.path)
-            addresses |= dict.fromkeys(input_files(names), source.dataset)
+            names = source.files or (gdal_path(source.path),)
+            addresses |= dict.fromkeys(input_files(names), source)
     known = _learn(addresses)
     for address, file in known.items():
         if file.stamp is None and is_remote(address):
-            known[address] = file._replace(stamp=_layout(addresses[address]))
+            layout = addresses[address].handle.use("read its layout", _layout)
+            known[address] = file._replace(stamp=layout)
     return Inputs((*arrays, *known.values()))
 
 
@@ -171,15 +172,10 @@ def public_address(address: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _dataset_files(dataset: Any, path: str) -> list[str]:
-    with gdal(public_address(path), "list its files"):
-        return list(dataset.files) or [gdal_path(path)]
-
-
 def _vrt_sources(address: str) -> list[str]:
     """What a VRT reads; GDAL lists the sources of the outermost one alone."""
     try:
-        with gdal(public_address(address), "open it"), rasterio.open(gdal_path(address)) as vrt:
+        with open_raster(address, door=Door.NAMED) as vrt:
             return list(vrt.files)
     except SceneError:  # told of by whoever reads it
         return []

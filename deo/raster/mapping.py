@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from deo.raster.background import WriteBehind
 from deo.raster.disk import check_space
 from deo.raster.extract import RowBand, extract_rows
 from deo.raster.inputs import Inputs
+from deo.raster.lanes import side_by_side
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
@@ -32,6 +34,7 @@ from deo.raster.sinks import (
     room,
     write_output,
 )
+from deo.raster.sources import RasterSource
 from deo.raster.spool import SOURCE_ID, Rows, Shape, Spool, spooled
 from deo.raster.windows import Tiling
 from deo.records import differences
@@ -39,8 +42,11 @@ from deo.records import differences
 log = logging.getLogger(__name__)
 
 _CACHE_BYTES = 64 * 2**20
-"""GDAL's cache of decoded blocks, enough for the tiles of neighbouring reads. Its own default is a
-twentieth of the machine's memory."""
+"""GDAL's cache of decoded blocks where no row of tiles is read. Its own default is a twentieth of
+the machine's memory."""
+
+_CACHE_SHARE = 0.25
+"""What the cache may take of the machine's memory while a scene is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +189,7 @@ def run_job(
     """
     check_job(job)
     with (
-        gdal_settings(cache_size(job.scene, job.tiling.rows.tile)),
+        gdal_settings(),
         Spool(job.folder, job=job.record(), shapes=job.shapes, resume=resume) as spool,
     ):
         if resume and spool.finished < len(job.tiling.rows.starts) and not lacking(job):
@@ -217,35 +223,77 @@ def gdal_settings(cache: int = _CACHE_BYTES) -> Iterator[None]:
         yield
 
 
-def cache_size(scene: Scene, tile: int) -> int:
-    """Bytes of cache with which every stored block is decoded about once per row of tiles.
+@contextlib.contextmanager
+def reading(scene: Scene, tile: int) -> Iterator[Scene]:
+    """The scene as rows of tiles are read from it: each block fetched once, files side by side."""
+    with gdal_settings(cache_size(scene, tile)), side_by_side(scene) as readable:
+        yield readable
 
-    Files in strips as wide as the raster need all strips of a row of tiles at once: with less,
-    each tile would decode them anew.
+
+def cache_size(scene: Scene, tile: int) -> int:
+    """Bytes of cache with which every stored block is fetched and unpacked once.
+
+    Tiles are read row by row, so the blocks that one row of them touches are needed at once; with
+    less, each tile would fetch its own anew. Says so where the machine's memory does not allow it.
     """
+    needed = sum(
+        _row_of_blocks(scene, source, tile)
+        for source in {asset.source for asset in scene.assets}
+        if isinstance(source, RasterSource)
+    )
+    most = int(_CACHE_SHARE * _memory())
+    if needed > most and "GDAL_CACHEMAX" not in os.environ:
+        log.warning(
+            "%s: the blocks that a row of tiles touches take %d MiB, and a quarter of the memory "
+            "is %d MiB: parts of the scene are read more than once. A smaller tile needs less; "
+            "GDAL_CACHEMAX (in MiB) allows more",
+            scene.name,
+            needed >> 20,
+            most >> 20,
+        )
+    return max(_CACHE_BYTES, min(needed, most))
+
+
+def _row_of_blocks(scene: Scene, source: RasterSource, tile: int) -> int:
+    """Bytes of a source's blocks that the tiles of one row may touch."""
+    used = [
+        (asset.index - 1, relation)
+        for asset, relation in zip(scene.assets, scene.relations, strict=True)
+        if asset.source is source
+    ]
+    rows = math.ceil(tile * used[0][1].rows.scale) + 2  # two for the kernel's rim
+    bands = range(len(source.dtypes)) if source.interleaved else [index for index, _ in used]
     needed = 0
-    for source in {id(asset.source): asset.source for asset in scene.assets}.values():
-        dataset = getattr(source, "dataset", None)
-        if dataset is not None and dataset.block_shapes[0][1] >= dataset.width:
-            rows = tile + 2 * dataset.block_shapes[0][0]
-            sizes = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
-            needed += min(rows, dataset.height) * dataset.width * sizes
-    return max(_CACHE_BYTES, min(needed, 1024 * 2**20))
+    for band in bands:
+        height, width = source.blocks[band]
+        down = min(-(-(rows - 1) // height) + 1, -(-source.grid.height // height))
+        across = -(-source.grid.width // width)
+        needed += down * height * across * width * np.dtype(source.dtypes[band]).itemsize
+    return needed
+
+
+def _memory() -> int:
+    """Bytes that this process may use: the machine's, or its container's."""
+    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(sizes)
 
 
 def _fill(job: Job, spool: Spool, progress: Callable[[int], None] | None) -> None:
-    rows = extract_rows(
-        job.scene,
-        job.model,
-        job.contract,
-        job.tiling,
-        batch_size=job.batch_size,
-        finished=spool.finished,
-        progress=progress,
-    )
-    with WriteBehind[RowBand](spool.append, depth=1) as writer, contextlib.closing(rows):
-        for band in rows:
-            writer.put(band)
+    with reading(job.scene, job.tiling.rows.tile) as scene:
+        rows = extract_rows(
+            scene,
+            job.model,
+            job.contract,
+            job.tiling,
+            batch_size=job.batch_size,
+            finished=spool.finished,
+            progress=progress,
+        )
+        with WriteBehind[RowBand](spool.append, depth=1) as writer, contextlib.closing(rows):
+            for band in rows:
+                writer.put(band)
 
 
 def refuse_mixture(inputs: Inputs, spool: Spool) -> None:

@@ -42,9 +42,12 @@ class Origin(NamedTuple):
 
 def origin(source: RasterSource) -> Origin:
     """Look behind a virtual raster; any other is its own origin."""
-    if source.dataset.driver != "VRT":
+    if source.driver != "VRT":
         return Origin((source.path,), (), False)
-    computed = any(_COMPUTED.search(text) for text in source.dataset.tags(ns="xml:VRT").values())
+    description = source.handle.use(
+        "read its description", lambda dataset: dataset.tags(ns="xml:VRT")
+    )
+    computed = any(map(_COMPUTED.search, description.values()))
     files: dict[str, None] = {source.path: None}
     sources: list[RasterSource] = []
     waiting = _read_by(source)
@@ -60,7 +63,7 @@ def origin(source: RasterSource) -> Origin:
         except SceneError:
             continue  # reading it will tell
         sources.append(behind)
-        if behind.dataset.driver == "VRT":
+        if behind.driver == "VRT":
             computed |= origin(behind).computed
             waiting += _read_by(behind)
         behind.close()
@@ -68,7 +71,7 @@ def origin(source: RasterSource) -> Origin:
 
 
 def _read_by(source: RasterSource) -> list[str]:
-    return [path for path in source.dataset.files if not path.lower().endswith(_SIDECARS)]
+    return [path for path in source.files if not path.lower().endswith(_SIDECARS)]
 
 
 class Evident(NamedTuple):

@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from deo.raster.assets import Asset, Found
 from deo.raster.doors import Door
 from deo.raster.earth import check_proj
 from deo.raster.fill import with_undeclared_fill
+from deo.raster.gdal import enough_memory
 from deo.raster.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.raster.opening import (
     FloatJudge,
@@ -53,6 +55,7 @@ class Scene:
         ignored: what the source holds besides, as text.
         notes: what a user ought to know, as text.
         assets, relations: where each band is stored, and how this grid lies on it.
+        each: applies a function to the files of a window: `map`, or that of an executor.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Scene:
     notes: tuple[str, ...]
     assets: tuple[Asset, ...]
     relations: tuple[Relation, ...]
+    each: Callable[..., Iterable[Pixels]] = map
 
     @property
     def unnamed(self) -> int:
@@ -115,17 +119,18 @@ class Scene:
             raise SceneError(f"{window} reaches outside {self.name} ({self.height} x {self.width})")
         positions = bands.positions_in(self.bands.names)
         groups = self._by_source(positions)
-        if len(groups) == 1:
-            values, valid = self._read_group(positions, window)
-        else:
-            values = np.empty((len(bands), window.height, window.width), np.float32)
-            valid = np.ones(values.shape[1:], np.bool_)
-            for group in groups:
-                own = self._read_group(group, window)
-                for position, plane in zip(group, own.values, strict=True):
-                    values[positions.index(position)] = plane
-                valid &= own.valid
-        return self._finish(values, valid, bands)
+        with enough_memory(f"{self.name}: cannot read {window.height} x {window.width} pixels"):
+            if len(groups) == 1:
+                values, valid = self._read_group(positions, window)
+            else:
+                values = np.empty((len(bands), window.height, window.width), np.float32)
+                valid = np.ones(values.shape[1:], np.bool_)
+                parts = self.each(partial(self._read_group, window=window), groups)
+                for group, part in zip(groups, parts, strict=True):
+                    for position, plane in zip(group, part.values, strict=True):
+                        values[positions.index(position)] = plane
+                    valid &= part.valid
+            return self._finish(values, valid, bands)
 
     def sample(self, bands: BandSet | None = None, *, size: int | None = None) -> Pixels:
         """The scene thinned to at most `size` pixels a side, for pictures, or for statistics.
@@ -165,14 +170,15 @@ class Scene:
         positions = bands.positions_in(self.bands.names)
         step = max(1.0, max(self.height, self.width) / size)
         height, width = (max(1, round(side / step)) for side in (self.height, self.width))
-        values = np.empty((len(bands), height, width), np.float32)
-        valid = np.ones((height, width), np.bool_)
-        for group in self._by_source(positions):
-            own = self._sample_group(group, height, width)
-            for position, plane in zip(group, own.values, strict=True):
-                values[positions.index(position)] = plane
-            valid &= own.valid
-        return self._finish(values, valid, bands)
+        with enough_memory(f"{self.name}: cannot read a sample"):
+            values = np.empty((len(bands), height, width), np.float32)
+            valid = np.ones((height, width), np.bool_)
+            for group in self._by_source(positions):
+                own = self._sample_group(group, height, width)
+                for position, plane in zip(group, own.values, strict=True):
+                    values[positions.index(position)] = plane
+                valid &= own.valid
+            return self._finish(values, valid, bands)
 
     def _sample_group(self, group: Sequence[int], height: int, width: int) -> Pixels:
         """Stored numbers of bands that share a source, thinned; not valid beyond its edges."""

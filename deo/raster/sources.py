@@ -3,21 +3,22 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import SceneError
 from deo.radiometry import Pixels
-from deo.raster.doors import Door, open_raster
-from deo.raster.gdal import gdal
+from deo.raster.doors import Door
+from deo.raster.gdal import is_remote, public
 from deo.raster.grid import Extent, Grid
+from deo.raster.handle import Handle
 from deo.raster.sampling import overviews_tell, thin_image
 from deo.raster.windows import Window
 
@@ -70,17 +71,26 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RasterSource:
-    """A raster file, opened."""
+    """A raster file, opened.
+
+    Args:
+        blocks: rows and columns of what each band is stored and unpacked in.
+        interleaved: one block holds all bands.
+    """
 
     path: str
-    dataset: Any
+    handle: Handle
+    driver: str
     grid: Grid
     dtypes: tuple[str, ...]
+    blocks: tuple[tuple[int, int], ...]
+    interleaved: bool
     descriptions: tuple[str | None, ...]
     band_tags: tuple[Mapping[str, str], ...]
     tags: Mapping[str, str]
     gdal_scales: tuple[float, ...]
     gdal_offsets: tuple[float, ...]
+    nodatas: tuple[float | None, ...]
     colours: tuple[ColorInterp, ...]
     has_gcps: bool
 
@@ -91,16 +101,16 @@ class RasterSource:
         Raises:
             SceneError: GDAL cannot open it, or what it holds cannot be a scene.
         """
-        dataset = open_raster(path, door=door)
-        with gdal(path, "open it as a raster"):
-            try:
-                return cls._describe(path, dataset)
-            except BaseException:
-                dataset.close()
-                raise
+        handle = Handle(path, door=door)
+        try:
+            return handle.use("open it as a raster", lambda dataset: cls._describe(handle, dataset))
+        except BaseException:
+            handle.close()
+            raise
 
     @classmethod
-    def _describe(cls, path: str, dataset: Any) -> "RasterSource":
+    def _describe(cls, handle: Handle, dataset: Any) -> "RasterSource":
+        path = public(handle.path)
         if dataset.count == 0:
             raise SceneError(f"{path} has no raster bands")
         if any(name.startswith("complex") for name in dataset.dtypes):
@@ -117,15 +127,19 @@ class RasterSource:
         if not all(map(math.isfinite, numbers)) or transform.is_degenerate:
             raise SceneError(f"{path} has an unusable transform {numbers[:6]}")
         return cls(
-            path=path,
-            dataset=dataset,
+            path=handle.path,
+            handle=handle,
+            driver=dataset.driver,
             grid=grid,
             dtypes=tuple(dataset.dtypes),
+            blocks=tuple(dataset.block_shapes),
+            interleaved=dataset.profile.get("interleave") == "pixel",
             descriptions=tuple(dataset.descriptions),
             band_tags=tuple(_tags(dataset, index) for index in dataset.indexes),
             tags=_tags(dataset, 0),
             gdal_scales=tuple(dataset.scales),
             gdal_offsets=tuple(dataset.offsets),
+            nodatas=tuple(dataset.nodatavals),
             colours=tuple(dataset.colorinterp),
             has_gcps=bool(dataset.gcps[0]),
         )
@@ -134,9 +148,9 @@ class RasterSource:
         where = f"rows {window.row}..{window.row + window.height - 1}, "
         where += f"columns {window.col}..{window.col + window.width - 1}"
         box = RasterioWindow(window.col, window.row, window.width, window.height)
-        with gdal(self.path, f"read {where}"):
-            values = self.dataset.read(list(indexes), window=box, out_dtype="float32")
-            return Pixels(values, self._valid(values, indexes, window=box))
+        return self.handle.use(
+            f"read {where}", lambda dataset: self._pixels(dataset, indexes, window=box)
+        )
 
     def sample(
         self, indexes: Sequence[int], height: int, width: int, extent: Extent | None = None
@@ -144,45 +158,42 @@ class RasterSource:
         extent = extent or self.grid.extent
         tall, wide = extent.bottom - extent.top, extent.right - extent.left
         box = RasterioWindow(extent.left, extent.top, wide, tall)
-        with gdal(self.path, "read an overview"):
-            step = max(tall / height, wide / width)
-            huge = tall * wide > _LARGEST_DIRECT
-            if huge and not self.dataset.overviews(indexes[0]):
+        step = max(tall / height, wide / width)
+        huge = tall * wide > _LARGEST_DIRECT
+        if huge and not self._has_overviews(indexes[0]):
+            return self._lattice(indexes, height, width, extent)
+        if step > _FIRST_OVERVIEW and not self._overviews_tell(indexes[:1], extent, step):
+            if huge:
                 return self._lattice(indexes, height, width, extent)
-            if step > _FIRST_OVERVIEW and not self._overviews_tell(indexes[:1], extent, step):
-                if huge:
-                    return self._lattice(indexes, height, width, extent)
-                return thin_image(
-                    lambda window: self.read(indexes, window),
-                    extent,
-                    bands=len(indexes),
-                    height=height,
-                    width=width,
-                )
-            return self._thin(indexes, box, height, width)
+            return thin_image(
+                lambda window: self.read(indexes, window),
+                extent,
+                bands=len(indexes),
+                height=height,
+                width=width,
+            )
+        return self._thin(indexes, box, height, width)
 
     def _thin(self, indexes: Sequence[int], box: RasterioWindow, height: int, width: int) -> Pixels:
-        """As GDAL thins: from overviews where the file has some."""
+        """As GDAL thins, by the nearest pixel: from overviews where the file has some."""
         shape = (len(indexes), height, width)
-        values = self.dataset.read(
-            list(indexes),
-            window=box,
-            out_shape=shape,
-            out_dtype="float32",
-            resampling=Resampling.nearest,
+        return self.handle.use(
+            "read an overview",
+            lambda dataset: self._pixels(dataset, indexes, window=box, out_shape=shape),
         )
-        return Pixels(values, self._valid(values, indexes, window=box, out_shape=shape))
+
+    def _has_overviews(self, index: int) -> bool:
+        return self.handle.use("list its overviews", lambda dataset: bool(dataset.overviews(index)))
 
     def _overviews_tell(self, indexes: Sequence[int], extent: Extent, step: float) -> bool:
         """Whether what GDAL thins is the image.
 
         A VRT's files may have overviews of their own. JPEG 2000's are part of the image itself.
         """
-        wavelets = self.dataset.driver.startswith("JP2") and not any(
-            name.lower().endswith(".ovr") for name in self.dataset.files
+        wavelets = self.driver.startswith("JP2") and not any(
+            name.lower().endswith(".ovr") for name in self.files
         )
-        virtual = self.dataset.driver == "VRT"
-        if wavelets or not (virtual or self.dataset.overviews(indexes[0])):
+        if wavelets or not (self.driver == "VRT" or self._has_overviews(indexes[0])):
             return True
         return overviews_tell(
             lambda window: self.read(indexes, window),
@@ -195,6 +206,10 @@ class RasterSource:
             extent,
             step,
         )
+
+    def _pixels(self, dataset: Any, indexes: Sequence[int], **where: Any) -> Pixels:
+        values = dataset.read(list(indexes), out_dtype="float32", **where)
+        return Pixels(values, self._valid(dataset, values, indexes, **where))
 
     def _lattice(self, indexes: Sequence[int], height: int, width: int, extent: Extent) -> Pixels:
         """Small windows spread evenly, where thinning would have to read a huge file whole."""
@@ -214,7 +229,7 @@ class RasterSource:
         )
 
     def _valid(
-        self, values: NDArray[np.float32], indexes: Sequence[int], **where: Any
+        self, dataset: Any, values: NDArray[np.float32], indexes: Sequence[int], **where: Any
     ) -> NDArray[np.bool_]:
         """Where all of the bands just read are valid; numbers that are not finite become 0."""
         valid = np.ones(values.shape[1:], np.bool_)
@@ -231,11 +246,16 @@ class RasterSource:
                     plane[~finite] = 0
                     valid &= finite
         if slow:
-            masks = self.dataset.read_masks(slow, **_mask_shape(where, len(slow)))
+            masks = dataset.read_masks(slow, **_mask_shape(where, len(slow)))
             valid &= masks.all(axis=0)
         if self._unread_alpha is not None:
-            valid &= self.dataset.read(self._unread_alpha, **_plane_shape(where)) > 0
+            valid &= dataset.read(self._unread_alpha, **_plane_shape(where)) > 0
         return valid
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """What GDAL reads: the file, its side-cars, and those that a virtual raster names."""
+        return self.handle.use("list its files", lambda dataset: tuple(dataset.files))
 
     @property
     def spectral(self) -> int:
@@ -249,20 +269,17 @@ class RasterSource:
         return alphas[0] if alphas and not heeded else None
 
     @cached_property
-    def _nodata(self) -> tuple[float | None, ...]:
-        return tuple(self.dataset.nodatavals)
-
-    @cached_property
     def _mask_flags(self) -> tuple[list[MaskFlags], ...]:
         """Per band, how GDAL marks missing pixels: 30 µs a band to ask."""
-        with gdal(self.path, "read how it marks missing pixels"):
-            return tuple(self.dataset.mask_flag_enums)
+        return self.handle.use(
+            "read how it marks missing pixels", lambda dataset: tuple(dataset.mask_flag_enums)
+        )
 
     @cached_property
     def _simple_nodata(self) -> tuple[float | None, ...]:
         """Per band: a nodata value that comparing finds, NaN for no mask, None to ask GDAL."""
         found: list[float | None] = []
-        for flags, dtype, nodata in zip(self._mask_flags, self.dtypes, self._nodata, strict=True):
+        for flags, dtype, nodata in zip(self._mask_flags, self.dtypes, self.nodatas, strict=True):
             if flags == [MaskFlags.all_valid]:
                 found.append(math.nan)
             elif flags == [MaskFlags.nodata] and dtype in _EXACT and _fits(nodata, dtype):
@@ -280,14 +297,24 @@ class RasterSource:
             if flags == [MaskFlags.per_dataset]:
                 said["mask of the file (internal or .msk)"] = None
             elif MaskFlags.nodata in flags:
-                said[f"nodata {self._nodata[index - 1]:g}"] = None
+                said[f"nodata {self.nodatas[index - 1]:g}"] = None
             if is_floating(self.dtypes[index - 1]):
                 said["numbers that are not finite"] = None
         return ", ".join(said)
 
+    def split(self) -> "RasterSource | None":
+        """The same file, open once more; None where two readers would fetch the same blocks.
+
+        A reader of its own for each band takes blocks that no other one needs, unless a block
+        holds all bands, or there is a mask for all of them.
+        """
+        apart = not self.interleaved and self._unread_alpha is None
+        if not (is_remote(self.path) and apart and None not in self._simple_nodata):
+            return None
+        return replace(self, handle=Handle(self.path, door=self.handle.door))
+
     def close(self) -> None:
-        with gdal(self.path, "close it"):
-            self.dataset.close()
+        self.handle.close()
 
 
 def _tags(dataset: Any, index: int) -> dict[str, str]:

@@ -2,7 +2,12 @@
 
 import os
 import re
+import socket
+import struct
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +19,8 @@ import rasterio
 
 from deo.bands import BandSet
 from deo.errors import SceneError
-from deo.raster.gdal import REMOTE_SETTINGS, gdal_path
+from deo.raster.gdal import REMOTE_SETTINGS, gdal_path, public
+from deo.raster.mapping import reading
 from deo.raster.scene import open_scene
 from deo.raster.windows import Window
 
@@ -30,6 +36,10 @@ class Server(ThreadingHTTPServer):
         self.sent = 0
         self.requests: list[str] = []
         self.broken = False
+        self.faults: list[str] = []  # of the next answers that carry a body
+        self.under_way = self.most = 0
+        self.delay = 0.0
+        self.lock = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -46,6 +56,19 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
+        with self.server.lock:
+            self.server.under_way += 1
+            self.server.most = max(self.server.most, self.server.under_way)
+        time.sleep(self.server.delay)
+        try:
+            self._respond(body=body)
+        except ConnectionError:  # the reader gave up
+            self.close_connection = True
+        finally:
+            with self.server.lock:
+                self.server.under_way -= 1
+
+    def _respond(self, *, body: bool) -> None:
         self.server.requests.append(self.path)
         file = self.server.folder / self.path.split("?")[0].lstrip("/")
         if self.server.broken or not file.is_file():
@@ -57,6 +80,14 @@ class Handler(BaseHTTPRequestHandler):
         if match:
             status, first = 206, int(match[1])
             last = min(int(match[2] or last), last)
+        fault = self.server.faults.pop(0) if body and self.server.faults else ""
+        if fault == "html":
+            status, content, first, last = 200, b"<html>log in</html>", 0, 18
+        elif fault == "short":
+            last = first + (last - first) // 2
+        elif fault.isdigit():
+            self.send_error(int(fault))
+            return
         self.send_response(status)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(last - first + 1))
@@ -64,8 +95,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         self.end_headers()
         if body:
-            self.server.sent += last - first + 1
-            self.wfile.write(content[first : last + 1])
+            sent = content[first : last + 1]
+            if fault in ("cut", "reset"):
+                sent = sent[: len(sent) // 2]
+                self.close_connection = True
+            self.server.sent += len(sent)
+            self.wfile.write(sent)
+            if fault == "reset":
+                now = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+                self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -82,6 +121,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between tries."""
+    monkeypatch.setattr("deo.raster.handle.PAUSES", (0.0, 0.0, 0.0))
 
 
 def tiled(path: Path, *, seed: int = 0, **tags: str) -> np.ndarray:
@@ -175,3 +220,172 @@ def test_settings__the_four_of_cloud_reading_are_on() -> None:
 )
 def test_gdal_path__spellings(given: str, wanted: str) -> None:
     assert gdal_path(given) == wanted
+
+
+@pytest.mark.parametrize("fault", ["reset", "cut", "short", "html"])
+@pytest.mark.parametrize("before", [0, 1], ids=["header", "pixels"])
+def test_fault__is_made_good_by_another_try(
+    server: Server, tmp_path: Path, fault: str, before: int
+) -> None:
+    array = tiled(tmp_path / f"{fault}{before}.tif", seed=11)
+    url = f"http://{server.address}/{fault}{before}.tif"
+    server.faults = [] if before else [fault]
+    with open_scene(url, offset=0) as scene:
+        server.faults += [fault, fault] if before else []
+        values = scene.read(Window(row=200, col=140, height=250, width=300)).values
+    np.testing.assert_array_equal(values, array[:, 200:450, 140:440])
+    assert not server.faults
+
+
+def test_fault__that_stays_is_one_retriable_error(server: Server, tmp_path: Path) -> None:
+    tiled(tmp_path / "cut.tif", seed=12)
+    with open_scene(f"http://{server.address}/cut.tif?sig=SECRET", offset=0) as scene:
+        server.faults = ["cut"] * 100
+        with pytest.raises(SceneError, match=r"/cut.tif: cannot read rows .*after 4 tries") as met:
+            scene.read(Window(row=200, col=140, height=250, width=300))
+        assert met.value.retriable
+        assert "SECRET" not in str(met.value)
+        server.faults = []
+        scene.read(Window(row=200, col=140, height=250, width=300))  # as good as new
+
+
+@pytest.mark.parametrize("broken", [True, False], ids=["403", "404"])
+def test_refused__is_asked_for_once_and_not_retriable(server: Server, broken: bool) -> None:
+    server.broken = broken
+    with pytest.raises(SceneError, match=r"response code: 40[34]") as met:
+        open_scene(f"http://{server.address}/none{broken}.tif?sig=SECRET")
+    assert not met.value.retriable
+    assert "SECRET" not in str(met.value)
+    assert len(server.requests) <= 2
+
+
+def test_damaged_file__is_not_retriable(server: Server, tmp_path: Path) -> None:
+    tiled(tmp_path / "whole.tif", seed=13)
+    with rasterio.open(tmp_path / "whole.tif") as whole, rasterio.open(
+        tmp_path / "bad.tif", "w", **whole.profile | {"compress": "deflate"}
+    ) as file:  # fmt: skip
+        file.write(whole.read())
+        file.descriptions = whole.descriptions
+    content = (tmp_path / "bad.tif").read_bytes()
+    third = len(content) // 3
+    (tmp_path / "bad.tif").write_bytes(content[:third] + bytes(third) + content[2 * third :])
+    with (
+        open_scene(f"http://{server.address}/bad.tif", offset=0) as scene,
+        pytest.raises(SceneError, match="cannot read rows") as met,
+    ):
+        scene.read(Window(row=0, col=0, height=SIZE, width=SIZE))
+    assert not met.value.retriable
+
+
+def test_unreachable__is_retriable() -> None:
+    with pytest.raises(SceneError, match=r"http://127.0.0.1:9/a.tif: .*connect") as met:
+        open_scene("http://user:SECRET@127.0.0.1:9/a.tif?sig=SECRET")
+    assert met.value.retriable
+    assert "SECRET" not in str(met.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("https://host/a.tif?sig=1&b=2", "https://host/a.tif"),
+        ("https://me:pw@host/a.tif", "https://host/a.tif"),
+        ("s3://bucket/a.tif", "s3://bucket/a.tif"),
+        ("/data/what?.tif", "/data/what?.tif"),
+    ],
+)
+def test_public__hides_what_signs(given: str, wanted: str) -> None:
+    assert public(given) == wanted
+
+
+def band_files(folder: Path, *, height: int, width: int, block: int) -> list[str]:
+    """Three files of one band each, noise."""
+    rng = np.random.default_rng(5)
+    for name in ("B04", "B03", "B02"):
+        with rasterio.open(
+            folder / f"{name}.tif", "w", driver="GTiff", dtype="uint16", count=1, height=height,
+            width=width, tiled=True, blockxsize=block, blockysize=block, crs="EPSG:32633",
+            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+        ) as file:  # fmt: skip
+            file.write(rng.integers(1, 60_000, (1, height, width)).astype("uint16"))
+    return [f"{name}.tif" for name in ("B04", "B03", "B02")]
+
+
+READ_ALL = """
+import sys
+from deo.raster import mapping
+from deo.raster.scene import open_scene
+from deo.raster.windows import tiles
+mapping._CACHE_BYTES = 1
+with open_scene(sys.argv[1:], offset=0) as scene, mapping.reading(scene, 64) as readable:
+    side = {"height": scene.height, "width": scene.width}
+    for window in tiles(**side, tile=64, overlap=16, multiple=16):
+        readable.read(window.clip(**side))
+"""
+
+
+def test_rows_of_tiles__fetch_every_byte_once(server: Server, tmp_path: Path) -> None:
+    """A small likeness of a full tile: GDAL's caches of fetched bytes hold no row of blocks."""
+    names = band_files(tmp_path, height=256, width=1024, block=128)
+    environment = os.environ | {
+        "CPL_VSIL_CURL_CACHE_SIZE": "32768",
+        "VSI_CACHE_SIZE": "32768",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    urls = [f"http://{server.address}/{name}" for name in names]
+    subprocess.run([sys.executable, "-c", READ_ALL, *urls], check=True, env=environment)
+    stored = sum((tmp_path / name).stat().st_size for name in names)
+    assert stored <= server.sent < 1.3 * stored
+
+
+@pytest.mark.parametrize("interleave", ["files", "band", "pixel"])
+def test_reading__side_by_side_reads_the_same(
+    server: Server, tmp_path: Path, interleave: str
+) -> None:
+    names = band_files(tmp_path, height=256, width=256, block=128)
+    if interleave != "files":
+        planes = [rasterio.open(tmp_path / name) for name in names]
+        with rasterio.open(
+            tmp_path / f"{interleave}.tif", "w",
+            **planes[0].profile | {"count": 3, "interleave": interleave},
+        ) as file:  # fmt: skip
+            for index, plane in enumerate(planes, 1):
+                file.write(plane.read(1), index)
+                plane.close()
+            file.descriptions = ("B04", "B03", "B02")
+        names = [f"{interleave}.tif"]
+    window = Window(row=60, col=70, height=150, width=140)
+    server.delay = 0.02
+    with open_scene([f"http://{server.address}/{name}" for name in names], offset=0) as scene:
+        server.most = 0
+        with reading(scene, 64) as readable:
+            assert [t.name for t in threading.enumerate() if "lane" in t.name] == []
+            pixels = readable.read(window, BandSet("B02,B04,B03"))
+        assert not any("lane" in thread.name for thread in threading.enumerate())
+    with open_scene([tmp_path / name for name in names], offset=0) as local:
+        wanted = local.read(window, BandSet("B02,B04,B03"))
+    np.testing.assert_array_equal(pixels.values, wanted.values)
+    assert server.most >= (1 if interleave == "pixel" else 3)
+
+
+def test_reading__a_local_scene_gets_no_threads(tmp_path: Path) -> None:
+    names = band_files(tmp_path, height=128, width=128, block=128)
+    with (
+        open_scene([tmp_path / name for name in names], offset=0) as scene,
+        reading(scene, 64) as readable,
+    ):
+        assert readable is scene
+
+
+@pytest.mark.parametrize("error", [MemoryError(), np.empty])
+def test_memory__is_one_message(error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        if isinstance(error, MemoryError):
+            raise error
+        error(2**50)
+
+    array = np.ones((3, 32, 32), np.uint16)
+    with open_scene(array, bands="B04,B03,B02", offset=0) as scene:
+        monkeypatch.setattr("deo.raster.scene.Scene._read_group", fail)
+        with pytest.raises(SceneError, match=r"out of memory .*smaller --tile") as met:
+            scene.read(Window(row=0, col=0, height=32, width=32))
+    assert not met.value.retriable
