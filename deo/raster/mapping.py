@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning
 
 from deo.errors import OutputError
 from deo.preprocess import Contract
 from deo.raster.background import WriteBehind
 from deo.raster.disk import check_space
 from deo.raster.extract import RowBand, extract_rows
+from deo.raster.gdal import PLACELESS
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
@@ -153,7 +152,8 @@ def run_job(
     """Compute the maps and write the outputs.
 
     What is interrupted stays in `job.folder`; with `resume` an equal job goes on from there and
-    writes the same bytes as an uninterrupted run.
+    writes the same bytes as an uninterrupted run, and nothing is done where another run has
+    finished meanwhile.
 
     Args:
         progress: told how many tiles have been dealt with.
@@ -168,6 +168,9 @@ def run_job(
         gdal_settings(cache_size(job.scene, job.tiling.rows.tile)),
         Spool(job.folder, job=job.record(), shapes=job.shapes, resume=resume) as spool,
     ):
+        if resume and not spool.finished and is_complete(job):
+            spool.remove()  # another run finished the outputs before this one held the lock
+            return
         with _hint(job, spool):
             _fill(job, spool, progress)
             for output in job.outputs:
@@ -189,8 +192,7 @@ def run_job(
 def gdal_settings(cache: int = _CACHE_BYTES) -> Iterator[None]:
     """GDAL with a bounded cache, unless the user set one; a map without a place is no warning."""
     own = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": cache}
-    with warnings.catch_warnings(), rasterio.Env(**own):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with PLACELESS, rasterio.Env(**own):
         yield
 
 

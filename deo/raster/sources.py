@@ -2,7 +2,6 @@
 
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +12,11 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import SceneError
 from deo.radiometry import Pixels
-from deo.raster.gdal import gdal, gdal_path
+from deo.raster.gdal import PLACELESS, gdal, gdal_path
 from deo.raster.grid import Extent, Grid
 from deo.raster.windows import Window
 
@@ -91,8 +89,7 @@ class RasterSource:
         """
         location = gdal_path(path)
         with gdal(path, "open it as a raster"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with PLACELESS:
                 dataset = rasterio.open(location)
             try:
                 return cls._describe(path, dataset)

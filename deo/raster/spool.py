@@ -112,13 +112,10 @@ class Spool:
         self.finished = 0
         self._rows = [0] * len(self.shapes)
         with disk_errors(folder):
-            _check_ours(folder)
-            folder.mkdir(exist_ok=True)
-            self._lock = (folder / "lock").open("ab")
+            self._lock = self._claim()
         self._files: list[tuple[BinaryIO, BinaryIO]] = []
         self._closing = contextlib.ExitStack()
         try:
-            self._claim()
             with disk_errors(folder):
                 self._prepare(dict(job), resume)
         except BaseException:
@@ -152,17 +149,49 @@ class Spool:
         self._lock.close()
 
     def remove(self) -> None:
-        """Delete the folder."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the folder: the lock last, so that until then no other run takes the folder."""
+        with contextlib.suppress(OSError):
+            self._closing.close()
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name != "lock":
+                    path.unlink()
+        if os.name == "nt":  # which deletes no open file
+            self._lock.close()
+        with contextlib.suppress(OSError):  # of another run that came after the lock was gone
+            (self.folder / "lock").unlink()
+            self.folder.rmdir()
+        self._lock.close()
 
-    def _claim(self) -> None:
+    def _claim(self) -> BinaryIO:
+        """The folder's lock, held; other runs may make and remove the folder meanwhile."""
+        while True:
+            _check_ours(self.folder)
+            self.folder.mkdir(exist_ok=True)
+            try:
+                lock = (self.folder / "lock").open("ab")
+            except FileNotFoundError:  # the folder has just been removed
+                continue
+            try:
+                self._hold(lock)
+                if os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+                    return lock
+            except FileNotFoundError:  # the lock was that of a folder which is gone
+                pass
+            except BaseException:
+                lock.close()
+                raise
+            lock.close()
+
+    def _hold(self, lock: BinaryIO) -> None:
         try:
             import fcntl
         except ImportError:  # no such locks on Windows: two runs are the user's care there
             return
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BusyError(
                 f"another run is writing to {self.folder}; wait for it, or choose another output"
@@ -219,13 +248,22 @@ class Spool:
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse what no run left: it would be deleted when this one is done."""
-    if folder.is_dir() and not folder.is_symlink():
-        names = [path.name for path in folder.iterdir()]
-        if not names or any(_OURS.fullmatch(name) for name in names):
+    """Refuse what no run left: it would be deleted when this one is done.
+
+    Other runs make and remove folders of this name meanwhile, so that it is looked at once.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        if not folder.is_symlink():
             return
-    elif not os.path.lexists(folder):
-        return
+    except NotADirectoryError:
+        if not os.path.lexists(folder):  # a part of its path is a file, which `mkdir` tells
+            return
+    else:
+        ours = not names or any(_OURS.fullmatch(name) for name in names)
+        if ours and not folder.is_symlink():
+            return
     raise OutputError(f"{folder} is in the way and was not made by deo; move it")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rasterio.warp import transform as reproject
 
 from deo.errors import OutputError
-from deo.raster.disk import disk_errors, publish, refuse_folder
+from deo.raster.disk import beside, disk_errors, publish, refuse_folder
 from deo.raster.metadata import MapInfo
 from deo.raster.model import FeatureModel
 from deo.raster.scene import Scene
@@ -50,7 +50,7 @@ def write_items(
         (model_path, model_item(info, scene, model)),
         (item_path, item),
     ):
-        new = path.with_name(f".{path.name}.new")
+        new = beside(path, "new")
         with disk_errors(path):
             new.write_text(json.dumps(content, indent=2) + "\n")
             publish(new, path)
