@@ -1,6 +1,7 @@
 """How GDAL is used: its settings, its spelling of paths, and its failures as our errors."""
 
 import contextlib
+import ctypes
 import os
 import sys
 import threading
@@ -103,6 +104,12 @@ class _Placeless:
 PLACELESS = _Placeless()
 
 
+def _close_connections() -> None:
+    """Let a child inherit no open connection: parent and child would read each other's answers."""
+    with contextlib.suppress(OSError, AttributeError):  # a GDAL built without curl has none
+        ctypes.CDLL(rasterio._base.__file__).VSICurlClearCache()
+
+
 def _decode_alone() -> None:
     """Keep a forked child from waiting for GDAL's pool of threads, which only its parent has."""
     if "GDAL_NUM_THREADS" in os.environ:
@@ -112,7 +119,7 @@ def _decode_alone() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_decode_alone)
+    os.register_at_fork(before=_close_connections, after_in_child=_decode_alone)
 
 
 def gdal_path(source: str | os.PathLike[str]) -> str:
