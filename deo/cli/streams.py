@@ -18,7 +18,7 @@ class _Stream(io.FileIO):
 
     fault: OSError | None = None
 
-    def write(self, content: Any) -> int | None:
+    def write(self, content: Any) -> int | None:  # type: ignore[override]  # as FileIO's does
         try:
             return super().write(content)
         except OSError as error:

@@ -169,7 +169,8 @@ class Spool:
         """The folder's lock, held; other runs may make and remove the folder meanwhile."""
         while True:
             _check_ours(self.folder)
-            self.folder.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # Path.mkdir would look for it once more
+                os.mkdir(self.folder)
             try:
                 lock = (self.folder / "lock").open("ab")
             except FileNotFoundError:  # the folder has just been removed
