@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, ModelError, OutputError
+from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
 from deo.preprocess import Contract, fit_contract
@@ -55,6 +57,8 @@ class Loaded(NamedTuple):
 class Extraction:
     """How scenes become features; one for any number of scenes, the model is loaded once.
 
+    Threads may share it. A pickled one holds the settings alone: who reads it loads the model anew.
+
     Args:
         model: a backbone's name, see `deo models`.
         weights: a file with weights; None: those that belong to the model.
@@ -96,7 +100,12 @@ class Extraction:
     nodata: float | None = None
     crs: Any = None
     transform: Any = None
-    _loaded: dict[BandSet, Loaded] = field(default_factory=dict, init=False, repr=False)
+    _loaded: dict[BandSet, Loaded] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _loading: threading.Lock = field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         spec_of(self.model)
@@ -106,6 +115,12 @@ class Extraction:
             )
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch size {self.batch_size} is below 1; leave it out")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+
+    def __setstate__(self, settings: Mapping[str, Any]) -> None:
+        self.__init__(**settings)  # type: ignore[misc]  # what is not a setting starts empty
 
     def open(self, source: Any) -> Scene:
         """The scene as this extraction reads it."""
@@ -125,17 +140,18 @@ class Extraction:
         bands = model_bands(
             scene.name, scene.bands, chosen=self.bands is not None, unnamed=scene.unnamed
         )
-        if bands not in self._loaded:
-            self._loaded[bands] = feature_model(
-                self.model,
-                weights=self.weights,
-                untrained=self.untrained,
-                bands=bands,
-                layer=self.layer,
-                precision=self.precision,
-                device=self.device,
-            )
-        return self._loaded[bands]
+        with self._loading:
+            if bands not in self._loaded:
+                self._loaded[bands] = feature_model(
+                    self.model,
+                    weights=self.weights,
+                    untrained=self.untrained,
+                    bands=bands,
+                    layer=self.layer,
+                    precision=self.precision,
+                    device=self.device,
+                )
+            return self._loaded[bands]
 
     def job(self, scene: Scene, output: Path) -> Job:
         """Everything that a run on `scene` will do, checked but not begun."""
@@ -334,8 +350,7 @@ def feature_model(
     """
     spec = spec_of(name)
     layers = _layers(name, len(spec.out_indices), layer)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with SeededDraws(0):
         backbone = load_backbone(
             name,
             weights=weights,

@@ -1,5 +1,8 @@
 import json
 import os
+import pickle
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -552,3 +555,103 @@ def test_extract__what_was_left_out_of_a_complete_output_is_made_up_for(
     deo.extract(source, out, **MICRO, preview=picture, stac=True, resume=True)
     assert picture.read_bytes() == drawn
     assert (tmp_path / "out.stac.json").exists()
+
+
+def test_extraction__threads_share_one_model(
+    scene: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, loads = api.feature_model, 0
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        nonlocal loads
+        loads += 1
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(api, "feature_model", count)
+    plan, path = Extraction(**MICRO), scene()
+    ready, loaded = threading.Barrier(4), []
+
+    def work() -> None:
+        with plan.open(path) as opened:
+            ready.wait()
+            loaded.append(plan.load(opened).model)
+
+    in_threads(work, 4)
+    assert loads == 1
+    assert all(model is loaded[0] for model in loaded)
+
+
+def test_feature_model__untrained_weights_are_the_same_in_every_thread() -> None:
+    wanted = feature_model("test_deo_swin", untrained=True).model.identity["weights_sha256"]
+    hashes: list[str] = []
+
+    def work() -> None:
+        for _ in range(2):
+            torch.rand(1)  # anybody else's draw
+            model = feature_model("test_deo_swin", untrained=True).model
+            hashes.append(model.identity["weights_sha256"])
+
+    in_threads(work, 4)
+    assert set(hashes) == {wanted}
+
+
+def test_extraction__is_pickled_without_its_model(scene: Callable[..., Path]) -> None:
+    plan = Extraction(**MICRO)
+    before = pickle.dumps(plan)
+    with plan.open(scene()) as opened:
+        model = plan.load(opened).model
+        copy = pickle.loads(pickle.dumps(plan))
+        assert len(pickle.dumps(plan)) == len(before)
+        assert copy == plan
+        assert copy.load(opened).model.identity == model.identity
+
+
+def test_extract__in_threads_leaves_the_warnings_as_they_were(tmp_path: Path) -> None:
+    filters = list(warnings.filters)
+    plan = Extraction(**MICRO, bands=MODEL_BANDS, offset=0.0)
+    array = np.random.default_rng(0).integers(1, 4000, (10, 64, 64)).astype(np.uint16)
+    names = iter(range(100))
+    faults: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(3):
+                deo.extract(array, tmp_path / f"{next(names)}.tif", extraction=plan)
+        except BaseException as fault:
+            faults.append(fault)
+            raise
+
+    in_threads(work, 4)
+    assert not faults
+    assert warnings.filters == filters
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
+def test_extract__what_another_run_finishes_meanwhile_is_not_done_again(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = scene(), tmp_path / "out.tif"
+    run = api._run
+
+    def run_too_late(*args: Any, **kwargs: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(api, "_run", run)
+            deo.extract(source, out, **MICRO, resume=True)
+        finished.append(out.stat().st_ino)
+        run(*args, **kwargs)
+
+    finished: list[int] = []
+    monkeypatch.setattr(api, "_run", run_too_late)
+    told: list[int] = []
+    deo.extract(source, out, **MICRO, resume=True, progress=lambda done, of: told.append(done))
+    assert [out.stat().st_ino] == finished
+    assert not told
+    assert leftovers(tmp_path) == ["out.tif"]
+
+
+def in_threads(work: Callable[[], None], count: int) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

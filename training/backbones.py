@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from torch import nn
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, ModelError
+from deo.models.initial import SeededDraws
 from deo.models.registry import SPECS
 from deo.models.weights import LoadedBackbone, WeightsRecord, load_backbone
 
@@ -51,8 +51,7 @@ def open_backbone(
         )
     if not ours and weights is not None:
         raise ConfigError(f"--weights loads backbones of deo; {name} is timm's own")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with SeededDraws(seed):
         if ours:
             return load_backbone(name, weights=weights, untrained=untrained, bands=bands)
         model = _from_timm(name, channels=len(bands), pretrained=not untrained)

@@ -9,7 +9,6 @@ and image (see "Data" in docs/data.md for what the published run does not record
 import contextlib
 import csv
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, DataError, DeoError, SceneError
@@ -202,14 +201,12 @@ def _open_sentinel(path: Path, told: Mapping[str, Any]) -> Scene:
 
 def _read_aerial(path: Path, size: int) -> NDArray[np.uint16]:
     """Red, green and blue of a picture."""
-    with _decoding(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with open_raster(path, door=Door.CHIP) as raster:
-            if raster.count != len(RGB_BANDS):
-                raise UnusableImageError(f"{path.name} has {raster.count} of 3 bands")
-            values: NDArray[np.uint16] = raster.read(
-                out_shape=(len(RGB_BANDS), size, size), resampling=Resampling.bilinear
-            ).astype(np.uint16)
+    with _decoding(path), open_raster(path, door=Door.CHIP) as raster:
+        if raster.count != len(RGB_BANDS):
+            raise UnusableImageError(f"{path.name} has {raster.count} of 3 bands")
+        values: NDArray[np.uint16] = raster.read(
+            out_shape=(len(RGB_BANDS), size, size), resampling=Resampling.bilinear
+        ).astype(np.uint16)
     return values
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deo.errors import ModelError, require
+from deo.models.initial import SeededDraws
 from deo.training.features import channels_first
 
 STRIDES = (4, 8, 16, 32)
@@ -171,7 +172,6 @@ def build_network(
     if head not in HEADS:
         raise ModelError(f"no head {head!r}; choose one of {', '.join(HEADS)}")
     info: Any = backbone.feature_info
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with SeededDraws(seed):
         made = HEADS[head](info.channels(), info.reduction(), classes=classes, width=width)
     return NETWORKS[task](backbone, made, frozen=frozen)

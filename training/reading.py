@@ -6,7 +6,6 @@ later given to map: the same bands, radiometry and validity.
 
 import contextlib
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as transform_coordinates
 
 from deo.bands import BandSet
@@ -226,20 +225,17 @@ def read_labels(path: Path, *, onto: Image | None = None) -> Labels:
         DataError: the file is missing or unreadable, or does not lie on the image.
     """
     try:
-        with warnings.catch_warnings():
-            # PNG and many chips carry no georeference
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with open_raster(path, door=Door.CHIP) as source:
-                check_whole(source, str(path))
-                values = np.asarray(source.read(1))
-                nodata = source.nodata
-                grid = Grid(
-                    height=source.height,
-                    width=source.width,
-                    crs=source.crs,
-                    transform=source.transform,
-                    georeferenced=source.transform != rasterio.Affine.identity(),
-                )
+        with open_raster(path, door=Door.CHIP) as source:
+            check_whole(source, str(path))
+            values = np.asarray(source.read(1))
+            nodata = source.nodata
+            grid = Grid(
+                height=source.height,
+                width=source.width,
+                crs=source.crs,
+                transform=source.transform,
+                georeferenced=source.transform != rasterio.Affine.identity(),
+            )
     except (SceneError, RasterioError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     known = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, np.bool_)

@@ -5,6 +5,7 @@ from importlib import import_module
 
 import click
 
+from deo.cli.streams import guard_streams, output_fault
 from deo.errors import DeoError
 
 _COMMANDS = {
@@ -46,9 +47,29 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a `DeoError` becomes one message and exit status 1."""
+    """Run the command line and exit.
+
+    A `DeoError` becomes one message and exit status 1, Ctrl-C status 130. A reader of the output
+    who has heard enough (`deo info scene.tif | head -1`) does not stop the command and is no
+    failure of it.
+    """
+    guard_streams()
+    status = _run()
+    if (fault := output_fault()) is not None:
+        click.echo(f"Error: standard output cannot be written: {fault.strerror}", err=True)
+        status = status or 1
+    sys.exit(status)
+
+
+def _run() -> int:
     try:
-        cli.main(prog_name="deo")
+        return int(cli.main(prog_name="deo", standalone_mode=False) or 0)
     except DeoError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:  # Ctrl-C
+        click.echo("Stopped.", err=True)
+        return 130

@@ -4,13 +4,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
 from deo.bands import BandSet
-from deo.errors import ConfigError, DeoError
+from deo.errors import BusyError, ConfigError, DeoError
 
+_PAUSES = (0.1, 30.0)
+"""Seconds, the shortest and the longest, before looking again at what another process computes."""
 _CONTRACTS = ("scene", "pretrain", "s2", "stats")
 
 
@@ -33,7 +35,7 @@ def _layer(text: str | None) -> int | None:
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("-o", "--output", required=True, help="File; folder or {name} template for many."),
+    click.option("-o", "--output", help="File; folder or {name} template for many."),
     click.option("--model", default="deo_swin_n", show_default=True, help="See `deo models`."),
     click.option("--weights", type=click.Path(path_type=Path), help="Weights of that model."),
     click.option("--untrained", is_flag=True, help="Random weights, for trials."),
@@ -76,7 +78,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 @_with_options
 def extract(
     scenes: tuple[str, ...],
-    output: str,
+    output: str | None,
     preview: str | None,
     shard: str | None,
     stac: bool,
@@ -88,19 +90,21 @@ def extract(
     """Turn each SCENE into a georeferenced map of features.
 
     A SCENE is a raster file or URL, a .SAFE folder or zip, a folder of single-band files, or @LIST,
-    a text file of these. The output's suffix says what is written: .tif a cloud-optimised GeoTIFF,
+    a text file of these, or of SCENE, OUTPUT and PREVIEW with tabs between them (commas in a .csv).
+    The output's suffix says what is written: .tif a cloud-optimised GeoTIFF,
     .parquet embeddings of chips, .zarr a Zarr group. The small default model comes with the
     package; the large one is `--model deo_swin_b`, whose weights are fetched once.
 
     Of several scenes those whose output is complete are skipped, the others are tried one by one,
-    and failures are listed at the end.
+    and failures are listed at the end. Several processes may work on one list at once: what one of
+    them is computing the others leave to it.
     """
     from deo.api import Extraction
-    from deo.raster.worklist import Shard, pair, read_sources
+    from deo.raster.worklist import Shard, pair, read_entries
 
-    sources = read_sources(scenes)
-    several = len(sources) > 1 or scenes[0].startswith("@")
-    items = pair(sources, output, preview, several=several)
+    entries = read_entries(scenes)
+    several = len(entries) > 1 or scenes[0].startswith("@")
+    items = pair(entries, output, preview, several=several)
     share = Shard.parse(shard) if shard else Shard()
     if several and not shard:
         share = Shard.from_environment(os.environ)
@@ -120,7 +124,11 @@ def extract(
     }
     own = share.of(items)
     if share.count > 1:
-        click.echo(f"share {share.index}/{share.count}: {len(own)} of {len(items)} scenes")
+        nothing = "" if own else "; there is nothing to do for this share"
+        click.echo(
+            f"share {share.index}/{share.count}: {len(own)} of {len(items)} scenes "
+            f"({share.origin}){nothing}"
+        )
     if not several:
         for item in own:
             _one(extraction, item, quiet, options)
@@ -156,25 +164,59 @@ def _one(extraction: Any, item: Any, quiet: bool, options: dict[str, bool]) -> N
         click.echo(f"{path}  ({done})")
 
 
+class _Failure(NamedTuple):
+    source: str
+    reason: str
+    retriable: bool
+
+
 def _many(
     extraction: Any, items: list[Any], quiet: bool, options: dict[str, bool]
-) -> list[tuple[str, str]]:
-    """Try every scene; return those that failed, with the reason."""
-    failures = []
-    for item in items:
-        try:
-            _one(extraction, item, quiet, options)
-        except Exception as error:  # a fault of ours with one scene must not cost the others
-            reason = str(error) if isinstance(error, DeoError) else repr(error)
-            click.echo(f"failed: {item.source}: {reason}", err=True)
-            failures.append((item.source, reason))
-    click.echo(f"{len(items) - len(failures)} of {len(items)} scenes done", err=bool(failures))
+) -> list[_Failure]:
+    """Try every scene, at the end again those that another process was computing.
+
+    Returns:
+        Those that failed. A scene that another process finishes is done, and one that it gives up
+        is taken up here.
+    """
+    failures: list[_Failure] = []
+    done, pause, due = 0, _PAUSES[0], items
+    try:
+        while due:
+            busy = []
+            for item in due:
+                try:
+                    _one(extraction, item, quiet, options)
+                    done += 1
+                except BusyError:
+                    if due is items:
+                        click.echo(f"{item.source}  (in progress elsewhere; looked at again later)")
+                    busy.append(item)
+                except Exception as error:  # a fault of ours with one scene must not cost others
+                    failures.append(_failure(item.source, error))
+                    click.echo(f"failed: {item.source}: {failures[-1].reason}", err=True)
+            if busy:
+                pause = _PAUSES[0] if len(busy) < len(due) else min(2 * pause, _PAUSES[1])
+                time.sleep(pause)
+            due = busy
+    except KeyboardInterrupt:
+        click.echo(f"{done} of {len(items)} scenes done; the same command goes on", err=True)
+        raise
+    click.echo(f"{done} of {len(items)} scenes done", err=bool(failures))
     return failures
 
 
-def _fail(failures: list[tuple[str, str]]) -> NoReturn:
-    lines = "\n".join(f"  {source}: {reason}" for source, reason in failures)
-    raise DeoError(f"{len(failures)} scene{'s' * (len(failures) > 1)} failed:\n{lines}")
+def _failure(source: str, error: Exception) -> _Failure:
+    if isinstance(error, DeoError):
+        return _Failure(source, str(error), error.retriable)
+    return _Failure(source, repr(error), False)
+
+
+def _fail(failures: list[_Failure]) -> NoReturn:
+    lines = [f"{len(failures)} scene{'s' * (len(failures) > 1)} failed:"]
+    for source, reason, retriable in failures:
+        lines.append(f"  {source}: {reason}{' (may be tried again as it is)' * retriable}")
+    raise DeoError("\n".join(lines), retriable=all(each.retriable for each in failures))
 
 
 @click.command()

@@ -19,6 +19,7 @@ from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
 from deo.documents import parse_json
 from deo.errors import ModelError
 from deo.models import convert, sources, weights
+from deo.models.forking import compute_alone_when_forked
 from deo.models.registry import SPECS, Spec
 from deo.models.stems import DUAL, MS, RGB, stem_widths
 from deo.models.swin import DeoSwin
@@ -37,6 +38,7 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
         ModelError: `in_chans` or `bands` cannot be had from the pretrained stems.
         WeightsError: weights were asked for and cannot be found, or do not fit.
     """
+    compute_alone_when_forked()
     cache_dir = kwargs.pop("cache_dir", None)
     cfg = resolve_pretrained_cfg(
         spec.name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)

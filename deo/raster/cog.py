@@ -48,8 +48,9 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
                 out.scales = tuple(float(scale) for scale in scales)
             _fill(out, rows, scales, profile["blockysize"], half=info.dtype == "float16")
         _add_overviews(scratch, rows)
+        # more threads would be GDAL's own, which stay; a child forked later waits for them for ever
         raster_copy(
-            scratch, target, copy_src_overviews=True, **_compressed(profile), num_threads="2"
+            scratch, target, copy_src_overviews=True, **_compressed(profile), num_threads="1"
         )
         scratch.unlink()
         if missing := missing_part(target):  # GDAL may report a full disk only in its log

@@ -8,7 +8,6 @@ of drivers, and whatever a file names is opened by the same rule before GDAL fol
 import os
 import re
 import stat
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -17,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from rasterio.env import ensure_env_with_credentials
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 
 from deo.errors import SceneError
-from deo.raster.gdal import gdal, gdal_path, is_remote
+from deo.raster.gdal import PLACELESS, gdal, gdal_path, is_remote
 from deo.raster.vrt import LARGEST_VRT, VrtSource, vrt_sources
 
 LARGEST_BLOCK = 512 * 2**20
@@ -123,9 +122,8 @@ def _open(path: str, drivers: Sequence[str], way: _Way) -> Any:
         _check_vrt(path, local, way)
     with (
         gdal(path, "open it as a raster", GDAL_DISABLE_READDIR_ON_OPEN=listing),
-        warnings.catch_warnings(),
+        PLACELESS,
     ):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             dataset = _read(location, drivers)
         except RasterioIOError as error:

@@ -1,16 +1,19 @@
 """How GDAL is used: its settings, its spelling of paths, and its failures as our errors."""
 
 import contextlib
+import ctypes
 import os
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import rasterio
 from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError  # no public name in 1.4
-from rasterio.errors import RasterioError
+from rasterio.env import getenv, hasenv, setenv
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from deo.errors import SceneError
 
@@ -68,6 +71,57 @@ class _Mute:
 
 
 _MUTE = _Mute()
+
+
+class _Placeless:
+    """Keeps rasterio's warning of rasters without a place unheard, while any thread is inside.
+
+    `warnings.catch_warnings` puts back the filters that it met: of two threads the one that leaves
+    last puts back the other's, for good.
+    """
+
+    _FILTER = ("ignore", None, NotGeoreferencedWarning, None, 0)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._added = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._FILTER not in warnings.filters:
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                self._added = True
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0 and self._added:
+                self._added = False
+                with contextlib.suppress(ValueError):  # someone else has put filters back
+                    cast(list[Any], warnings.filters).remove(self._FILTER)
+
+
+PLACELESS = _Placeless()
+
+
+def _close_connections() -> None:
+    """Let a child inherit no open connection: parent and child would read each other's answers."""
+    with contextlib.suppress(OSError, AttributeError):  # a GDAL built without curl has none
+        ctypes.CDLL(rasterio._base.__file__).VSICurlClearCache()
+
+
+def _decode_alone() -> None:
+    """Keep a forked child from waiting for GDAL's pool of threads, which only its parent has."""
+    if "GDAL_NUM_THREADS" in os.environ:
+        os.environ["GDAL_NUM_THREADS"] = "1"
+    if hasenv() and "GDAL_NUM_THREADS" in getenv():
+        setenv(GDAL_NUM_THREADS=1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_connections, after_in_child=_decode_alone)
 
 
 def gdal_path(source: str | os.PathLike[str]) -> str:

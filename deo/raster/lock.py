@@ -45,7 +45,8 @@ def lock(folder: Path) -> Lock:
     """
     path = folder / LOCK
     for _ in range(_ATTEMPTS):
-        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # Path.mkdir would look for it once more
+            os.mkdir(folder)
         try:
             file = atomic.open_unlinked(path, append=True)
             taken = _flock(file, folder)

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning
 
 from deo.errors import OutputError, SceneError
 from deo.preprocess import Contract
@@ -20,6 +18,7 @@ from deo.raster import geoparquet
 from deo.raster.background import WriteBehind
 from deo.raster.disk import check_space
 from deo.raster.extract import RowBand, extract_rows
+from deo.raster.gdal import PLACELESS
 from deo.raster.inputs import Inputs
 from deo.raster.lanes import side_by_side
 from deo.raster.metadata import MapInfo
@@ -173,7 +172,8 @@ def run_job(
     """Compute the maps and write the outputs.
 
     What is interrupted stays in `job.folder`; with `resume` an equal job goes on from there and
-    writes the same bytes as an uninterrupted run.
+    writes the same bytes as an uninterrupted run, and nothing is done where another run has
+    finished meanwhile.
 
     Returns:
         False when, with `resume`, there was nothing to do: another run has just done it.
@@ -218,8 +218,7 @@ def run_job(
 def gdal_settings(cache: int = _CACHE_BYTES) -> Iterator[None]:
     """GDAL with a bounded cache, unless the user set one; a map without a place is no warning."""
     own = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": cache}
-    with warnings.catch_warnings(), rasterio.Env(**own):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with PLACELESS, rasterio.Env(**own):
         yield
 
 

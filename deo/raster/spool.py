@@ -244,13 +244,22 @@ def spooled(folder: Path) -> int:
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse what no run left: it would be deleted when this one is done."""
-    if folder.is_dir() and not folder.is_symlink():
-        names = [path.name for path in folder.iterdir()]
-        if not names or any(_OURS.fullmatch(name) for name in names):
+    """Refuse what no run left: it would be deleted when this one is done.
+
+    Other runs make and remove folders of this name meanwhile, so that it is looked at once.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        if not folder.is_symlink():
             return
-    elif not os.path.lexists(folder):
-        return
+    except NotADirectoryError:
+        if not os.path.lexists(folder):  # a part of its path is a file, which `mkdir` tells
+            return
+    else:
+        ours = not names or any(_OURS.fullmatch(name) for name in names)
+        if ours and not folder.is_symlink():
+            return
     raise OutputError(f"{folder} is in the way and was not made by deo; move it")
 
 

@@ -1,3 +1,5 @@
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from rasterio.transform import from_origin
 
 from deo import MODEL_BANDS, api
 from deo.cli import cli
-from deo.errors import DeoError
+from deo.errors import DeoError, SceneError
+from deo.raster.spool import Shape, Spool
 
 MICRO = ["--model", "test_deo_swin", "--untrained", "--tile", "64", "--overlap", "32"]
 
@@ -113,6 +116,109 @@ def test_extract__shards_by_option_and_environment(
     result = deo("extract", *scenes, "-o", tmp_path / "slurm", *MICRO)
     assert "share 2/3: 1 of 3 scenes" in result.output
     assert [path.name for path in (tmp_path / "slurm").iterdir()] == ["2.tif"]
+
+
+def test_extract__a_share_that_is_empty_is_told(
+    scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = deo("extract", scene("a.tif"), "-o", tmp_path / "out.tif", *MICRO, "--shard", "1/2")
+    assert result.exit_code == 0, result.output
+    assert "share 1/2: 0 of 1 scenes (--shard); there is nothing to do" in result.output
+    assert not (tmp_path / "out.tif").exists()
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = deo("extract", scene("a.tif"), scene("b.tif"), "-o", tmp_path / "out", *MICRO)
+    assert "2 of 2 scenes done" in result.output
+
+
+def test_extract__a_list_with_outputs_of_its_own(
+    scene: Callable[[str], Path], tmp_path: Path
+) -> None:
+    rows = [("scene", "output", "preview"), (scene("a.tif"), "x.tif", tmp_path / "x.png")]
+    rows += [(scene("b.tif"), tmp_path / "else" / "y.tif", ""), (scene("a.tif"), "z", "")]
+    listed = tmp_path / "list.csv"
+    listed.write_text("".join(f"{','.join(map(str, row))}\n" for row in rows))
+    result = deo("extract", f"@{listed}", "-o", tmp_path / "out", *MICRO, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["x.tif", "z.tif"]
+    assert (tmp_path / "else" / "y.tif").exists()
+    assert (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_extract__a_scene_in_progress_elsewhere_is_left_for_the_end(
+    scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    first, second, out = scene("first.tif"), scene("second.tif"), tmp_path / "out"
+    reference = tmp_path / "reference.tif"
+    assert deo("extract", first, "-o", reference, *MICRO, "--quiet").exit_code == 0
+    out.mkdir()
+    partial = out / "first.tif.partial"
+    elsewhere = Spool(partial, job={}, shapes=[Shape(1, 1, 1)], resume=False)
+
+    def wait(seconds: float) -> None:
+        """While this process waits, the other finishes the scene, or dies."""
+        assert (out / "second.tif").exists()
+        if finished:
+            shutil.copy(reference, out / "first.tif")
+            elsewhere.remove()
+        else:
+            shutil.rmtree(partial)
+            elsewhere.close()
+
+    monkeypatch.setattr(time, "sleep", wait)
+    result = deo("extract", first, second, "-o", out, *MICRO, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "first.tif  (in progress elsewhere" in result.output
+    assert "2 of 2 scenes done" in result.output
+    assert sorted(path.name for path in out.iterdir()) == ["first.tif", "second.tif"]
+    assert (out / "first.tif").read_bytes() == reference.read_bytes()
+
+
+def test_extract__says_which_failures_may_be_tried_again(
+    scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = {
+        "a.tif": SceneError("connection reset", retriable=True),
+        "b.tif": SceneError("no raster"),
+    }
+
+    def fail(source: str, *args: Any, **kwargs: Any) -> list[Path]:
+        raise faults[Path(source).name]
+
+    monkeypatch.setattr(api, "extract", fail)
+    result = deo("extract", *map(scene, faults), "-o", tmp_path / "out", *MICRO, "--quiet")
+    assert isinstance(result.exception, DeoError)
+    assert not result.exception.retriable
+    assert "a.tif: connection reset (may be tried again as it is)" in str(result.exception)
+    assert str(result.exception).endswith("b.tif: no raster")
+    del faults["b.tif"]
+    result = deo("extract", scene("a.tif"), f"@{_list(tmp_path)}", "-o", tmp_path / "out", *MICRO)
+    assert isinstance(result.exception, DeoError)
+    assert result.exception.retriable
+
+
+def _list(folder: Path) -> Path:
+    listed = folder / "list.txt"
+    listed.write_text(f"{folder}/a.tif\n")
+    return listed
+
+
+def test_extract__an_interruption_says_how_far_it_got(
+    scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sources = api.extract, [scene("a.tif"), scene("b.tif")]
+
+    def interrupt(source: str, *args: Any, **kwargs: Any) -> list[Path]:
+        if source == str(sources[1]):
+            raise KeyboardInterrupt
+        return run(source, *args, **kwargs)
+
+    monkeypatch.setattr(api, "extract", interrupt)
+    result = deo("extract", *sources, "-o", tmp_path / "out", *MICRO, "--quiet")
+    assert result.exit_code == 1
+    assert "1 of 2 scenes done; the same command goes on" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.tif"]
 
 
 @pytest.mark.parametrize(

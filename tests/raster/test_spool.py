@@ -1,12 +1,13 @@
 import contextlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from deo.errors import OutputError
+from deo.errors import BusyError, OutputError
 from deo.raster.blend import RowBlock
 from deo.raster.extract import RowBand
 from deo.raster.spool import Shape, Spool
@@ -246,3 +247,69 @@ def test_spool__names_the_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file, not a folder"):
         spool(tmp_path / "file" / "p")
+
+
+def test_spool__is_removed_with_its_lock_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "p"
+    finished = spool(folder)
+    finished.append(band(0))
+    (folder / "finished.zarr" / "c").mkdir(parents=True)
+    unlink = Path.unlink
+    removed: list[str] = []
+
+    def unlink_watched(path: Path, missing_ok: bool = False) -> None:
+        with pytest.raises(BusyError):
+            spool(folder)
+        removed.append(path.name)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_watched)
+    finished.remove()
+    assert removed[-1] == "lock"
+    assert not folder.exists()
+
+
+def test_spool__a_lock_that_another_run_removed_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = spool(tmp_path / "p")
+    hold = Spool._hold
+
+    def hold_too_late(self: Spool, lock: Any) -> None:
+        """The other run is through between the opening of its lock and the claim of it."""
+        if (tmp_path / "p" / "job.json").exists():
+            first.remove()
+        hold(self, lock)
+
+    monkeypatch.setattr(Spool, "_hold", hold_too_late)
+    with spool(tmp_path / "p") as second:
+        second.append(band(0))
+        assert (tmp_path / "p" / "values-0.f32").stat().st_size > 0
+        with pytest.raises(BusyError):
+            spool(tmp_path / "p")
+
+
+def test_spool__many_runs_make_and_remove_one_folder(tmp_path: Path) -> None:
+    faults: list[BaseException] = []
+
+    def work() -> None:
+        for _ in range(30):
+            try:
+                mine = spool(tmp_path / "p")
+                mine.append(band(0))
+                mine.remove()
+            except BusyError:
+                continue
+            except BaseException as fault:
+                faults.append(fault)
+                raise
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert not list(tmp_path.iterdir())
