@@ -7,8 +7,9 @@ declared. Images are read as scenes are; masks and second dates are laid on them
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -216,11 +217,17 @@ def _unjudged(*_: object) -> Evidence:
 
 
 def _say_left_out(layout: Folder, root: Path) -> None:
+    # the listing may know a folder by another link than the layout
+    folder_of: Callable[[Path], Path] = cache(Path.resolve)
+
+    def real(path: Path) -> Path:
+        return folder_of(path.parent) / path.name
+
     taken = {
-        path
+        real(path)
         for names in layout.splits(root).values()
         for name in names
         for path in layout.files(root, name)
     }
-    left = [path for path in files_below(root) if path not in taken]
+    left = [path for path in files_below(root) if real(path) not in taken]
     say_left_out(root, left, because="which the layout has no place for")

@@ -12,7 +12,8 @@ from deo.raster.names import is_junk
 
 log = logging.getLogger(__name__)
 
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2")
+RASTER_SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")  # a VRT among chips is their mosaic, no chip
 _SIDECARS = (".xml", ".ovr", ".msk", ".tfw", ".prj")
 _MOST_KINDS = 6
 
@@ -59,7 +60,7 @@ def _walk(folder: Path, seen: set[tuple[int, int]], links: list[Path]) -> Iterat
             yield from _walk(path, seen, links)
 
 
-def files_in(folder: Path, suffixes: tuple[str, ...] = RASTER_SUFFIXES) -> list[Path]:
+def files_in(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
     """Files of these suffixes that stand in a folder itself, sorted; none without the folder."""
     if not folder.is_dir():
         return []

@@ -366,6 +366,7 @@ def test_classes__of_one_split_alone_count_and_links_and_cases_are_followed(
     chip = digital_numbers()
     write(tmp_path / "train" / "a" / "1.tif", chip)
     write(tmp_path / "store" / "2.TIF", chip)
+    (tmp_path / "train" / "a" / "mosaic.vrt").touch()
     (tmp_path / "train" / "b").symlink_to(tmp_path / "store", target_is_directory=True)
     write(tmp_path / "test" / "c" / "3.TIFF", chip)
     write(tmp_path / "test" / "__MACOSX" / "4.tif", chip)
@@ -375,7 +376,9 @@ def test_classes__of_one_split_alone_count_and_links_and_cases_are_followed(
     assert bench.classes == ("a", "b", "c")
     splits = bench.layout.splits(tmp_path)
     assert splits == {"train": ("train/a/1.tif", "train/b/2.TIF"), "test": ("test/c/3.TIFF",)}
+    assert "2 files are left out" in caplog.text
     assert "1 .png" in caplog.text
+    assert "1 .vrt" in caplog.text
     assert "5.png" not in caplog.text
 
 
