@@ -23,7 +23,6 @@ from deo.raster.mapping import (
     Job,
     Lack,
     Output,
-    check_job,
     gdal_settings,
     lacking,
     run_job,
@@ -321,7 +320,6 @@ def _run(
         if progress is not None:
             progress(done, total)
 
-    check_job(job)
     if preview is not None:
         check_picture(Path(preview))
     last = job.outputs[-1]

@@ -655,3 +655,222 @@ def in_threads(work: Callable[[], None], count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Of a file, or of all files in a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {str(each.relative_to(path)): each.read_bytes() for each in files if each.is_file()}
+
+
+def change(path: Path) -> None:
+    """Other pixels in the same place, under the same name."""
+    with rasterio.open(path, "r+") as file:
+        file.write(file.read() // 2 + 50)
+    facts = path.stat()
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 10**9))
+
+
+def source_of(path: Path, kind: str) -> Path:
+    """A scene file, or a VRT that reads it."""
+    if kind == "file":
+        return path
+    from rasterio.shutil import copy
+
+    copy(path, path.with_suffix(".vrt"), driver="VRT")
+    return path.with_suffix(".vrt")
+
+
+@pytest.mark.parametrize("kind", ["file", "vrt"])
+def test_extract__publishes_no_mixture_of_two_inputs(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = scene(300, 70)
+    source, out, append = source_of(path, kind), tmp_path / "out.tif", Spool.append
+
+    def change_at_last(self: Spool, band: RowBand) -> None:
+        append(self, band)
+        if band.tile_row == 8:
+            change(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "append", change_at_last)
+        with pytest.raises(SceneError, match=r"scene\.tif changed while being read"):
+            deo.extract(source, out, **MICRO, contract="s2")
+    assert not out.exists()
+    assert not (tmp_path / "out.tif.partial").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "vrt"])
+@pytest.mark.parametrize("contract", ["s2", "scene"])
+def test_extract__starts_over_when_the_input_changed_before_it_was_resumed(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, kind: str, contract: str,
+) -> None:  # fmt: skip
+    path = scene(300, 70)
+    source, append = source_of(path, kind), Spool.append
+
+    def fail_at_third(self: Spool, band: RowBand) -> None:
+        if band.tile_row == 3:
+            raise OutputError("stopped")
+        append(self, band)
+
+    settings = {**MICRO, "contract": contract}
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "append", fail_at_third)
+        with pytest.raises(OutputError, match="stopped"):
+            deo.extract(source, tmp_path / "out.tif", **settings)
+    change(path)
+    deo.extract(source, tmp_path / "out.tif", **settings, resume=True)
+    assert "another than before (scene.tif); starting over" in caplog.text
+    deo.extract(source, tmp_path / "straight.tif", **settings)
+    assert contents(tmp_path / "out.tif") == contents(tmp_path / "straight.tif")
+
+
+@pytest.mark.parametrize("kind", ["file", "vrt"])
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
+def test_extract__makes_again_what_was_made_of_another_input(
+    scene: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    suffix: str, kind: str,
+) -> None:  # fmt: skip
+    path, out = scene(), tmp_path / f"out{suffix}"
+    source = source_of(path, kind)
+    settings = {**MICRO, "contract": "s2", "chip": 64}
+    deo.extract(source, out, **settings)
+    change(path)
+    deo.extract(source, out, **settings, resume=True)
+    assert "was made of another state of its input; it is made again" in caplog.text
+    deo.extract(source, tmp_path / f"new{suffix}", **settings)
+    assert contents(out) == contents(tmp_path / f"new{suffix}")
+    (tmp_path / "mount").mkdir()
+    moved = [each.rename(tmp_path / "mount" / each.name) for each in {path, source}]
+    again = next(each for each in moved if each.name == source.name)
+    caplog.clear()
+    deo.extract(again, out, **settings, resume=True)
+    assert "made again" not in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
+def test_extract__makes_again_what_is_damaged(
+    scene: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    source, out = scene(), tmp_path / f"out{suffix}"
+    deo.extract(source, out, **MICRO, chip=64)
+    whole = contents(out)
+    if suffix == ".zarr":
+        (out / "embeddings" / "c" / "0" / "0" / "0").unlink()
+    else:
+        out.write_bytes(whole["."][: len(whole["."]) * 2 // 3])
+    with pytest.raises(OutputError, match="--overwrite"):
+        deo.extract(source, out, **MICRO, chip=64)
+    deo.extract(source, out, **MICRO, chip=64, resume=True)
+    assert "is damaged" in caplog.text
+    assert contents(out) == whole
+
+
+def test_extract__makes_again_the_damaged_one_of_several_layers(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings = {**MICRO, "layer": None}
+    written = deo.extract(scene(), tmp_path / "out.tif", **settings)
+    whole = [path.read_bytes() for path in written]
+    written[1].write_bytes(whole[1][:1000])
+    written[2].write_bytes(b"")
+    deo.extract(tmp_path / "scene.tif", tmp_path / "out.tif", **settings, resume=True)
+    assert [path.read_bytes() for path in written] == whole
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_extract__draws_the_preview_of_a_complete_output(
+    scene: Callable[..., Path], tmp_path: Path, suffix: str, dtype: str
+) -> None:
+    settings = {**MICRO, "chip": 64, "dtype": dtype}
+    source, out, picture = scene(), tmp_path / f"out{suffix}", tmp_path / "late.png"
+    deo.extract(source, out, **settings, preview=tmp_path / "early.png")
+    before = contents(out)
+    deo.extract(source, out, **settings, preview=picture, resume=True)
+    assert contents(out) == before
+    assert picture.exists()
+    if dtype == "float32" and suffix != ".parquet":  # else it shows what is stored, which is less
+        assert picture.read_bytes() == (tmp_path / "early.png").read_bytes()
+
+
+@pytest.mark.parametrize("zero", [0.0, np.float32(0), np.int64(0)])
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
+def test_extract__a_zero_is_a_zero(
+    scene: Callable[..., Path], tmp_path: Path, suffix: str, zero: Any
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    deo.extract(scene(), out, **MICRO, chip=64, offset=0)
+    before = contents(out)
+    deo.extract(tmp_path / "scene.tif", out, **MICRO, chip=64, offset=zero, resume=True)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("name", ["out.stac.json", "out.mlm.json", "out.png", "out.tif"])
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_extract__overwrites_no_file_through_a_link(
+    scene: Callable[..., Path], tmp_path: Path, name: str, kind: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    if kind == "hard":
+        (tmp_path / name).hardlink_to(victim)
+    else:
+        (tmp_path / name).symlink_to(victim)
+    picture = tmp_path / "out.png"
+    deo.extract(scene(), tmp_path / "out.tif", **MICRO, preview=picture, stac=True, overwrite=True)
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("what", ["preview", "stac", "mlm", "rows"])
+def test_extract__writes_nothing_over_its_input(
+    scene: Callable[..., Path], tmp_path: Path, what: str
+) -> None:
+    out = tmp_path / "out.tif"
+    names = {
+        "preview": "picture.png",
+        "stac": "out.stac.json",
+        "mlm": "out.mlm.json",
+        "rows": "out.tif.partial/values-0.f32",
+    }
+    path = tmp_path / names[what]
+    path.parent.mkdir(exist_ok=True)
+    scene().rename(path)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="being read"):
+        deo.extract(path, out, **MICRO, preview=tmp_path / "picture.png", stac=True, overwrite=True)
+    assert path.read_bytes() == before
+
+
+def test_extract__says_how_much_room_writing_takes(
+    scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the rows there are the tiled copy and the file itself at one moment."""
+    asked: list[int] = []
+    monkeypatch.setattr(mapping, "check_space", lambda path, size: asked.append(size))
+    append = Spool.append
+
+    def fail_at_third(self: Spool, band: RowBand) -> None:
+        if band.tile_row == 3:
+            raise OutputError("stopped")
+        append(self, band)
+
+    source = scene(300, 300)
+    for suffix in (".tif", ".zarr", ".parquet"):
+        deo.extract(source, tmp_path / f"out{suffix}", **MICRO, layer=0, chip=64)
+    with rasterio.open(tmp_path / "out.tif") as file:
+        rows = (file.count + 1) * file.height * file.width * 4
+    tif, zarr, parquet = (size / rows for size in asked)
+    assert 2.5 < tif < 3.3
+    assert 1.8 < zarr < 2
+    assert 1 < parquet < 1.1
+    asked.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "append", fail_at_third)
+        with pytest.raises(OutputError, match="stopped"):
+            deo.extract(source, tmp_path / "half.tif", **MICRO, layer=0)
+    kept = sum(each.stat().st_size for each in (tmp_path / "half.tif.partial").glob("*.f32"))
+    deo.extract(source, tmp_path / "half.tif", **MICRO, layer=0, resume=True)
+    assert asked[0] - asked[1] == kept > 0

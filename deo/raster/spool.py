@@ -132,6 +132,7 @@ class Spool:
         with disk_errors(folder):
             _check_ours(folder)
             self._lock = lock(folder)
+        self._open = True
         try:
             with disk_errors(folder):
                 self._prepare(plain(job), resume)
@@ -161,6 +162,7 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the files and the lock."""
+        self._open = False
         with contextlib.suppress(OSError):
             self._closing.close()
         self._lock.release()
@@ -172,9 +174,12 @@ class Spool:
 
     def remove(self) -> None:
         """Delete the folder, the lock last: until then no other run takes it up."""
+        if not self._open:  # the folder may be another run's by now
+            return
+        self._open = False
         with contextlib.suppress(OSError):
             self._closing.close()
-        _clear(self.folder, keep=_LOCKS)
+            _clear(self.folder, keep=_LOCKS)
         self._lock.remove()
         with contextlib.suppress(OSError):
             self.folder.rmdir()

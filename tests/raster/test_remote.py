@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 import rasterio
 
+import deo
 from deo.bands import BandSet
 from deo.errors import SceneError
+from deo.raster import mapping
+from deo.raster.extract import RowBand
 from deo.raster.gdal import REMOTE_SETTINGS, gdal_path, public
 from deo.raster.mapping import reading
 from deo.raster.scene import open_scene
+from deo.raster.spool import Spool
 from deo.raster.windows import Window
 
 SIZE = 512
@@ -40,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.under_way = self.most = 0
         self.delay = 0.0
         self.lock = threading.Lock()
+        self.headers: dict[str, str] = {}
 
     @property
     def address(self) -> str:
@@ -90,6 +95,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(status)
         self.send_header("Accept-Ranges", "bytes")
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(last - first + 1))
         if status == 206:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
@@ -201,6 +208,83 @@ def test_http__absent_and_failing_are_one_message(
         server.broken = True
         with pytest.raises(SceneError, match=r"breaks.tif: cannot read rows 400..463"):
             scene.read(Window(row=400, col=300, height=64, width=64))
+
+
+def micro(url: str, out: Path, **options: Any) -> Any:
+    settings = {"model": "test_deo_swin", "untrained": True, "offset": 0, "contract": "s2"}
+    return deo.extract(url, out, **settings, **options)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"ETag": '"one"'},
+        {"Last-Modified": "Wed, 01 Jan 2020 00:00:00 GMT"},
+    ],
+)
+def test_http__a_fresh_signature_is_the_same_input(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+) -> None:
+    server.headers = headers
+    tiled(tmp_path / "scene.tif")
+    url, out = f"http://{server.address}/scene.tif", tmp_path / "out.tif"
+    micro(f"{url}?sig=SECRET1", out, stac=True)
+    before = out.stat().st_mtime_ns
+    micro(f"{url}?sig=SECRET2", out, resume=True)
+    assert out.stat().st_mtime_ns == before
+    kept = b"".join(each.read_bytes() for each in tmp_path.iterdir() if each.is_file())
+    assert b"SECRET" not in kept
+    assert "SECRET" not in caplog.text
+    server.headers = {"ETag": '"two"'} if headers else {}
+    if headers:
+        micro(f"{url}?sig=SECRET3", out, resume=True)
+        assert "made of another state of its input" in caplog.text
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_http__an_object_that_changes_meanwhile_is_not_published(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    server.headers = {"ETag": '"one"'}
+    tiled(tmp_path / "scene.tif")
+    append = Spool.append
+
+    def then_change(self: Spool, band: RowBand) -> None:
+        append(self, band)
+        server.headers = {"ETag": '"two"'}
+        server.broken = not changed  # what cannot be learnt any more is no reason to fail
+
+    url, out = f"http://me:SECRET@{server.address}/scene.tif?sig=SECRET", tmp_path / "out.tif"
+    monkeypatch.setattr(Spool, "append", then_change)
+    if changed:
+        with pytest.raises(SceneError, match=rf"http://{server.address}/scene.tif changed") as told:
+            micro(url, out, tile=512, overlap=0)
+        assert "SECRET" not in str(told.value)
+    else:
+        micro(url, out, tile=512, overlap=0)
+    assert out.exists() is not changed
+
+
+def test_http__no_secret_waits_with_the_rows(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiled(tmp_path / "scene.tif")
+
+    def fail(*_: Any) -> None:
+        raise SceneError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mapping, "refuse_mixture", lambda inputs, spool: fail())
+        with pytest.raises(SceneError, match="stopped"):
+            micro(f"http://me:SECRET@{server.address}/scene.tif?sig=SECRET", tmp_path / "out.tif")
+    kept = (tmp_path / "out.tif.partial" / "job.json").read_text()
+    assert f"http://{server.address}/scene.tif" in kept
+    assert "SECRET" not in kept
+    done: list[int] = []
+    url = f"http://{server.address}/scene.tif?sig=OTHER"
+    micro(url, tmp_path / "out.tif", resume=True, progress=lambda tiles, of: done.append(tiles))
+    assert not done, "the rows were kept"
 
 
 def test_settings__the_four_of_cloud_reading_are_on() -> None:
