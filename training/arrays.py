@@ -49,7 +49,7 @@ def _parse(file: IO[bytes], size: int) -> NDArray[Any]:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
     else:
         raise DataError(f"version {version} of the format; 1.0 or 2.0 is wanted")
-    _check_numbers(dtype)
+    _check_numbers(dtype, "it")
     claimed = _size(shape, dtype)
     held = size - file.tell()
     if any(edge < 0 for edge in shape) or claimed > held:
@@ -60,9 +60,9 @@ def _parse(file: IO[bytes], size: int) -> NDArray[Any]:
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
-def _check_numbers(dtype: Any) -> None:
+def _check_numbers(dtype: Any, label: str) -> None:
     if dtype.kind not in _NUMBERS:
-        raise DataError(f"it holds values of type {dtype}; plain numbers are wanted")
+        raise DataError(f"{label} holds values of type {dtype}; plain numbers are wanted")
 
 
 def _size(shape: tuple[int, ...], dtype: Any) -> int:
@@ -93,7 +93,7 @@ def own_dataset(file: Any, key: str, *, sample_axes: int = 0) -> Any:
         raise DataError(f"{name} is no data set but a {type(dataset).__name__.lower()}")
     if dataset.is_virtual or dataset.external:
         raise DataError(f"{name} keeps its values in other files; copy them into this one")
-    _check_numbers(dataset.dtype)
+    _check_numbers(dataset.dtype, name)
     for what, shape, most in (
         ("one sample", dataset.shape[sample_axes:], LARGEST_SAMPLE),
         ("one chunk", dataset.chunks or (0,), _LARGEST_CHUNK),

@@ -171,10 +171,11 @@ def _local_file(path: str) -> str | None:
 def _check_local(path: str, local: str, way: _Way) -> None:
     """Refuse what is no regular file, and side-cars that are no rasters."""
     try:
-        if not stat.S_ISREG(os.stat(local).st_mode):
-            raise SceneError(f"{path} is no regular file; a raster file is wanted")
+        mode = os.stat(local).st_mode
     except (OSError, ValueError):
         return  # GDAL says what is wrong
+    if not stat.S_ISREG(mode):
+        raise SceneError(f"{path} is no regular file; a raster file is wanted")
     for ending in _SIDECARS:
         if os.path.exists(local + ending):
             way.follow(local, local + ending, _GEOTIFF)
@@ -236,11 +237,12 @@ def _check_vrt(path: str, local: str | None, way: _Way) -> None:
             f"it: gdal_translate -of COG {gdal_path(path)} scene.tif"
         )
     try:
-        if os.path.getsize(local) > LARGEST_VRT:
-            raise SceneError(f"{path} has more than {LARGEST_VRT >> 20} MiB; no VRT needs that")
-        text = Path(local).read_text(encoding="utf-8")
+        with open(local, "rb") as file:
+            text = file.read(LARGEST_VRT + 1).decode()
     except (OSError, ValueError) as error:
         raise SceneError(f"{path} cannot be read as a VRT: {error}") from error
+    if len(text) > LARGEST_VRT:
+        raise SceneError(f"{path} has more than {LARGEST_VRT >> 20} MiB; no VRT needs that")
     for source in vrt_sources(text, path):
         name = _permitted(source, path, local, way.door)
         if name is not None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tracemalloc
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -344,3 +345,60 @@ def test_real_product__reads_every_band(shared: Path) -> None:
             else:
                 np.testing.assert_allclose(plane.mean(), own.mean(), rtol=1e-3)
         assert valid.all()
+
+
+def bomb(path: Path, method: int) -> Path:
+    """A product whose metadata unpack to 64 MiB and say 100 bytes."""
+    name = f"{L2A.format(n='N0509')}.SAFE/MTD_MSIL2A.xml"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(name, bytes(64 * 2**20))
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace((64 * 2**20).to_bytes(4, "little"), (100).to_bytes(4, "little")))
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_zip__a_member_that_lies_about_its_size(tmp_path: Path, method: int) -> None:
+    path = bomb(tmp_path / "x.zip", method)
+    tracemalloc.start()
+    with pytest.raises(SceneError):
+        open_scene(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 * 2**20
+
+
+@pytest.mark.parametrize("name", ["P.SAFE/GRANULE/g/IMG_DATA/../../../../x_B02.jp2", "/etc/x.jp2"])
+def test_zip__names_that_lead_out(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("P.SAFE/MTD_MSIL2A.xml", metadata("2A", "05.09", offsets={}))
+        archive.writestr(name, b"")
+    with pytest.raises(SceneError, match="leads out"):
+        open_scene(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml__no_entities(tmp_path: Path, encoding: str) -> None:
+    root = l2a(tmp_path)
+    text = metadata("2A", "05.09", offsets={}).partition("?>")[2]
+    entities = '<!DOCTYPE x [<!ENTITY a "1234567890"><!ENTITY b "&a;&a;&a;">]>'
+    (root / "MTD_MSIL2A.xml").write_bytes(
+        f'<?xml version="1.0" encoding="{encoding}"?>{entities}{text}'.encode(encoding)
+    )
+    with pytest.raises(SceneError, match="DOCTYPE"):
+        open_scene(root)
+
+
+def test_images__that_are_something_else(tmp_path: Path) -> None:
+    root = l2a(tmp_path)
+    secret = tmp_path / "passwd"
+    secret.write_bytes(bytes(600_000))
+    target = next(root.rglob("*_B02_10m.tif"))
+    target.write_text(
+        '<VRTDataset rasterXSize="24" rasterYSize="24"><VRTRasterBand dataType="UInt16" band="1" '
+        f'subClass="VRTRawRasterBand"><SourceFilename>{secret}</SourceFilename></VRTRasterBand>'
+        "</VRTDataset>"
+    )
+    for source in (root, zipped(root, tmp_path / "x.zip")):
+        with pytest.raises(SceneError, match=r"B02_10m\.tif cannot be opened"):
+            open_scene(source)
