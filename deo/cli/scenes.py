@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
-from deo.bands import MODEL_BANDS, RGB_BANDS
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.cli.extraction import extract as extract
 from deo.cli.extraction import similar as similar
+from deo.errors import BandError
 from deo.preprocess import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract
+from deo.raster.model import model_bands
 from deo.raster.scene import SAMPLE_SIZE, Scene, open_scene
 
 
@@ -42,7 +44,7 @@ def info(
         _notes_unheard(),
         open_scene(scene, bands=bands, scale=scale, offset=offset, resolution=resolution) as opened,
     ):
-        record = _understood(opened, contract)
+        record = _understood(opened, contract, chosen=bands is not None)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     else:
@@ -61,14 +63,20 @@ def _notes_unheard() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _understood(scene: Scene, contract: str) -> dict[str, Any]:
-    """The scene's record with what a model would miss and the contract it would get."""
-    usable = next(
-        (bands for bands in (MODEL_BANDS, RGB_BANDS) if set(bands) <= set(scene.bands)),
-        scene.bands,
-    )
+def _understood(scene: Scene, contract: str, *, chosen: bool) -> dict[str, Any]:
+    """The scene's record with what a model would miss and the contract it would get.
+
+    Args:
+        chosen: the bands were named, so that a model takes fewer than ten.
+    """
+    record = scene.record()
+    try:
+        usable = model_bands(scene.name, scene.bands, chosen=chosen, unnamed=scene.unnamed)
+    except BandError as error:  # as `deo extract` would say
+        record["notes"].append(str(error))
+        usable = BandSet([b for b in MODEL_BANDS if b in scene.bands] or scene.bands)
     fitted = fit_contract(contract, bands=usable, scene=scene)
-    return scene.record() | {
+    return record | {
         "radiometry_text": f"digital number = {scene.radiometry}",
         "missing_for_multispectral": [b for b in MODEL_BANDS if b not in scene.bands],
         "missing_for_rgb": [b for b in RGB_BANDS if b not in scene.bands],

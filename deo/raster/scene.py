@@ -147,22 +147,23 @@ class Scene:
         thinned = self._thinned(bands, SAMPLE_SIZE if size is None else size)
         if size is not None:
             return thinned
-        told = telling(*thinned)
-        count = np.count_nonzero(told)
-        if thinned.valid.shape == (self.height, self.width):
-            if count == 0 or count > _SWAMPED * np.count_nonzero(thinned.valid):
-                return thinned
-            pixels = thinned.values[:, told]
-        elif count >= ENOUGH:
+        whole = thinned.valid.shape == (self.height, self.width)
+        wanted = _SWAMPED * np.count_nonzero(thinned.valid) if whole else ENOUGH
+        if np.count_nonzero(thinned.values[0]) > wanted:  # cheap, and nearly always enough
             return thinned
+        told = telling(*thinned)
+        if np.count_nonzero(told) > wanted:
+            return thinned
+        if whole:
+            pixels = thinned.values[:, told]
         else:
             pixels = telling_pixels(
                 lambda window: self.read(window, bands), height=self.height, width=self.width
             )
-            if not pixels.size:
-                if not thinned.valid.any():
-                    log.warning("%s: none of the pixels that were looked at is valid", self.name)
-                return thinned
+        if not pixels.size:
+            if not thinned.valid.any():
+                log.warning("%s: none of the pixels that were looked at is valid", self.name)
+            return thinned
         return Pixels(pixels[:, None], np.ones((1, pixels.shape[1]), np.bool_))
 
     def _thinned(self, bands: BandSet, size: int) -> Pixels:

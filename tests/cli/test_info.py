@@ -111,3 +111,21 @@ def test_info__real_scenes(shared: Path) -> None:
     record = json.loads(run(product, "--json"))
     assert BandSet(record["bands"])
     assert record["kernels"]["B05"] == "bilinear"
+
+
+def test_info__shows_the_bands_that_extract_would_take(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint16", count=4, height=40, width=60,
+        crs="EPSG:32633", transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    ) as file:  # fmt: skip
+        file.write(np.full((4, 40, 60), 500, "uint16"))
+        file.descriptions = ("B04", "B03", "B02", None)
+    text = run(path)
+    assert "and 1 without a known name. To go on with fewer, name them: --bands" in text
+    assert "scene on B04,B03,B02\n" in run(path, "--bands", "B04,B03,B02")
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("B04", "B03", "B02", "B08")
+    text = run(path)
+    assert "scene on B04,B03,B02,B08" in text
+    assert "name them: --bands B04,B03,B02,B08" in text
