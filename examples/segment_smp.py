@@ -44,7 +44,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
     for epoch in range(chosen.epochs):
         settings = {"size": 4, "crop": chosen.crop, "flips": True, "seed": 0, "epoch": epoch}
-        for images, masks in batches(examples, **settings):
+        for images, masks, _ in batches(examples, **settings):
             scores = model(images)
             loss = torch.nn.functional.cross_entropy(scores, masks, ignore_index=IGNORE)
             optimizer.zero_grad()

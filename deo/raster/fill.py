@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from deo.errors import RadiometryError, SceneError
 from deo.radiometry import DARKEST, LARGEST_NUMBER
 from deo.raster.assets import Asset
-from deo.raster.sources import Source
+from deo.raster.gdal import is_remote
+from deo.raster.sources import RasterSource, Source
+from deo.raster.windows import Window
 
 _SAMPLE = 256  # pixels a side
+_SMALL = 2**21  # pixels of a file that GDAL's cache keeps for the reading that follows
+_PLACE = 64  # pixels a side
 _SATURATED = 30_000  # digital numbers that clouds and glints reach at most on their own
 _FEWEST = 4  # pixels that agree in all bands; fewer may be saturated
 _USUAL_IN_ONE_BAND = -99  # a single band is no witness that smaller negative numbers mark anything
@@ -75,13 +79,44 @@ def _scale(asset: Asset) -> float:
 
 
 def _stored(source: Source, assets: Sequence[Asset]) -> NDArray[np.float32]:
-    """(C, N): valid numbers of a thin sample, as they are stored."""
-    height, width = (min(_SAMPLE, side) for side in (source.grid.height, source.grid.width))
+    """(C, N): valid numbers of a thin sample, as they are stored.
+
+    Where thinning would read a large file whole, of a few places: fill values come in swaths and
+    corners. Of a remote file one block has to do, since each costs a request.
+    """
+    indexes = [asset.index for asset in assets]
     try:
-        values, valid = source.sample([asset.index for asset in assets], height, width)
+        if _is_thinned_cheaply(source, indexes[0]):
+            sides = (source.grid.height, source.grid.width)
+            parts = [source.sample(indexes, *(min(_SAMPLE, side) for side in sides))]
+        else:
+            parts = [source.read(indexes, window) for window in _places(source)]
     except SceneError:  # reading the damaged part will tell
         return np.zeros((len(assets), 0), np.float32)
-    return values[:, valid]
+    return np.concatenate([values[:, valid] for values, valid in parts], axis=1)
+
+
+def _is_thinned_cheaply(source: Source, index: int) -> bool:
+    if not isinstance(source, RasterSource):
+        return True
+    small = source.grid.height * source.grid.width <= _SMALL and not is_remote(source.path)
+    return small or source.has_overviews(index)
+
+
+def _places(source: Source) -> list[Window]:
+    """Corners, middles of the sides and the centre; of a remote file its first corner alone."""
+    parts = (0.0,) if is_remote(source.path) else (0.0, 0.5, 1.0)
+    height, width = min(_PLACE, source.grid.height), min(_PLACE, source.grid.width)
+    return [
+        Window(
+            row=int((source.grid.height - height) * down),
+            col=int((source.grid.width - width) * across),
+            height=height,
+            width=width,
+        )
+        for down in parts
+        for across in parts
+    ]
 
 
 def _fills(

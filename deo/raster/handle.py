@@ -33,6 +33,7 @@ class Handle:
     def __init__(self, path: str, *, door: Door) -> None:
         self.path, self.door = path, door
         self._dataset: Any = None
+        self._was_open = False
 
     def use(self, doing: str, work: Callable[[Any], T]) -> T:
         """`work(dataset)`, with the dataset opened if it is not.
@@ -54,7 +55,7 @@ class Handle:
             try:
                 with gdal(self.path, doing):
                     if self._dataset is None:
-                        self._dataset = open_raster(self.path, door=self.door)
+                        self._dataset = self._opened()
                     return work(self._dataset)
             except SceneError as error:
                 self._drop()  # GDAL would take the block that it unpacked in part for whole
@@ -71,6 +72,16 @@ class Handle:
             # a damaged file fails in the same way every time
             retriable=telling.retriable or len(set(map(str, errors))) > 1,
         ) from telling.__cause__
+
+    def _opened(self) -> Any:
+        try:
+            dataset = open_raster(self.path, door=self.door)
+        except SceneError as error:
+            if self._was_open and error.__cause__ is not None:
+                raise error.__cause__ from None  # it is the reading that fails, and says so
+            raise
+        self._was_open = True
+        return dataset
 
     def _drop(self) -> None:
         """Close the dataset, whatever its state."""

@@ -160,7 +160,7 @@ class RasterSource:
         box = RasterioWindow(extent.left, extent.top, wide, tall)
         step = max(tall / height, wide / width)
         huge = tall * wide > _LARGEST_DIRECT
-        if huge and not self._has_overviews(indexes[0]):
+        if huge and not self.has_overviews(indexes[0]):
             return self._lattice(indexes, height, width, extent)
         if step > _FIRST_OVERVIEW and not self._overviews_tell(indexes[:1], extent, step):
             if huge:
@@ -182,7 +182,8 @@ class RasterSource:
             lambda dataset: self._pixels(dataset, indexes, window=box, out_shape=shape),
         )
 
-    def _has_overviews(self, index: int) -> bool:
+    def has_overviews(self, index: int) -> bool:
+        """Whether the file holds smaller copies of a band."""
         return self.handle.use("list its overviews", lambda dataset: bool(dataset.overviews(index)))
 
     def _overviews_tell(self, indexes: Sequence[int], extent: Extent, step: float) -> bool:
@@ -193,7 +194,7 @@ class RasterSource:
         wavelets = self.driver.startswith("JP2") and not any(
             name.lower().endswith(".ovr") for name in self.files
         )
-        if wavelets or not (self.driver == "VRT" or self._has_overviews(indexes[0])):
+        if wavelets or not (self.driver == "VRT" or self.has_overviews(indexes[0])):
             return True
         return overviews_tell(
             lambda window: self.read(indexes, window),

@@ -3,7 +3,8 @@
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,20 @@ from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
 
 from deo.errors import SceneError
-from deo.raster.doors import SOURCES_VARIABLE, Door, check_whole, open_member, open_raster
+from deo.raster.doors import SOURCES_VARIABLE, Door, check_whole, open_raster
 from deo.raster.scene import open_scene
 
 SECRET = b"root:x:0:0:" * 400
+
+
+@contextmanager
+def open_member(data: bytes, *, name: str) -> Iterator[Any]:
+    """A member of an archive as `TarStream` opens it: from memory, under its own name."""
+    with (
+        rasterio.MemoryFile(data, filename=name) as held,
+        open_raster(held.name, door=Door.MEMBER) as file,
+    ):
+        yield file
 
 
 @pytest.fixture

@@ -58,7 +58,6 @@ def test_vrt__has_the_evidence_of_its_files(tmp_path: Path) -> None:
         one = vrt(tmp_path / f"one{number}.vrt", source)
         nested = vrt(tmp_path / f"two{number}.vrt", one)
         assert decided(one) == decided(nested) == (1, -1000, False)
-    assert decided(f"vrt://{named}?bands=1") == (1, -1000, False)
 
 
 def test_vrt__of_contradictory_files_is_refused(tmp_path: Path) -> None:

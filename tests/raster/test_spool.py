@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deo.errors import BusyError, OutputError
+from deo.raster import lock
 from deo.raster.blend import RowBlock
 from deo.raster.extract import RowBand
 from deo.raster.spool import Shape, Spool
@@ -275,15 +276,15 @@ def test_spool__a_lock_that_another_run_removed_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = spool(tmp_path / "p")
-    hold = Spool._hold
+    take = lock._flock
 
-    def hold_too_late(self: Spool, lock: Any) -> None:
+    def take_too_late(file: Any, folder: Path) -> bool:
         """The other run is through between the opening of its lock and the claim of it."""
         if (tmp_path / "p" / "job.json").exists():
             first.remove()
-        hold(self, lock)
+        return take(file, folder)
 
-    monkeypatch.setattr(Spool, "_hold", hold_too_late)
+    monkeypatch.setattr(lock, "_flock", take_too_late)
     with spool(tmp_path / "p") as second:
         second.append(band(0))
         assert (tmp_path / "p" / "values-0.f32").stat().st_size > 0
