@@ -12,7 +12,7 @@ from deo.atomic import beside, create, flush, flush_folder, replace
 from deo.errors import DeoError, OutputError
 
 _BLOCK = 2**20  # the most that is written at once: a disk with less free may be what refused
-_WRITING = "writing-"
+_WRITING = ".writing-"
 _REASONS = {
     errno.ENOSPC: "the disk is full (No space left on device)",
     errno.EDQUOT: "the disk quota is used up",
@@ -77,7 +77,7 @@ def is_scratch(name: str) -> bool:
 def asked_for(path: Path) -> Path:
     """The output that a run writes `path` for.
 
-    That is NAME for `NAME.partial` and what is in it, and OTHER for `writing-*/OTHER` anywhere.
+    That is NAME for `NAME.partial` and what is in it, and OTHER for `.writing-*/OTHER` anywhere.
     """
     folder = path.parent
     if is_scratch(folder.name):

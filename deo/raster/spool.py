@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _ITEM = np.dtype("<f4")
 _KEPT = re.compile(r"lock|owner|(job|progress)\.json|(values|valid)-\d+\.f32")
-_OURS = re.compile(rf"{_KEPT.pattern}|\.(job|progress)\.json\.[0-9a-f]+\.new|writing-\w+")
+_OURS = re.compile(rf"{_KEPT.pattern}|\.(job|progress)\.json\.[0-9a-f]+\.new|\.writing-\w+")
 _LOCKS = re.compile(f"{LOCK}|{OWNER}")
 SOURCE_ID = "DEO_SOURCE_ID"
 _SOURCE = ("source", SOURCE_ID)  # compared by `changed_files`

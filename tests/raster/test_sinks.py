@@ -22,6 +22,7 @@ from deo.raster.disk import disk_errors, publish
 from deo.raster.finished import open_finished
 from deo.raster.metadata import MapInfo, scale_transform, sensing_time
 from deo.raster.quantise import fit_scales, to_int8
+from deo.raster.similar import Place, map_similarity
 from deo.raster.sinks import check_apart, check_target, damage, existing_tags, room, write_output
 from deo.raster.spool import Shape
 from deo.raster.stac import write_items
@@ -598,7 +599,7 @@ def test_disk_errors__a_lack_of_memory_is_one_message(tmp_path: Path, error: Exc
 def test_disk_errors__gdal_s_own_errors_are_one_message(tmp_path: Path) -> None:
     from rasterio._err import CPLE_AppDefinedError
 
-    place = tmp_path / "a.tif.partial" / "writing-x"
+    place = tmp_path / "a.tif.partial" / ".writing-x"
     place.mkdir(parents=True)
     said = rf"cannot write {tmp_path}/b.tif: Write error .*MiB free"
     with pytest.raises(OutputError, match=said), disk_errors(place / "b.tif"):
@@ -629,3 +630,14 @@ def test_map_info__places_cells() -> None:
 def test_sensing_time__only_from_a_real_date(name: str, wanted: str | None) -> None:
     found = sensing_time(name)
     assert (found.isoformat() if found else None) == wanted
+
+
+@pytest.mark.parametrize("kind", ["new", "scratch"])
+def test_map_similarity__has_no_name_to_be_guessed(tmp_path: Path, kind: str) -> None:
+    features, victim = tmp_path / "map.tif", tmp_path / "victim"
+    write(held_rows(), info(tags={**TAGS, "DEO_STRIDE": "4"}), features)
+    victim.write_text("precious")
+    (tmp_path / f".out.tif.{kind}").symlink_to(victim)
+    map_similarity(features, Place(15.01, 45.148), tmp_path / "out.tif")
+    assert victim.read_text() == "precious"
+    assert not list(tmp_path.glob(".writing-*"))
