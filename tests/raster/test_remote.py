@@ -252,7 +252,7 @@ def test_fault__that_stays_is_one_retriable_error(server: Server, tmp_path: Path
 @pytest.mark.parametrize("broken", [True, False], ids=["403", "404"])
 def test_refused__is_asked_for_once_and_not_retriable(server: Server, broken: bool) -> None:
     server.broken = broken
-    with pytest.raises(SceneError, match="response code: 40[34]") as met:
+    with pytest.raises(SceneError, match=r"response code: 40[34]") as met:
         open_scene(f"http://{server.address}/none{broken}.tif?sig=SECRET")
     assert not met.value.retriable
     assert "SECRET" not in str(met.value)
@@ -386,6 +386,6 @@ def test_memory__is_one_message(error: Any, monkeypatch: pytest.MonkeyPatch) -> 
     array = np.ones((3, 32, 32), np.uint16)
     with open_scene(array, bands="B04,B03,B02", offset=0) as scene:
         monkeypatch.setattr("deo.raster.scene.Scene._read_group", fail)
-        with pytest.raises(SceneError, match="out of memory .*smaller --tile") as met:
+        with pytest.raises(SceneError, match=r"out of memory .*smaller --tile") as met:
             scene.read(Window(row=0, col=0, height=32, width=32))
     assert not met.value.retriable
