@@ -24,7 +24,7 @@ _FORGET = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/",
     "GDAL_HTTP_MAX_RETRY": 0,
 }
-"""A file opened with this leaves nothing in GDAL's cache of what was fetched when it is closed."""
+"""A file opened with this leaves nothing in GDAL's cache of fetched bytes when it is closed."""
 
 
 class Handle:
