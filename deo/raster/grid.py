@@ -150,6 +150,11 @@ def relate(own: Grid, other: Grid, *, label: str) -> Relation:
         # nothing says where they lie: the same extent, as in folders of unreferenced bands
         return Relation(Line(other.height / own.height, 0.0), Line(other.width / own.width, 0.0))
     t = ~other.transform @ own.transform
+    if not all(map(math.isfinite, t)):
+        raise SceneError(
+            f"{label} has a transform that cannot be compared with the finest band's: "
+            f"{tuple(other.transform)[:6]} against {tuple(own.transform)[:6]}"
+        )
     if abs(t.b) > 1e-6 or abs(t.d) > 1e-6 or t.a <= 0 or t.e <= 0:
         raise SceneError(
             f"{label} runs in another direction than the finest band; warp it first (gdalwarp)"

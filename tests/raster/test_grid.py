@@ -138,6 +138,7 @@ def test_relate__without_georeference_the_extent_is_shared() -> None:
         (grid(20, right=480), "does not overlap"),
         (grid(20, transform=Affine(20, 0, 500, 0, 20, 300)), "another direction"),
         (grid(20, transform=Affine(20, 5, 500, 5, -20, 900)), "another direction"),
+        (grid(20, transform=Affine(1e-9, 0, 1e308, 0, -1e-9, 9)), "cannot be compared"),
     ],
 )
 def test_relate__refuses(other: Grid, says: str) -> None:
