@@ -108,7 +108,8 @@ class Hdf5Samples:
             )
         self._shape = tuple(int(edge) for edge in dataset.shape)
         try:
-            names = _names(dataset.attrs.get("bands"))
+            attributes = self._attributes(dataset)
+            names = _names(attributes.get("bands"))
             order = band_order(self._shape[1], names, thirteen=AUTHORS_ORDER)
         except BandError as error:
             raise BandError(
@@ -118,7 +119,6 @@ class Hdf5Samples:
         self._warn_of_chunks(dataset)
         floating = dataset.dtype.kind == "f"
         try:
-            attributes = {**dataset.file.attrs, **dataset.attrs}
             self._numbers = Numbers.described(
                 attributes, floating=floating, scale=scale, offset=offset
             ).beside(path_evidence(os.path.abspath(self.path)))
@@ -171,12 +171,24 @@ class Hdf5Samples:
         self._handle = None
 
     def _dataset(self) -> Any:
+        try:
+            return self._opened()
+        except DeoError:
+            raise
+        except Exception as error:  # a damaged file may raise anything in HDF5
+            raise DataError(f"{self.path} cannot be read as HDF5: {error}") from error
+
+    def _attributes(self, dataset: Any) -> dict[str, Any]:
+        """Of the file, and above them those of the data set."""
+        try:
+            return {**dataset.file.attrs, **dataset.attrs}
+        except Exception as error:  # same reason
+            raise DataError(f"{self.path}: attributes cannot be read: {error}") from error
+
+    def _opened(self) -> Any:
         if self._handle is None or self._process != os.getpid():  # handles do not survive a fork
             h5py = require("h5py", extra="train")
-            try:
-                self._handle, self._process = h5py.File(self.path, "r"), os.getpid()
-            except Exception as error:  # a damaged file may raise anything in HDF5
-                raise DataError(f"{self.path} cannot be opened as HDF5: {error}") from error
+            self._handle, self._process = h5py.File(self.path, "r"), os.getpid()
         if self._handle.get(DATASET, getlink=True) is None:
             found = ", ".join(self._handle) or "nothing"
             raise DataError(

@@ -94,6 +94,8 @@ def own_dataset(file: Any, key: str, *, sample_axes: int = 0) -> Any:
     if dataset.is_virtual or dataset.external:
         raise DataError(f"{name} keeps its values in other files; copy them into this one")
     _check_numbers(dataset.dtype, name)
+    if dataset.shape is None:
+        raise DataError(f"{name} is empty; an array is wanted")
     for what, shape, most in (
         ("one sample", dataset.shape[sample_axes:], LARGEST_SAMPLE),
         ("one chunk", dataset.chunks or (0,), _LARGEST_CHUNK),

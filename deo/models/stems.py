@@ -68,7 +68,7 @@ class Stem(nn.Module):
     def _as_product(self, x: Tensor) -> Tensor:
         tall, wide = self.proj.kernel_size
         h, w = x.shape[-2] // tall, x.shape[-1] // wide
-        patches = x[..., : h * tall, : w * wide].unflatten(-2, (h, tall)).unflatten(-1, (w, wide))
+        patches = x[..., : h * tall, : w * wide].reshape(*x.shape[:2], h, tall, w, wide)
         rows = patches.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, h, w, C * tall * wide)
         return nn.functional.linear(rows, self.proj.weight.flatten(1), self.proj.bias)
 

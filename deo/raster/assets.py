@@ -106,7 +106,7 @@ def _assets_of(
     spectral = [i for i, colour in enumerate(source.colours) if colour != ColorInterp.alpha]
     if any(source.colours[i] == ColorInterp.palette for i in spectral):
         raise BandError(
-            f"{path} stores indices into a colour table, not measurements; "
+            f"{source.label} stores indices into a colour table, not measurements; "
             f"give a raster of reflectance or digital numbers"
         )
     behind = origin(source)
@@ -149,13 +149,13 @@ def _told(
         picture = ColorInterp.red in source.colours and ColorInterp.blue in source.colours
         why = f"; not believed, since {doubt}" if doubt else ""
         raise BandError(
-            f"{source.path} does not name its {count} band{'s' if count > 1 else ''} as "
+            f"{source.label} does not name its {count} band{'s' if count > 1 else ''} as "
             f"Sentinel-2 bands (descriptions: {described or 'none'}{why}). "
             f"{_how_to_tell(count, picture=picture)} (bands=... in Python)"
         )
     if len(bands) != count:
         raise BandError(
-            f"{source.path} has {count} band{'s' if count > 1 else ''} without names and --bands "
+            f"{source.label} has {count} band{'s' if count > 1 else ''} without names and --bands "
             f"gives {len(bands)} ({bands}); name every band of the file, in file order"
         )
     return bands.names
@@ -239,8 +239,8 @@ def _check_order(path: str, source: RasterSource, files: Sequence[str], bands: B
     if len(source.dtypes) == 1 and len(files) == len(bands):
         return
     raise BandError(
-        f"--bands names {len(bands)} bands ({bands}) for {len(files)} files, and {path} holds "
-        f"{len(source.dtypes)}; give one single-band file for each, in the same order"
+        f"--bands names {len(bands)} bands ({bands}) for {len(files)} files, and {source.label} "
+        f"holds {len(source.dtypes)}; give one single-band file for each, in the same order"
     )
 
 

@@ -87,8 +87,8 @@ def _stored(source: Source, assets: Sequence[Asset]) -> NDArray[np.float32]:
     indexes = [asset.index for asset in assets]
     try:
         if _is_thinned_cheaply(source, indexes[0]):
-            sides = (source.grid.height, source.grid.width)
-            parts = [source.sample(indexes, *(min(_SAMPLE, side) for side in sides))]
+            height, width = (min(_SAMPLE, side) for side in (source.grid.height, source.grid.width))
+            parts = [source.sample(indexes, height, width)]
         else:
             parts = [source.read(indexes, window) for window in _places(source)]
     except SceneError:  # reading the damaged part will tell
@@ -148,7 +148,7 @@ def _fills(
         numbers = np.unique(plane[(plane * scale <= DARKEST) | (plane * scale >= LARGEST_NUMBER)])
         if len(numbers) > 1:
             raise RadiometryError(
-                f"{asset.source.path}: band {asset.band} holds {len(numbers)} numbers from "
+                f"{asset.source.label}: band {asset.band} holds {len(numbers)} numbers from "
                 f"{numbers[0]:g} to {numbers[-1]:g} that nothing measured is. Mark them as "
                 f"missing in the file (gdal_calc.py, gdal_edit.py -a_nodata)"
             )

@@ -213,7 +213,7 @@ def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tu
         if len(best) > 1:
             raise BandError(
                 f"{found.name}: band {band} is there {len(best)} times: "
-                f"{', '.join(asset.source.path for asset in best)}; give it once"
+                f"{', '.join(asset.source.label for asset in best)}; give it once"
             )
         chosen.append(best[0])
     return tuple(chosen)
@@ -240,7 +240,7 @@ def with_float_evidence(
     unseen = [asset for asset in plain if not gone_through(asset.source.grid)]
     if not ranges and judge is float_evidence and unseen:
         raise RadiometryError(
-            f"{unseen[0].source.path}: none of the pixels that were looked at is valid, so that "
+            f"{unseen[0].source.label}: none of the pixels that were looked at is valid, so that "
             f"nothing tells its unit; say it with --scale (10000 for reflectance, 1 for digital "
             f"numbers)"
         )
@@ -264,8 +264,8 @@ def _check_stated(assets: Sequence[Asset]) -> None:
         high = ranges[asset.band].high
         if not 3 < high * stated.scale < LARGEST_NUMBER:
             raise RadiometryError(
-                f"{asset.source.path}: band {asset.band} is {asset.dtype} with a 99.9th percentile "
-                f"of {high:.4g}, which contradicts {stated.fact}; say what holds with --scale and "
+                f"{asset.source.label}: band {asset.band} is {asset.dtype} with a 99.9th "
+                f"percentile of {high:.4g}, which contradicts {stated.fact}; say what holds with --scale and "
                 f"--offset (digital number = stored x scale + offset)"
             )
 

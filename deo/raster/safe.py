@@ -124,16 +124,13 @@ def zip_tree(path: Path) -> Tree:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [
-                name
-                for name in archive.namelist()
-                if not name.endswith("/") and not any(map(is_junk, PurePosixPath(name).parts))
-            ]
+            members = [name for name in archive.namelist() if not name.endswith("/")]
     except Exception as error:  # a damaged directory may raise anything in zipfile
         raise SceneError(f"{path} cannot be read as a zip: {error}") from error
-    for name in names:
+    for name in members:
         if ".." in PurePosixPath(name).parts or name.startswith("/"):
             raise SceneError(f"{path} holds {name[:120]!r}, a name that leads out of it")
+    names = [name for name in members if not any(map(is_junk, PurePosixPath(name).parts))]
     roots = sorted(
         {
             str(PurePosixPath(name).parent)

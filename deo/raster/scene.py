@@ -358,7 +358,7 @@ def _assemble(
     if grid.crs is not None or grid.georeferenced:  # of which a wrong database would lose the CRS
         check_proj()
     sources = {id(asset.source): asset.source for asset in assets}
-    related = {key: relate(grid, one.grid, label=one.path) for key, one in sources.items()}
+    related = {key: relate(grid, one.grid, label=one.label) for key, one in sources.items()}
     relations = tuple(related[id(asset.source)] for asset in assets)
     assets = with_float_evidence(assets, overruled=scale is not None, judge=judge_floats)
     evidence = [asset.evidence for asset in assets]

@@ -47,6 +47,10 @@ class Source(Protocol):
     def path(self) -> str: ...
 
     @property
+    def label(self) -> str:
+        """The path as it may be shown: an address without its query and password."""
+
+    @property
     def grid(self) -> Grid: ...
 
     @property
@@ -253,6 +257,10 @@ class RasterSource:
             valid &= dataset.read(self._unread_alpha, **_plane_shape(where)) > 0
         return valid
 
+    @property
+    def label(self) -> str:
+        return public(self.path)
+
     @cached_property
     def files(self) -> tuple[str, ...]:
         """What GDAL reads: the file, its side-cars, and those that a virtual raster names."""
@@ -360,6 +368,10 @@ class ArraySource:
     valid: NDArray[np.bool_] | None
     grid: Grid
     nodata: float | None
+
+    @property
+    def label(self) -> str:
+        return self.path
 
     @property
     def dtypes(self) -> tuple[str, ...]:

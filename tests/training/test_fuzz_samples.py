@@ -15,8 +15,8 @@ from rasterio.transform import from_origin
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DeoError
 from deo.training.geobench import GeoBench
-from deo.training.layouts import read_raster
 from deo.training.prepare import Preparation, prepare, recognise
+from deo.training.reading import read_image, read_labels
 
 h5py = pytest.importorskip("h5py")
 
@@ -136,7 +136,8 @@ def ends(folder: Path, *, count: int, seed: int) -> Iterator[str]:
                 yield f"{kind} {said if number else 'error at once'}"
             (place / "sample.hdf5").write_bytes(mutate(blue, rng))
             for read in (
-                lambda source=source: read_raster(source),
+                lambda source=source: read_image(source, bands=MODEL_BANDS),
+                lambda source=source: read_labels(source),
                 lambda place=place: layout.read(place, "sample"),
             ):
                 with contextlib.suppress(DeoError):
