@@ -176,7 +176,7 @@ class Hdf5Samples:
         except DeoError:
             raise
         except Exception as error:  # a damaged file may raise anything in HDF5
-            raise DataError(f"{self.path} cannot be read as HDF5: {error}") from error
+            raise DataError(f"{self.path} cannot be opened as HDF5: {error}") from error
 
     def _attributes(self, dataset: Any) -> dict[str, Any]:
         """Of the file, and above them those of the data set."""

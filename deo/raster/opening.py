@@ -265,8 +265,8 @@ def _check_stated(assets: Sequence[Asset]) -> None:
         if not 3 < high * stated.scale < LARGEST_NUMBER:
             raise RadiometryError(
                 f"{asset.source.label}: band {asset.band} is {asset.dtype} with a 99.9th "
-                f"percentile of {high:.4g}, which contradicts {stated.fact}; say what holds with --scale and "
-                f"--offset (digital number = stored x scale + offset)"
+                f"percentile of {high:.4g}, which contradicts {stated.fact}; say what holds with "
+                f"--scale and --offset (digital number = stored x scale + offset)"
             )
 
 
