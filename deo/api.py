@@ -12,14 +12,10 @@ from typing import Any, NamedTuple
 import torch
 
 from deo.bands import MODEL_BANDS, BandSet
+from deo.contracts import Contract, fit_contract
 from deo.errors import ConfigError, ModelError, OutputError
-from deo.models.initial import SeededDraws
-from deo.models.registry import spec_of
-from deo.models.weights import LoadedBackbone, load_backbone
-from deo.preprocess import Contract, fit_contract
-from deo.raster.finished import open_finished
-from deo.raster.inputs import read_inputs
-from deo.raster.mapping import (
+from deo.maps.finished import open_finished
+from deo.maps.job import (
     Job,
     Lack,
     Output,
@@ -27,13 +23,17 @@ from deo.raster.mapping import (
     lacking,
     run_job,
 )
-from deo.raster.metadata import map_info
-from deo.raster.model import PRECISIONS, FeatureModel, model_bands
-from deo.raster.preview import check_picture, draw_preview
-from deo.raster.scene import Scene, open_scene
-from deo.raster.sinks import DEFAULT_CHIP, check_apart, check_suffix
-from deo.raster.stac import check_items, item_paths, write_items
-from deo.raster.windows import Tiling, default_tile, tiles
+from deo.maps.metadata import map_info
+from deo.maps.preview import check_picture, draw_preview
+from deo.maps.runner import PRECISIONS, FeatureModel, model_bands
+from deo.maps.sinks import DEFAULT_CHIP, check_apart, check_suffix
+from deo.maps.stac import check_items, item_paths, write_items
+from deo.maps.windows import Tiling, default_tile, tiles
+from deo.models.initial import SeededDraws
+from deo.models.registry import spec_of
+from deo.models.weights import LoadedBackbone, load_backbone
+from deo.scene.inputs import read_inputs
+from deo.scene.scene import Scene, open_scene
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deo.api import extract, open_scene
-from deo.atomic import written
 from deo.errors import OutputError, SceneError
-from deo.raster.disk import disk_errors
-from deo.raster.earth import Ground, Place
-from deo.raster.scene import SAMPLE_SIZE, Scene
-from deo.raster.similar import map_similarity
+from deo.files.atomic import written
+from deo.files.disk import disk_errors
+from deo.maps.similar import map_similarity
+from deo.scene.earth import Ground, Place
+from deo.scene.scene import SAMPLE_SIZE, Scene
 from deo.synthetic import CLASSES, SyntheticScene, write_scene
 
 LAYER = 0

@@ -14,9 +14,9 @@ from timm.optim import create_optimizer_v2
 from torch.utils.data import DataLoader
 
 import deo
-from deo.preprocess import fit_contract
-from deo.training.benchmarks import benchmark
-from deo.training.inputs import network_input
+from deo.contracts import fit_contract
+from deo.training.tasks.benchmarks.catalogue import benchmark
+from deo.training.tasks.inputs import network_input
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ import torch
 
 import deo
 from deo.models.weights import load_backbone
-from deo.training.export import export
 from deo.training.pretrain import compose, run
+from deo.training.run.export import export
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ import segmentation_models_pytorch as smp
 import torch
 
 import deo
-from deo.preprocess import fit_contract
-from deo.training.benchmarks import benchmark
-from deo.training.layouts import IGNORE
-from deo.training.patches import Examples, batches
+from deo.contracts import fit_contract
+from deo.training.tasks.benchmarks.catalogue import benchmark
+from deo.training.tasks.dataset import IGNORE
+from deo.training.tasks.patches import Examples, batches
 
 
 def main() -> None:

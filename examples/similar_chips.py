@@ -12,7 +12,7 @@ import geopandas as gpd
 import numpy as np
 
 import deo
-from deo.training.neighbours import cosine
+from deo.training.tasks.knn import cosine
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchgeo.trainers import SemanticSegmentationTask
 
 import deo
-from deo.preprocess import fit_contract
-from deo.training.benchmarks import benchmark
-from deo.training.patches import Examples
+from deo.contracts import fit_contract
+from deo.training.tasks.benchmarks.catalogue import benchmark
+from deo.training.tasks.patches import Examples
 
 
 class Floods(Dataset[dict[str, Any]]):

@@ -1,10 +1,22 @@
 """Fixtures that every part of the suite may use."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import torch
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+
+from deo.bands import MODEL_BANDS, BandSet
+from deo.contracts import Contract, fit_contract
+from deo.maps.runner import FeatureModel
+from deo.scene.window import Window
+from deo.sensors.radiometry import Pixels
 
 SHARED = Path(os.environ.get("DEO_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -27,3 +39,115 @@ def pytest_sessionstart() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
     torch.ones(1, requires_grad=True).backward()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldScene:
+    """The readable part of a scene, in memory, counting what is read."""
+
+    values: NDArray[np.float32]
+    valid_pixels: NDArray[np.bool_]
+    reads: list[Window]
+
+    @property
+    def height(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.values.shape[2]
+
+    def read(self, window: Window, bands: BandSet) -> Pixels:
+        self.reads.append(window)
+        rows, cols = window.slices
+        return Pixels(self.values[:, rows, cols].copy(), self.valid_pixels[rows, cols].copy())
+
+
+@pytest.fixture
+def held() -> Callable[..., HeldScene]:
+    """Makes a scene in memory of ten random bands, with `hole` (two slices) not valid."""
+
+    def make(height: int, width: int, *, hole: tuple[slice, slice] | None = None) -> HeldScene:
+        rng = np.random.default_rng(height * 10_007 + width)
+        values = rng.uniform(100, 4000, (10, height, width)).astype(np.float32)
+        valid = np.ones((height, width), np.bool_)
+        if hole is not None:
+            valid[hole] = False
+        return HeldScene(values=values, valid_pixels=valid, reads=[])
+
+    return make
+
+
+@pytest.fixture
+def plain() -> Contract:
+    """Every band z-scored: the same everywhere, so that tiles can be compared with the whole."""
+    return fit_contract("s2", bands=MODEL_BANDS)
+
+
+def pooled(images: torch.Tensor, stride: int) -> torch.Tensor:
+    """Mean over cells: a model without context, whose tiles agree exactly in what they share."""
+    return torch.nn.functional.avg_pool2d(images, stride)
+
+
+@pytest.fixture
+def local_model() -> FeatureModel:
+    """Two layers, strides 4 and 8, that see nothing but their own cell."""
+    return FeatureModel(
+        call=lambda images: [pooled(images, 4), pooled(images, 8)[:, :3]],
+        channels=(10, 3),
+        reductions=(4, 8),
+        bands=MODEL_BANDS,
+        multiple=8,
+        identity={"model": "toy", "weights": "none", "weights_sha256": "0" * 64},
+    )
+
+
+@pytest.fixture
+def wide_model() -> FeatureModel:
+    """One layer, stride 4, that mixes the mean of the whole tile into every cell."""
+    return FeatureModel(
+        call=lambda images: [pooled(images, 4) + images.mean(dim=(2, 3), keepdim=True)],
+        channels=(10,),
+        reductions=(4,),
+        bands=MODEL_BANDS,
+        multiple=4,
+        identity={"model": "toy", "weights": "none", "weights_sha256": "0" * 64},
+    )
+
+
+@pytest.fixture
+def scene_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a GeoTIFF of named bands on a 10 m UTM grid, nodata 0 in `hole`."""
+
+    def make(
+        height: int = 100,
+        width: int = 120,
+        *,
+        bands: BandSet = MODEL_BANDS,
+        hole: tuple[slice, slice] | None = None,
+        name: str = "scene_20200102.tif",
+    ) -> Path:
+        rng = np.random.default_rng(7)
+        low = rng.uniform(200, 3000, (len(bands), height // 10 + 1, width // 10 + 1))
+        values = low.repeat(10, axis=1).repeat(10, axis=2)[:, :height, :width]
+        values = (values + rng.uniform(0, 200, values.shape)).astype(np.uint16)
+        if hole is not None:
+            values[:, *hole] = 0
+        path = tmp_path / name
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            count=len(bands),
+            height=height,
+            width=width,
+            dtype="uint16",
+            nodata=0,
+            crs="EPSG:32633",
+            transform=from_origin(500_000, 5_000_000, 10, 10),
+        ) as file:
+            file.write(values)
+            file.descriptions = tuple(bands)
+        return path
+
+    return make

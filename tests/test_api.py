@@ -26,9 +26,9 @@ from deo.errors import (
     SceneError,
     WeightsError,
 )
-from deo.raster import mapping
-from deo.raster.extract import RowBand
-from deo.raster.spool import Spool
+from deo.maps import job as mapping
+from deo.maps.spool import Spool
+from deo.maps.stream import RowBand
 
 MICRO: dict[str, Any] = {"model": "test_deo_swin", "untrained": True, "tile": 64, "overlap": 32}
 
@@ -159,7 +159,7 @@ def test_extract__stem_follows_the_bands(
 def test_extract__contract_stored_with_the_weights_is_used(
     scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deo.preprocess import fit_contract
+    from deo.contracts import fit_contract
 
     stored = fit_contract("stats", bands=MODEL_BANDS, mean=[900.0] * 10, std=[400.0] * 10)
     plan = Extraction(**MICRO)
@@ -176,7 +176,7 @@ def test_extract__contract_stored_with_the_weights_is_used(
 def test_extract__contract_stored_with_the_weights_follows_the_bands(
     scene: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from deo.preprocess import fit_contract
+    from deo.contracts import fit_contract
 
     some = BandSet("B04,B03,B02,B08")
     numbers = [100.0 * (position + 1) for position in range(10)]
@@ -290,7 +290,7 @@ def test_extract__refuses_a_disk_without_room_beforehand(
     scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(total=10**6, used=10**6, free=1000)
-    monkeypatch.setattr("deo.raster.disk.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("deo.files.disk.shutil.disk_usage", lambda path: usage)
     with pytest.raises(OutputError, match="GiB are needed"):
         deo.extract(scene(), tmp_path / "out.tif", **MICRO)
     assert leftovers(tmp_path) == []

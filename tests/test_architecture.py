@@ -16,44 +16,57 @@ MODULES = {
 }
 if not any(name.startswith("deo.training") for name in MODULES):  # rglob follows no links
     MODULES |= {
-        ".".join(("deo.training", path.stem)).removesuffix(".__init__"): path
-        for path in sorted((PACKAGE / "training").glob("*.py"))
+        ".".join(
+            ("deo.training", *path.relative_to(PACKAGE / "training").with_suffix("").parts)
+        ).removesuffix(".__init__"): path
+        for path in sorted((PACKAGE / "training").rglob("*.py"))
     }
 
-BASE = {"deo.errors", "deo.bands", "deo.atomic", "deo.documents", "deo.records"}
-PIXELS = BASE | {"deo.radiometry", "deo.preprocess"}
-# the first prefix that matches a module says what it may import from deo (prefixes)
+# the first prefix that matches a module says which folders or modules of ours it may import
+GROUND = {"deo.errors", "deo.files", "deo.bands", "deo.sensors"}
 ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.errors", set()),
-    ("deo.atomic", set()),
-    ("deo.records", set()),
+    ("deo.files", {"deo.errors", "deo.files"}),
     ("deo.bands", {"deo.errors"}),
-    ("deo.documents", {"deo.errors"}),
-    ("deo.radiometry", BASE),
-    ("deo.preprocess", PIXELS),
-    ("deo.models", BASE | {"deo.models", "deo.assets"}),
-    ("deo.raster.windows", {"deo.errors"}),
-    ("deo.raster", PIXELS | {"deo.raster"}),
-    ("deo.api", PIXELS | {"deo.models", "deo.raster"}),
+    ("deo.sensors", {"deo.errors", "deo.files", "deo.bands", "deo.sensors"}),
+    ("deo.contracts", GROUND),
+    ("deo.models", {"deo.errors", "deo.files", "deo.bands", "deo.models", "deo.assets"}),
+    ("deo.scene", GROUND | {"deo.scene"}),
+    ("deo.maps", GROUND | {"deo.scene", "deo.contracts", "deo.maps"}),
+    ("deo.api", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.models"}),
     ("deo.synthetic", {"deo.bands"}),
-    ("deo.demo", PIXELS | {"deo.models", "deo.raster", "deo.api", "deo.synthetic"}),
+    ("deo.demo", GROUND | {"deo.scene", "deo.maps", "deo.api", "deo.synthetic"}),
     ("deo.assets", set()),
     ("deo.cli", {"deo"}),
-    ("deo.training.losses", set()),
-    ("deo.training.schedules", set()),
+    # inside training: run -> method -> data; losses, schedules and config import no sibling
     ("deo.training.config", {"deo.errors"}),
-    ("deo.training.evaluate", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
-    ("deo.training.finetune", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
-    ("deo.training.predict", PIXELS | {"deo.models", "deo.training", "deo.raster"}),
-    ("deo.training.class_map", PIXELS | {"deo.training", "deo.raster"}),
-    ("deo.training.predictions", PIXELS | {"deo.models", "deo.training", "deo.raster", "deo.api"}),
-    *(
-        (f"deo.training.{name}", PIXELS | {"deo.training", "deo.raster"})
-        # what reads rasters: samples and labelled images are opened as scenes are
-        for name in ("store", "prepare", "archives", "fmow", "listing", "reading", "folders")
+    ("deo.training.method.losses", set()),
+    ("deo.training.run.schedules", set()),
+    ("deo.training.data", GROUND | {"deo.scene", "deo.maps", "deo.training.data"}),
+    (
+        "deo.training.method",
+        GROUND
+        | {
+            "deo.models",
+            "deo.training.config",
+            "deo.training.method",
+            "deo.training.tasks.backbones",
+        },
     ),
-    ("deo.training", PIXELS | {"deo.models", "deo.training", "deo.raster.doors"}),
-    ("deo", BASE | {"deo.models", "deo.api"}),
+    (
+        "deo.training.run",
+        GROUND
+        | {"deo.models", "deo.contracts", "deo.training.config", "deo.training.settings"}
+        | {"deo.training.data", "deo.training.method", "deo.training.run"},
+    ),
+    (
+        "deo.training.tasks",
+        GROUND
+        | {"deo.models", "deo.contracts", "deo.scene", "deo.maps", "deo.training.data"}
+        | {"deo.training.run", "deo.training.tasks"},
+    ),
+    ("deo.training", GROUND | {"deo.models", "deo.training"}),
+    ("deo", {"deo.errors", "deo.bands", "deo.models", "deo.api"}),
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",

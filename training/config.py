@@ -56,8 +56,8 @@ class Optical:
     """The frozen optical teacher.
 
     Args:
-        name: a row of `deo.training.teachers.TEACHERS`, a timm model, a `deo_*` backbone, or `none`
-            for self-distillation alone.
+        name: a row of `deo.training.method.teachers.TEACHERS`, a timm model, a `deo_*` backbone, or
+            `none` for self-distillation alone.
         weights: a file for a `deo_*` teacher, as `deo export` writes it.
         pretrained: False leaves the teacher at random: for tests and dry runs.
         options: passed to `timm.create_model`, e.g. `img_size`.
@@ -87,7 +87,7 @@ class Optical:
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """Two global views and several local ones; see `deo.training.views`.
+    """Two global views and several local ones; see `deo.training.method.views`.
 
     Args:
         global_size, local_size: side in pixels.
@@ -248,7 +248,7 @@ class Switches:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Where samples come from; see `deo.training.store`.
+    """Where samples come from; see `deo.training.data.samples`.
 
     Args:
         source: shards, an HDF5 file, tars or a folder of scenes; the command line's `--data`.
@@ -327,7 +327,7 @@ class Monitor:
         nonfinite_limit: steps in a row without a finite gradient after which the run stops.
         collapse_cosine: a head cosine above this raises the collapse alarm.
         collapse_rank: so does an effective rank below this part of the largest possible one.
-        probe: a labelled data set for the kNN probe; see `deo.training.evaluate`.
+        probe: a labelled data set for the kNN probe; see `deo.training.tasks.frozen`.
         probe_every: epochs between probes.
     """
 

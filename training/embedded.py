@@ -11,10 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deo.training import settings
-from deo.training.export import export
-from deo.training.prepare import Preparation, prepare, recognise
+from deo.training.data.prepare import Preparation, prepare, recognise
 from deo.training.pretrain import run
 from deo.training.recipes import recipe
+from deo.training.run.export import export
 
 SIZE, STRIDE, VALID = 64, 32, 0.95
 

@@ -15,14 +15,20 @@ from typing import Any, NamedTuple
 import click
 
 from deo.errors import ConfigError, DeoError
-from deo.training import checkpoint as checkpoints
-from deo.training import distributed, settings
-from deo.training.checkpoint import CHECKPOINTS_NAME
-from deo.training.claim import claim
+from deo.training import settings
 from deo.training.config import Config
-from deo.training.flops import estimate_flops, peak_flops
-from deo.training.identity import samples_identity
-from deo.training.journal import (
+from deo.training.data.identity import samples_identity
+from deo.training.data.loading import batches
+from deo.training.data.order import Order
+from deo.training.data.samples import Samples, open_samples
+from deo.training.data.shards import make_folder, write_text
+from deo.training.recipes import RECIPES, recipe
+from deo.training.run import checkpoint as checkpoints
+from deo.training.run import distributed
+from deo.training.run.checkpoint import CHECKPOINTS_NAME
+from deo.training.run.claim import claim
+from deo.training.run.flops import estimate_flops, peak_flops
+from deo.training.run.journal import (
     METRICS_NAME,
     Journal,
     JsonLines,
@@ -30,24 +36,19 @@ from deo.training.journal import (
     TensorBoard,
     WeightsAndBiases,
 )
-from deo.training.loading import batches
-from deo.training.loop import Observer, fit
-from deo.training.monitors import (
+from deo.training.run.monitors import (
     Collapse,
     CollapseAlarm,
     FiniteGuard,
     Speedometer,
     memory_gib,
 )
-from deo.training.online import Probe, no_probe
-from deo.training.order import Order
-from deo.training.progress import Progress
-from deo.training.recipes import RECIPES, recipe
-from deo.training.saving import Saver, Stopped, StopRequest, refuse_changes, resume
-from deo.training.shards import make_folder, write_text
-from deo.training.state import State, build
-from deo.training.store import Samples, open_samples
-from deo.training.watching import Watch
+from deo.training.run.progress import Progress
+from deo.training.run.saving import Saver, Stopped, StopRequest, refuse_changes, resume
+from deo.training.run.state import State, build
+from deo.training.run.step import Observer, fit
+from deo.training.run.watch import Watch
+from deo.training.tasks.online import Probe, no_probe
 
 log = logging.getLogger(__name__)
 

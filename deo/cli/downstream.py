@@ -22,7 +22,7 @@ from deo.cli.tasks import (
     tuning,
     with_options,
 )
-from deo.training.tasks import PROTOCOLS
+from deo.training.tasks.task import PROTOCOLS
 
 
 @click.command()
@@ -44,9 +44,9 @@ def evaluate(protocol: str, **given: Any) -> None:
     single scene; segment and change tune a head, and the backbone unless --frozen. --model also
     takes raw-bands and band-statistics.
     """
-    from deo.training.protocols import run
-    from deo.training.request import Evaluation
-    from deo.training.results import check_target, markdown, write_json
+    from deo.training.tasks.evaluate import run
+    from deo.training.tasks.request import Evaluation
+    from deo.training.tasks.results import check_target, markdown, write_json
 
     json_file = given["json_file"]
     if json_file is not None:
@@ -90,7 +90,7 @@ def evaluate(protocol: str, **given: Any) -> None:
 @click.option("--overwrite", is_flag=True, help="Start anew in a folder that holds a run.")
 def finetune(task: str, **given: Any) -> None:
     """Tune a backbone for a task; the best epoch is kept for `deo predict`."""
-    from deo.training.tuned_run import TunedRun, run_tuning
+    from deo.training.tasks.finetune import TunedRun, run_tuning
 
     result = run_tuning(
         TunedRun(
@@ -138,8 +138,8 @@ def predict(tuned: Path, scenes: tuple[Path, ...], output: Path, quiet: bool, **
     Networks for change take two dates on one grid. Any size of scene: it is read, computed and
     written in parts.
     """
-    from deo.training.predict import Prediction, predict
-    from deo.training.tuned import load_tuned
+    from deo.training.tasks.predict import Prediction, predict
+    from deo.training.tasks.tuned import load_tuned
 
     with tile_bar(scenes[0].name, quiet=quiet) as progress:
         written = predict(

@@ -100,7 +100,7 @@ def extract(
     them is computing the others leave to it.
     """
     from deo.api import Extraction
-    from deo.raster.worklist import Shard, pair, read_entries
+    from deo.maps.worklist import Shard, pair, read_entries
 
     entries = read_entries(scenes)
     several = len(entries) > 1 or scenes[0].startswith("@")
@@ -235,8 +235,8 @@ def similar(
     FEATURES is a GeoTIFF that `deo extract` wrote.
     """
     from deo.errors import OutputError
-    from deo.raster.earth import Place
-    from deo.raster.similar import map_similarity
+    from deo.maps.similar import map_similarity
+    from deo.scene.earth import Place
 
     numbers = _numbers(place) or ()
     if len(numbers) != 2:

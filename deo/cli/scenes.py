@@ -11,10 +11,10 @@ import click
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.cli.extraction import extract as extract
 from deo.cli.extraction import similar as similar
+from deo.contracts import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract
 from deo.errors import BandError
-from deo.preprocess import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract
-from deo.raster.model import model_bands
-from deo.raster.scene import SAMPLE_SIZE, Scene, open_scene
+from deo.maps.runner import model_bands
+from deo.scene.scene import SAMPLE_SIZE, Scene, open_scene
 
 
 @click.command()
@@ -54,7 +54,7 @@ def info(
 @contextmanager
 def _notes_unheard() -> Iterator[None]:
     """Keep what `info` prints itself from being logged as well."""
-    logger = logging.getLogger("deo.raster.scene")
+    logger = logging.getLogger("deo.scene.scene")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -12,9 +12,9 @@ from deo.bands import BandSet
 from deo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deo.training.finetune import Epoch
-    from deo.training.tasks import Benchmark
-    from deo.training.tuning import TuneConfig
+    from deo.training.tasks.task import Benchmark
+    from deo.training.tasks.tune import Epoch
+    from deo.training.tasks.tuning import TuneConfig
 
 FILE = click.Path(path_type=Path)
 Command = Callable[..., None]
@@ -75,10 +75,10 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]
 
 def chosen_benchmark(given: dict[str, Any], task: str) -> "Benchmark":
     """The data set that --dataset names, or a folder of one's own."""
-    from deo.training.benchmarks import benchmark
-    from deo.training.folders import FOLDER, folder_benchmark
-    from deo.training.geobench import BandKeys
-    from deo.training.tasks import Task
+    from deo.training.tasks.benchmarks.catalogue import benchmark
+    from deo.training.tasks.benchmarks.folder import FOLDER, folder_benchmark
+    from deo.training.tasks.benchmarks.geobench import BandKeys
+    from deo.training.tasks.task import Task
 
     stored = bands(given["stored_bands"])
     if given["dataset"] == FOLDER:
@@ -98,7 +98,7 @@ def chosen_benchmark(given: dict[str, Any], task: str) -> "Benchmark":
 
 def tuning(given: dict[str, Any], *, seed: int, frozen: bool) -> "TuneConfig":
     """The settings of tuning; `frozen` holds unless it was asked for otherwise."""
-    from deo.training.tuning import TuneConfig
+    from deo.training.tasks.tuning import TuneConfig
 
     return TuneConfig(
         head=given["head"],

@@ -65,7 +65,7 @@ def prepare(
     WebDataset tars. The same command again goes on where it was stopped. Beside the shards stand
     report.md (counts, statistics of each band), samples.csv and skipped.csv.
     """
-    from deo.training import prepare as preparation
+    from deo.training.data import prepare as preparation
 
     plan = preparation.Preparation(
         source=source,
@@ -104,7 +104,7 @@ def pretrain(arguments: tuple[str, ...]) -> None:
 @click.option("-o", "--output", type=_ANY, help="PNG to write.  [default: RUN/curves.png]")
 def plot(run: Path, output: Path | None) -> None:
     """Draw the curves of the pretraining in RUN to a PNG."""
-    from deo.training.plots import plot_run
+    from deo.training.run.plots import plot_run
 
     click.echo(plot_run(run, output or run / "curves.png"))
 
@@ -131,7 +131,7 @@ def export(
     The student is written, with both stems where an optical teacher took part. The file loads
     with timm (pretrained_cfg_overlay=dict(file=...)) and with `deo extract --weights`.
     """
-    from deo.training import export as exporting
+    from deo.training.run import export as exporting
 
     for path in exporting.export(
         run, output, teacher=teacher, step=step, licence=licence, overwrite=overwrite

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from huggingface_hub import constants
 
-from deo.documents import load_json
 from deo.errors import OutputError
+from deo.files.documents import load_json
 from deo.models import convert, files
 
 

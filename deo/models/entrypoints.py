@@ -16,8 +16,8 @@ from timm.models import (
 from torch import nn
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
-from deo.documents import parse_json
 from deo.errors import ModelError
+from deo.files.documents import parse_json
 from deo.models import convert, sources, weights
 from deo.models.forking import compute_alone_when_forked
 from deo.models.registry import SPECS, Spec

@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from deo.atomic import written
 from deo.errors import OutputError, WeightsError
+from deo.files.atomic import written
 
 
 class Stored(NamedTuple):

@@ -10,8 +10,8 @@ import torch
 from timm.models import PretrainedCfg
 
 from deo.bands import MODEL_BANDS, BandSet
-from deo.documents import parse_json
 from deo.errors import WeightsError
+from deo.files.documents import parse_json
 from deo.models import convert, files, hub
 from deo.models.registry import SPECS, Spec, shapes
 from deo.models.stems import MS

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from deo.training import settings
+from deo.training.data.shards import write_shards
 from deo.training.pretrain import run
 from deo.training.recipes import recipe
-from deo.training.shards import write_shards
 
 
 def waits(data: Path, *, workers: int, steps: int, every: int = 10) -> list[dict[str, float]]:

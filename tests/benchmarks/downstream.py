@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from deo.training.benchmarks import benchmark
-from deo.training.protocols import run
-from deo.training.request import Evaluation
-from deo.training.results import markdown, read_json, write_json
-from deo.training.tuning import TuneConfig
+from deo.training.tasks.benchmarks.catalogue import benchmark
+from deo.training.tasks.evaluate import run
+from deo.training.tasks.request import Evaluation
+from deo.training.tasks.results import markdown, read_json, write_json
+from deo.training.tasks.tuning import TuneConfig
 
 SEEDS = (0, 1, 2)
 TESTED = "rennes"  # chosen before anything was run: the last in order of name

@@ -18,7 +18,8 @@ from repeated_scene import SCENES
 import deo
 from deo import MODEL_BANDS, open_scene
 from deo.api import Extraction
-from deo.raster.windows import Axis, Window
+from deo.maps.windows import Axis
+from deo.scene.window import Window
 
 NAMES = ["mumbai_1_20151130.tif", "rio_1_20160424.tif", "valencia_1_20160730.tif"]
 

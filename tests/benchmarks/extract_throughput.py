@@ -17,7 +17,7 @@ from repeated_scene import write_repeated
 
 import deo
 from deo.api import Extraction
-from deo.raster.extract import _read
+from deo.maps.stream import _read
 
 
 def main() -> None:

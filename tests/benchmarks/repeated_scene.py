@@ -10,7 +10,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from deo import MODEL_BANDS, open_scene
-from deo.raster.windows import Window as Pixels
+from deo.maps.windows import Window as Pixels
 
 SHARED = Path(os.environ.get("DEO_SHARED", Path(__file__).parents[3] / "shared"))
 SCENES = SHARED / "data" / "sentinel2"

@@ -20,8 +20,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.training.archives import Hdf5Samples, TarStream
-from deo.training.shards import Shards, write_shards
+from deo.training.data.archives import Hdf5Samples, TarStream
+from deo.training.data.shards import Shards, write_shards
 
 Read = Callable[[int], NDArray[Any]]
 

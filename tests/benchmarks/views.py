@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS
-from deo.training.distributed import Context
-from deo.training.loop import objective, optical_input
-from deo.training.losses import GLOBAL_VIEWS
-from deo.training.optim import advance, clip_global
+from deo.training.method.losses import GLOBAL_VIEWS
+from deo.training.method.teachers import Features
+from deo.training.method.views import ViewSpec, make_views, published_views
 from deo.training.recipes import recipe
-from deo.training.state import build
-from deo.training.teachers import Features
-from deo.training.views import ViewSpec, make_views, published_views
+from deo.training.run.distributed import Context
+from deo.training.run.optim import advance, clip_global
+from deo.training.run.state import build
+from deo.training.run.step import objective, optical_input
 
 
 class PublishedView(nn.Module):
@@ -111,7 +111,7 @@ def compare(
 
 
 def step_times(name: str, *, batch: int, repeats: int, device: str) -> None:
-    """Print the median time of each part of `deo.training.loop.train_step`."""
+    """Print the median time of each part of `deo.training.run.step.train_step`."""
     config = recipe(name)
     config = replace(config, optical=replace(config.optical, pretrained=False))
     config = replace(config, run=replace(config.run, batch_size=batch))

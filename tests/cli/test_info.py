@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from deo.bands import SENTINEL2, BandSet
 from deo.cli.scenes import info
+from deo.contracts import Contract
 from deo.errors import BandError, DeoError
-from deo.preprocess import Contract
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import torch
 
 from deo.training import settings
 from deo.training.config import Config
+from deo.training.data.shards import write_shards
 from deo.training.recipes import recipe
-from deo.training.shards import write_shards
 
 
 @pytest.fixture(scope="session")

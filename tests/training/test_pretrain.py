@@ -7,12 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from deo.errors import ConfigError, DataError, DeoError, OutputError
-from deo.training import distributed, settings
 from deo.training import pretrain as module
+from deo.training import settings
 from deo.training.config import Config
-from deo.training.distributed import Context
 from deo.training.pretrain import compose, dry_run, prepare_run, pretrain, run
-from deo.training.saving import Stopped, StopRequest
+from deo.training.run import distributed
+from deo.training.run.distributed import Context
+from deo.training.run.saving import Stopped, StopRequest
 
 
 def test_compose__recipe_then_file_then_settings(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from deo.errors import ConfigError
 from deo.models.registry import SPECS
-from deo.training.distributed import Context
+from deo.training.method.teachers import TEACHERS
 from deo.training.recipes import RECIPES, recipe
-from deo.training.state import build_schedules, view_specs
-from deo.training.teachers import TEACHERS
+from deo.training.run.distributed import Context
+from deo.training.run.state import build_schedules, view_specs
 
 
 @pytest.mark.parametrize("name", RECIPES)

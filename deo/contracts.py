@@ -1,0 +1,242 @@
+"""Input contracts: named ways from digital numbers to what a model takes. Numpy only.
+
+`pretrain`  red, green, blue divided by the joint maximum of this image, clamped to 0..1, z-scored
+            with aerial statistics; the other bands z-scored in digital numbers.
+`scene`     the same with one robust maximum for a whole scene, so that tiles show no seams.
+`s2`        every band z-scored in digital numbers with Sentinel-2 statistics.
+`stats`     every band z-scored in digital numbers with the caller's mean and standard deviation.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS, BandSet
+from deo.errors import ConfigError
+from deo.sensors.radiometry import Pixels as Pixels
+
+CONTRACTS = ("pretrain", "scene", "s2", "stats")
+RGB_PERCENTILE = 99.9
+"""Share of the red, green and blue values of a scene that its robust maximum covers."""
+
+SMALLEST_MAXIMUM = 1e-6
+"""Below this a maximum divides nothing, as in the published training code."""
+
+
+class Sampled(Protocol):
+    """What a scene offers for measuring it: an evenly spread sample of its pixels.
+
+    It holds no valid pixel only where the scene has none.
+    """
+
+    def sample(self, bands: BandSet) -> Pixels: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """How digital numbers of `bands` become a tensor.
+
+    Args:
+        name: one of `CONTRACTS`.
+        bands: the channels, in order.
+        mean, std: one number per band. For red, green and blue under `pretrain` and `scene` they
+            apply to values in 0..1, in all other cases to digital numbers.
+        rgb_maximum: what red, green and blue are divided by, in digital numbers; only under
+            `scene`, and only when there is such a band. None there: no valid pixel was met to
+            measure it on, and none can be normalised.
+
+    Raises:
+        ConfigError: the numbers do not fit the name and the bands.
+    """
+
+    name: str
+    bands: BandSet
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    rgb_maximum: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in CONTRACTS:
+            raise ConfigError(f"no contract {self.name!r}; choose one of {', '.join(CONTRACTS)}")
+        for what, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) != len(self.bands) or not all(map(math.isfinite, numbers)):
+                raise ConfigError(
+                    f"{what} has to hold one finite number for each of {self.bands} "
+                    f"({len(self.bands)}), got {', '.join(map(str, numbers)) or 'none'}"
+                )
+        if min(self.std) <= 0:
+            raise ConfigError(f"std has to be above 0, got {', '.join(map(str, self.std))}")
+        if self.rgb_maximum is not None and not self._measures:
+            raise ConfigError(
+                f"contract {self.name!r} for {self.bands} takes no rgb_maximum, got "
+                f"{self.rgb_maximum}"
+            )
+        if self.rgb_maximum is not None and not 0 < self.rgb_maximum < math.inf:
+            raise ConfigError(f"rgb_maximum has to be above 0 and finite, got {self.rgb_maximum}")
+
+    @property
+    def _measures(self) -> bool:
+        return self.name == "scene" and bool(self.rgb_positions)
+
+    @property
+    def rgb_positions(self) -> tuple[int, ...]:
+        """Channels that are red, green or blue."""
+        return tuple(i for i, name in enumerate(self.bands) if name in RGB_BANDS)
+
+    def apply(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Normalise `pixels`, whose channels are `bands`, into a new array.
+
+        Returns:
+            (C, H, W) float32; 0, the mean, where pixels are not valid.
+
+        Raises:
+            ConfigError: the number of channels is another, or there are valid pixels where none
+                was met to measure `rgb_maximum` on.
+        """
+        values, valid = pixels
+        if values.ndim != 3 or len(values) != len(self.bands):
+            raise ConfigError(
+                f"contract {self.name!r} takes {len(self.bands)} channels ({self.bands}), "
+                f"got an array of shape {values.shape}"
+            )
+        out = np.empty(values.shape, np.float32)
+        every = bool(valid.all())
+        rgb = self.rgb_positions if self.name in ("pretrain", "scene") else ()
+        divisor = self._divisor(values, valid if not every else None)
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            plane = out[channel]
+            if channel in rgb:
+                np.divide(values[channel], np.float32(divisor), out=plane)
+                np.clip(plane, 0, 1, out=plane)
+                np.subtract(plane, np.float32(mean), out=plane)
+            else:
+                np.subtract(values[channel], np.float32(mean), out=plane)
+            np.divide(plane, np.float32(std), out=plane)
+        if not every:
+            out[:, ~valid] = 0
+        return out
+
+    def _divisor(
+        self, values: NDArray[np.float32], valid: NDArray[np.bool_] | None
+    ) -> float | np.float32:
+        """What red, green and blue are divided by; `valid` None means everywhere."""
+        if self.rgb_maximum is not None:
+            return self.rgb_maximum
+        if self._measures and (valid is None or valid.any()):
+            raise ConfigError(
+                "contract 'scene' has no RGB maximum: none of the pixels that were looked at is "
+                "valid, but some are; choose contract 'pretrain' or 's2', or cut out the part "
+                "that holds data (gdal_translate -projwin)"
+            )
+        if self.name != "pretrain":
+            return 1.0
+        maximum = np.float32(0)
+        for channel in self.rgb_positions:
+            where = values[channel] if valid is None else values[channel][valid]
+            maximum = max(maximum, where.max(initial=np.float32(0)))
+        return maximum if maximum > SMALLEST_MAXIMUM else 1.0
+
+    def record(self) -> dict[str, Any]:
+        """The contract as JSON-able values; `from_record` reads them back."""
+        record: dict[str, Any] = {
+            "name": self.name,
+            "bands": list(self.bands),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+        if self._measures:
+            record["rgb_maximum"] = self.rgb_maximum
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Contract":
+        """The contract that wrote `record`.
+
+        Raises:
+            ConfigError: fields are missing, unknown or of the wrong kind.
+        """
+        wanted = {"name", "bands", "mean", "std"}
+        if not wanted <= set(record) <= wanted | {"rgb_maximum"}:
+            raise ConfigError(
+                f"a contract's record has the fields {', '.join(sorted(wanted))} and perhaps "
+                f"rgb_maximum, got {', '.join(sorted(map(str, record))) or 'none'}"
+            )
+        maximum = record.get("rgb_maximum")
+        try:
+            contract = cls(
+                name=str(record["name"]),
+                bands=BandSet(record["bands"]),
+                mean=tuple(float(number) for number in record["mean"]),
+                std=tuple(float(number) for number in record["std"]),
+                rgb_maximum=None if maximum is None else float(maximum),
+            )
+            if contract._measures and "rgb_maximum" not in record:
+                raise ConfigError(f"the record of contract 'scene' lacks rgb_maximum: {record}")
+            return contract
+        except (TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"a contract's record cannot be read: {error}") from error
+
+    def __str__(self) -> str:
+        maximum = "" if self.rgb_maximum is None else f", RGB maximum {self.rgb_maximum:g}"
+        return f"{self.name} ({self.bands}{maximum})"
+
+
+def fit_contract(
+    name: str,
+    *,
+    bands: BandSet,
+    scene: Sampled | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Contract:
+    """The contract `name` for `bands`, with everything measured that it needs.
+
+    Args:
+        scene: under `scene`, measured for its robust RGB maximum.
+        mean, std: under `stats`, one number per band in digital numbers.
+
+    Raises:
+        ConfigError: something is missing, or given where it would be ignored.
+    """
+    if (name == "stats") != (mean is not None and std is not None) or (mean is None) != (
+        std is None
+    ):
+        raise ConfigError(
+            f"mean and std go with contract 'stats', and both are needed there; got contract "
+            f"{name!r}, mean {mean}, std {std}"
+        )
+    if mean is not None and std is not None:
+        return Contract(name=name, bands=bands, mean=tuple(mean), std=tuple(std))
+    if name == "s2":
+        return Contract(name=name, bands=bands, mean=bands.mean, std=bands.std)
+    aerial = dict(zip(RGB_BANDS, zip(AERIAL_MEAN, AERIAL_STD, strict=True), strict=True))
+    sentinel2 = zip(bands.mean, bands.std, strict=True)
+    numbers = [aerial.get(band, own) for band, own in zip(bands, sentinel2, strict=True)]
+    return Contract(
+        name=name,
+        bands=bands,
+        mean=tuple(mean for mean, _ in numbers),
+        std=tuple(std for _, std in numbers),
+        rgb_maximum=_scene_maximum(bands, scene) if name == "scene" else None,
+    )
+
+
+def _scene_maximum(bands: BandSet, scene: Sampled | None) -> float | None:
+    """Robust joint maximum of a scene's red, green and blue; None without one or valid pixels."""
+    rgb = [name for name in bands if name in RGB_BANDS]
+    if not rgb:
+        return None
+    if scene is None:
+        raise ConfigError("contract 'scene' measures a scene; pass scene=, or choose 'pretrain'")
+    values, valid = scene.sample(BandSet(rgb))
+    seen = values[:, valid]
+    if not seen.size:
+        return None
+    maximum = float(np.percentile(seen, RGB_PERCENTILE))
+    return maximum if maximum > SMALLEST_MAXIMUM else 1.0

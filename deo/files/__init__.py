@@ -1,0 +1,1 @@
+"""Files: written whole, one run at a time, and what tells two runs apart."""

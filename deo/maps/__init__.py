@@ -1,0 +1,1 @@
+"""Features of a grid: tiles, blending, files, pictures."""

@@ -1,0 +1,100 @@
+"""Class probabilities on disk -> a class map: one byte per pixel, a colour table, a COG."""
+
+import colorsys
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.shutil import copy as raster_copy
+from rasterio.windows import Window as RasterioWindow
+
+from deo.errors import ModelError
+from deo.files.disk import disk_errors
+from deo.maps.metadata import MapInfo
+from deo.maps.spool import RowReader
+
+NODATA = 255
+_BLOCK = 512
+_GOLDEN = 0.618034  # steps of the golden ratio around the colour circle: neighbours differ
+
+
+def colours(count: int) -> dict[int, tuple[int, int, int, int]]:
+    """Red, green, blue, opacity of each class; class 0 of two is grey, nodata transparent."""
+    table = {}
+    for label in range(count):
+        red, green, blue = colorsys.hsv_to_rgb(0.6 + label * _GOLDEN, 0.65, 0.9 - 0.3 * (label % 2))
+        table[label] = (round(255 * red), round(255 * green), round(255 * blue), 255)
+    if count == 2:
+        table |= {0: (225, 225, 225, 255), 1: (200, 40, 60, 255)}
+    return table | {NODATA: (0, 0, 0, 0)}
+
+
+def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> None:
+    """Write the most probable class of every pixel as a COG, by way of `scratch`.
+
+    Args:
+        rows: (rows, classes, width) probabilities, NaN where there are no data.
+        info: place, tags and class names.
+
+    Raises:
+        ModelError: more classes than one byte can hold.
+        OutputError: the disk refuses.
+    """
+    count, height, width = rows.shape
+    if count > NODATA:
+        raise ModelError(f"{count} classes do not fit a map of bytes; {NODATA} are the most")
+    profile = {
+        "driver": "GTiff",
+        "count": 1,
+        "height": height,
+        "width": width,
+        "dtype": "uint8",
+        "nodata": NODATA,
+        "crs": info.crs,
+        "transform": info.transform,
+        "blockysize": 1,
+        "photometric": "palette",
+    }
+    with disk_errors(target):
+        with rasterio.open(scratch, "w", **profile) as out:
+            out.write_colormap(1, colours(count))
+            out.update_tags(**info.tags)
+            names = {f"CLASS_{label}": name for label, name in enumerate(info.names)}
+            out.update_tags(1, **names)
+            for start, values in rows.blocks():
+                window = RasterioWindow(0, start, width, len(values))
+                out.write(_labels(values), 1, window=window)
+        factors = _overviews(max(height, width))
+        if factors:
+            with rasterio.open(scratch, "r+", driver="GTiff") as out:
+                out.build_overviews(factors, Resampling.nearest)
+        block = min(_BLOCK, -(-max(height, width) // 16) * 16)
+        raster_copy(
+            scratch,
+            target,
+            driver="GTiff",
+            copy_src_overviews=True,
+            tiled=True,
+            blockxsize=block,
+            blockysize=block,
+            compress="zstd",
+            predictor=2,
+            photometric="palette",
+        )
+        scratch.unlink()
+
+
+def _labels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(rows, classes, width) -> (rows, width); `NODATA` where a probability is NaN."""
+    empty = np.isnan(values).any(1)
+    labels = np.nan_to_num(values, nan=0).argmax(1)
+    return np.where(empty, NODATA, labels).astype(np.uint8)
+
+
+def _overviews(side: int) -> list[int]:
+    factors: list[int] = []
+    while side > _BLOCK * 2 ** len(factors):
+        factors.append(2 ** (len(factors) + 1))
+    return factors

@@ -1,0 +1,97 @@
+"""A finished output, read again as the map it holds."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.windows import Window as RasterioWindow
+
+from deo.errors import require
+from deo.maps.metadata import MapInfo, scale_transform
+from deo.maps.quantise import INT8_NODATA
+from deo.maps.spool import RowReader, Shape
+
+
+class Finished(NamedTuple):
+    """The rows of an output, and what describes them: for chips, each is a cell of its own."""
+
+    rows: RowReader
+    info: MapInfo
+
+
+@contextlib.contextmanager
+def open_finished(path: Path, info: MapInfo) -> Iterator[Finished]:
+    """Read an output that is complete and was described by `info`."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        yield _chips(path, info)
+    elif suffix == ".zarr":
+        group = require("zarr", extra="zarr").open_group(path, mode="r")
+        stored, scale = group["embeddings"], group.get("scale")
+        scales = None if scale is None else scale[:]
+        yield Finished(_Stored(Shape(*stored.shape), stored.__getitem__, scales), info)
+    else:
+        with rasterio.open(path) as file:
+            shape = Shape(file.count, file.height, file.width)
+            scales = np.array(file.scales) if info.dtype == "int8" else None
+
+            def read(part: tuple[slice, slice]) -> NDArray[Any]:
+                first, end, _ = part[0].indices(file.count)
+                box = RasterioWindow(0, part[1].start, file.width, part[1].stop - part[1].start)
+                found: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
+                return found
+
+            yield Finished(_Stored(shape, read, scales), info)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A map as stored, (channels, height, width), read through `read[channels, rows]`."""
+
+    shape: Shape
+    read: Any
+    scales: NDArray[Any] | None
+
+    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
+        """(rows, channels, width), NaN = nodata."""
+        stored = self.read((channels, slice(start, stop)))
+        values = stored.astype(np.float32)
+        if self.scales is not None:
+            values *= self.scales[channels, None, None].astype(np.float32)
+            values[stored == INT8_NODATA] = np.nan
+        return np.ascontiguousarray(values.transpose(1, 0, 2))
+
+    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
+        return np.isfinite(self.values(start, stop, slice(1))[:, 0]).astype(np.float32)
+
+    def blocks(self, budget: int = 32 * 2**20) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        step = max(1, budget // (self.shape.channels * self.shape.width * 4))
+        for start in range(0, self.shape.height, step):
+            yield start, self.values(start, min(start + step, self.shape.height))
+
+
+def _chips(path: Path, info: MapInfo) -> Finished:
+    """Embeddings of chips on a grid of cells as large as a chip."""
+    table = require("pyarrow.parquet", extra="geo").read_table(
+        path, columns=["row", "col", "embedding"]
+    )
+    grid, chip = json.loads(info.tags["DEO_GRID"]), int(info.tags["DEO_CHIP"])
+    shape = Shape(len(info.names), -(-grid["height"] // chip), -(-grid["width"] // chip))
+    cells = np.full(shape, np.nan, np.float32)
+    if len(table):
+        flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        stored = flat.reshape(len(table), shape.channels).astype(np.float32)
+        emb = json.loads(table.schema.metadata[b"emb"]) if table.schema.metadata else {}
+        stored *= np.array(emb.get("scale", 1.0), np.float32)
+        rows, cols = (table[name].to_numpy() // chip for name in ("row", "col"))
+        cells[:, rows, cols] = stored.T
+    place = scale_transform(Affine(*grid["transform"]), chip)
+    coarse = replace(info, stride=chip, transform=place)
+    return Finished(_Stored(shape, cells.__getitem__, None), coarse)

@@ -1,0 +1,129 @@
+"""What every output says about how it was made."""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from affine import Affine
+from numpy.typing import NDArray
+
+from deo.contracts import Contract
+from deo.files.records import plain
+from deo.maps.runner import FeatureModel
+from deo.maps.windows import Tiling
+from deo.scene.scene import Scene
+
+PREFIX = "DEO_"
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapInfo:
+    """One layer's map: where it lies and what it is.
+
+    Args:
+        layer: number among the model's layers, 0 the finest.
+        stride: pixels of the scene per cell.
+        crs, transform: of the map's cells, as rasterio has them; `crs` may be None.
+        dtype: float32, float16 or int8 in the output.
+        tags: what is written into the output, keys beginning with `DEO_`.
+        names: of the channels.
+        source: the scene's name.
+        datetime: when the scene was sensed, where its name says so.
+    """
+
+    layer: int
+    stride: int
+    crs: Any
+    transform: Affine
+    dtype: str
+    tags: Mapping[str, str]
+    names: tuple[str, ...]
+    source: str
+    datetime: dt.datetime | None = None
+
+    def place(self, cols: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
+        """Coordinates (x, y) of cell corners."""
+        t = self.transform
+        return t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
+
+
+def scale_transform(transform: Affine, stride: int) -> Affine:
+    """The transform of cells of `stride` pixels, with the same upper-left corner."""
+    t = transform
+    return Affine(t.a * stride, t.b * stride, t.c, t.d * stride, t.e * stride, t.f)
+
+
+def sensing_time(name: str) -> dt.datetime | None:
+    """The first date in a scene's name (`20151130`, `20151130T052312`), at noon without a time."""
+    for match in re.finditer(r"(?<!\d)(20\d{6})(?:T(\d{6}))?(?!\d)", name):
+        try:
+            when = dt.datetime.strptime(match[1] + (match[2] or "120000"), "%Y%m%d%H%M%S")
+        except ValueError:
+            continue
+        return when.replace(tzinfo=dt.UTC)
+    return None
+
+
+def map_info(
+    scene: Scene,
+    model: FeatureModel,
+    contract: Contract,
+    tiling: Tiling,
+    *,
+    position: int,
+    layer: int,
+    dtype: str = "float32",
+    chip: int | None = None,
+    names: tuple[str, ...] | None = None,
+    source_id: str | None = None,
+) -> MapInfo:
+    """Describe the map of the layer at `position` of the model's list, called `layer` by users.
+
+    Args:
+        dtype: of the output.
+        chip: side of the chips in pixels, for an output that holds chips.
+        names: of the channels; None: numbered features.
+        source_id: the digest of the scene's `Inputs`, for an output that may be found again.
+    """
+    stride = model.reductions[position]
+    facts = {
+        "VERSION": version("deo"),
+        **{key.upper(): value for key, value in model.identity.items()},
+        "LAYER": str(layer),
+        "STRIDE": str(stride),
+        "BANDS": str(model.bands),
+        "CONTRACT": json.dumps(plain(contract.record()), sort_keys=True),
+        "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
+        "MASK": scene.mask_source,
+        "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
+        "OVERLAP": str(tiling.overlap),
+        "PRECISION": model.precision,
+        "DTYPE": dtype,
+        **({} if chip is None else {"CHIP": str(chip)}),
+        "SOURCE": scene.name,
+        **({} if source_id is None else {"SOURCE_ID": source_id}),
+        "GRID": json.dumps(
+            {
+                "crs": None if scene.crs is None else scene.crs.to_string(),
+                "transform": list(scene.transform)[:6],
+                "height": scene.height,
+                "width": scene.width,
+            }
+        ),
+    }
+    return MapInfo(
+        layer=layer,
+        stride=stride,
+        crs=scene.crs,
+        transform=scale_transform(scene.transform, stride),
+        dtype=dtype,
+        tags={f"{PREFIX}{key}": value for key, value in facts.items()},
+        names=names or tuple(f"feature {index}" for index in range(model.channels[position])),
+        source=scene.name,
+        datetime=sensing_time(scene.name),
+    )

@@ -1,0 +1,325 @@
+"""Many scenes: which inputs, which output each, and which of them are this process's share."""
+
+import csv
+import io
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from deo.errors import ConfigError, OutputError
+from deo.files.disk import disk_errors
+from deo.maps.sinks import SUFFIXES
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 5  # of a list of faults in one message
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RUN_ID")
+"""torchrun sets all of these; RANK and WORLD_SIZE alone are what somebody left in a shell."""
+_SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
+"""Slurm sets a rank and the job's SLURM_NTASKS in a batch script too, where one process runs; only
+`srun` sets the number of tasks of a step."""
+_ONE_PROCESS_STEPS = ("4294967290", "4294967291", "4294967292")
+"""Slurm's steps that run a shell or a script once: interactive, batch, external."""
+
+_COLUMNS = 3
+_HEADERS = ("scene", "scenes", "source", "input", "path", "file", "filename")
+_INSIDE_PRODUCTS = re.compile(
+    r"(MTD_\w+|manifest)\.(xml|safe)|GRANULE|IMG_DATA|R[126]0m", re.IGNORECASE
+)
+"""Names that every product has inside, so that they tell no scene from another."""
+
+
+class Entry(NamedTuple):
+    """A line of a list: a scene and what it says of its output and preview, empty for nothing."""
+
+    source: str
+    output: str = ""
+    preview: str = ""
+
+
+class Item(NamedTuple):
+    """One scene and where its features go; `preview` may be None."""
+
+    source: str
+    output: Path
+    preview: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Every `count`th scene, from number `index` on (both count from 0).
+
+    Args:
+        origin: what said so, for people.
+
+    Raises:
+        ConfigError: the index is not below the count.
+    """
+
+    index: int = 0
+    count: int = 1
+    origin: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise ConfigError(
+                f"shard {self.index}/{self.count} does not exist; shards of {self.count} are "
+                f"0/{self.count} to {max(self.count, 1) - 1}/{self.count}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """From `i/n`."""
+        index, slash, count = text.partition("/")
+        if not slash or not index.strip().isdecimal() or not count.strip().isdecimal():
+            raise ConfigError(f"shard {text!r} is not of the form i/n, for instance 0/4")
+        return cls(index=int(index), count=int(count), origin="--shard")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Shard":
+        """From what torchrun or Slurm (`srun`) set for this process; all of it without either.
+
+        Where torchrun runs inside of `srun` its ranks count. Variables that contradict each other
+        or lack their companions were left by something else: they are not believed, which is said.
+        """
+        if all(name in environment for name in _TORCHRUN):
+            names, believable = _TORCHRUN[:2], _is_torchrun(environment)
+        elif all(name in environment for name in _SLURM):
+            names, believable = _SLURM, _is_srun(environment)
+        else:
+            names, believable = _TORCHRUN[:2], False
+        said = {name: environment[name] for name in names if name in environment}
+        if believable:
+            rank, size = (int(number) for number in said.values())
+            return cls(index=rank, count=size, origin=_settings(said))
+        if len(said) == len(names) and said[names[1]] != "1":
+            log.warning(
+                "%s: set, but not as torchrun or srun set them for one of their processes, so "
+                "all scenes are this process's; --shard i/n shares them out",
+                _settings(said),
+            )
+        return cls()
+
+    def of(self, items: Sequence[Item]) -> list[Item]:
+        """This process's share."""
+        return list(items[self.index :: self.count])
+
+
+def _numbers(environment: Mapping[str, str], names: Sequence[str]) -> list[int] | None:
+    """Whole numbers that are all there, or None."""
+    texts = [environment.get(name, "") for name in names]
+    return [int(text) for text in texts] if all(map(str.isdecimal, texts)) else None
+
+
+def _is_torchrun(environment: Mapping[str, str]) -> bool:
+    numbers = _numbers(environment, _TORCHRUN[:3])
+    if numbers is None:
+        return False
+    rank, size, local_rank = numbers
+    return local_rank <= rank < size
+
+
+def _is_srun(environment: Mapping[str, str]) -> bool:
+    numbers = _numbers(environment, _SLURM)
+    if numbers is None or any(name.startswith("SLURM_PTY_") for name in environment):
+        return (
+            False  # with a terminal (srun --pty) it is a shell, in which only the first task runs
+        )
+    steps = {environment.get(name) for name in ("SLURM_STEP_ID", "SLURM_STEPID")}
+    return numbers[0] < numbers[1] and not steps & {*_ONE_PROCESS_STEPS}
+
+
+def _settings(variables: Mapping[str, str]) -> str:
+    return " and ".join(f"{name}={value}" for name, value in variables.items())
+
+
+def read_entries(arguments: Sequence[str]) -> list[Entry]:
+    """Inputs as given; `@file` stands for the lines of a text file.
+
+    A line holds a scene, or scene, output and preview with tabs between them; commas and quotes as
+    spreadsheets write them where the file is a `.csv`. Empty lines, lines beginning with `#` and
+    a heading do not count.
+
+    Raises:
+        ConfigError: a list cannot be read, a line has more columns, or there is nothing in any.
+    """
+    entries: list[Entry] = []
+    for argument in arguments:
+        if argument.startswith("@"):
+            entries += _listed(Path(argument[1:]))
+        else:
+            entries.append(Entry(argument))
+    if not entries:
+        raise ConfigError("no scenes given; name files, or @LIST for a text file of them")
+    return entries
+
+
+def _listed(path: Path) -> Iterator[Entry]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        lines: Iterable[list[str]] = (line.strip().split("\t") for line in text.splitlines())
+        if path.suffix.lower() == ".csv":
+            lines = list(csv.reader(io.StringIO(text, newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"the list {path} cannot be read: {error}") from error
+    first = True
+    for number, line in enumerate(lines, 1):
+        cells = [cell.strip() for cell in line]
+        if not any(cells) or cells[0].startswith("#"):
+            continue
+        if not (first and _is_heading(cells, path)):
+            if len(cells) > _COLUMNS or not cells[0]:
+                raise ConfigError(
+                    f"line {number} of the list {path} is {cells}; wanted are a scene and, if you "
+                    "like, its output and its preview"
+                )
+            yield Entry(*cells)
+        first = False
+
+
+def _is_heading(cells: Sequence[str], path: Path) -> bool:
+    """Whether a first line names the columns; in a plain list it is a scene."""
+    tabular = len(cells) > 1 or path.suffix.lower() == ".csv"
+    return tabular and cells[0].lower() in _HEADERS and not os.path.exists(cells[0])
+
+
+def pair(
+    entries: Sequence[Entry], output: str | None, preview: str | None, *, several: bool = False
+) -> list[Item]:
+    """Give every scene its output.
+
+    What an entry says goes before `output` and `preview`: a path as it is; a bare file name in the
+    folder that these name; a name without suffix in the place of the scene's name. A scene that is
+    there twice with one output is taken once.
+
+    Args:
+        output: a file for one scene; for any number a folder (the outputs are then `NAME.tif`) or
+            a template with `{name}` in it, the scene's name without suffix; None where every
+            entry says its own. Folders are made.
+        preview: likewise, with `NAME.png` in a folder; None for no other than the entries'.
+        several: one scene is the only one of a list, whose output may be a folder to be made.
+
+    Raises:
+        OutputError: two scenes would write the same file, or one would write another.
+        ConfigError: a scene has no output.
+    """
+    entries = _once(entries)
+    several = len(entries) > 1 or (several and not Path(output or "").suffix)
+    items = []
+    for entry in entries:
+        path = _target(entry, entry.output, output, ".tif", several)
+        if path is None:
+            raise ConfigError(f"{entry.source} has no output; give -o, or a second column")
+        shown = _target(entry, entry.preview, preview, ".png", several)
+        items.append(Item(entry.source, path, shown))
+    _check_collisions(items)
+    return items
+
+
+def _once(entries: Sequence[Entry]) -> list[Entry]:
+    """Every scene once, however it is spelt; links under other names are scenes of their own."""
+    kept: dict[tuple[str, ...], Entry] = {}
+    for entry in entries:
+        key = (_identity(entry.source), _name(entry.source), entry.output, entry.preview)
+        if kept.setdefault(key, entry) is not entry:
+            log.warning("%s is listed twice; it is taken once", entry.source)
+    return list(kept.values())
+
+
+def _target(entry: Entry, said: str, target: str | None, suffix: str, several: bool) -> Path | None:
+    """Where one file of an entry goes; None where nothing says so."""
+    bare = "/" not in said and os.sep not in said
+    if said and (Path(said).suffix.lower() in (*SUFFIXES, ".png") or not bare):
+        folder = Path(".") if target is None or not bare else _folder(target, several)
+        path = folder / said
+        _make_folder(path, path.parent)
+        return path
+    if target is None:
+        return Path(f"{said}{suffix}") if said else None
+    return _place(target, said or _name(entry.source), suffix, several)
+
+
+def _folder(target: str, several: bool) -> Path:
+    """The folder that an output names or lies in."""
+    path = Path(target)
+    whole = "{name}" not in target and (
+        target.endswith("/") or path.is_dir() or (several and not path.suffix)
+    )
+    return path if whole else path.parent
+
+
+def _identity(source: str) -> str:
+    """Equal for two spellings of one scene."""
+    return os.path.realpath(source) if os.path.exists(source) else source
+
+
+def _check_collisions(items: Sequence[Item]) -> None:
+    """Refuse, before anything is computed, what would be lost afterwards."""
+    scenes = {_identity(item.source): item.source for item in items}
+    writers: dict[str, str] = {}
+    faults: list[str] = []
+    for source, path in [
+        *((item.source, item.output) for item in items),
+        *((item.source, item.preview) for item in items),
+    ]:
+        if path is None:
+            continue
+        key = os.path.abspath(path)
+        read = scenes.get(os.path.realpath(path))
+        if key in writers:
+            faults.append(f"{writers[key]} and {source} would both be written to {path}")
+        elif read is not None and _identity(source) != os.path.realpath(path):
+            faults.append(f"{source} would be written over {read}, another scene of the list")
+        writers.setdefault(key, source)
+    if faults:
+        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise OutputError(
+            "\n  ".join(faults[:_SHOWN])
+            + more
+            + "\ngive them folders or names of their own, for instance in a second column of the "
+            "list: SCENE<tab>OUTPUT"
+        )
+
+
+def _name(source: str) -> str:
+    """The name of a scene: the last part of its path or URL without its suffix.
+
+    Of what lies under the same name in every product the product's.
+    """
+    whole = source.split("?")[0].rstrip("/")
+    if "://" not in whole:
+        whole = os.path.abspath(whole)
+    parts = whole.split("/")
+    while len(parts) > 1 and _INSIDE_PRODUCTS.fullmatch(parts[-1]):
+        parts.pop()
+    last = parts[-1]
+    for suffix in (".SAFE.zip", ".SAFE"):
+        if last.upper().endswith(suffix.upper()):
+            return last[: -len(suffix)]
+    return Path(last).stem or "scene"
+
+
+def _place(target: str, name: str, suffix: str, several: bool) -> Path:
+    if "{name}" in target:
+        path = Path(target.replace("{name}", name))
+        _make_folder(path, path.parent)
+        return path
+    path = Path(target)
+    if target.endswith("/") or (path.is_dir() and path.suffix.lower() != ".zarr") or several:
+        if several and path.suffix and not path.is_dir():
+            raise OutputError(
+                f"several scenes cannot all be written to {target}; give a folder, or a template "
+                f"such as {path.with_stem(path.stem + '_{name}')}"
+            )
+        _make_folder(path, path)
+        return path / f"{name}{suffix}"
+    return path
+
+
+def _make_folder(target: Path, folder: Path) -> None:
+    with disk_errors(target):
+        folder.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,0 @@
-"""Scenes in, features out, with bounded memory."""

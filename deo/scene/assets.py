@@ -1,0 +1,268 @@
+"""The named bands of a source with what is known about each, before a scene is made of them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from rasterio.enums import ColorInterp
+
+from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.errors import BandError, SceneError
+from deo.scene.doors import Door
+from deo.scene.origins import evident, origin
+from deo.scene.sources import RasterSource, Source, is_floating
+from deo.sensors.names import file_band, is_ancillary, is_junk, raster_bands
+from deo.sensors.radiometry import Evidence
+
+RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asset:
+    """One band of a source.
+
+    Args:
+        band: canonical name.
+        source, index: where its stored numbers are; indexes count from 1.
+        evidence: what is known of its scale and offset.
+        zero_is_nodata: it comes from ESA, where digital number 0 means no measurement.
+        fill: a stored number that marks missing pixels without the file saying so.
+    """
+
+    band: str
+    source: Source
+    index: int
+    evidence: tuple[Evidence, ...]
+    zero_is_nodata: bool = False
+    fill: float | None = None
+
+    @property
+    def dtype(self) -> str:
+        return self.source.dtypes[self.index - 1]
+
+    @property
+    def floating(self) -> bool:
+        return is_floating(self.dtype)
+
+
+class Found(NamedTuple):
+    """Assets of a source, where their names came from, and what was left aside."""
+
+    name: str
+    assets: tuple[Asset, ...]
+    names_source: str
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def closed_on_error(opened: list[RasterSource]) -> Iterator[None]:
+    """Close what has been opened so far when something fails."""
+    try:
+        yield
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
+
+
+def shown_name(path: str) -> str:
+    """The last part of a path or URL that names it."""
+    return PurePosixPath(path.split("?")[0].rstrip("/")).name or path
+
+
+def raster_assets(
+    path: str,
+    *,
+    door: Door,
+    bands: BandSet | None = None,
+    overruled: bool = False,
+) -> Found:
+    """The bands of one raster file.
+
+    Args:
+        door: how the file came in.
+        bands: names of its bands in file order, for a file that says none.
+        overruled: the caller gives scale and offset.
+
+    Raises:
+        SceneError, BandError, RadiometryError
+    """
+    source = RasterSource.open(path, door=door)
+    with closed_on_error([source]):
+        return _assets_of(source, bands=bands, overruled=overruled, product=None)
+
+
+def _assets_of(
+    source: RasterSource,
+    *,
+    bands: BandSet | None,
+    overruled: bool,
+    product: Mapping[str, tuple[Evidence, ...]] | None,
+) -> Found:
+    path = source.path
+    spectral = [i for i, colour in enumerate(source.colours) if colour != ColorInterp.alpha]
+    if any(source.colours[i] == ColorInterp.palette for i in spectral):
+        raise BandError(
+            f"{source.label} stores indices into a colour table, not measurements; "
+            f"give a raster of reflectance or digital numbers"
+        )
+    behind = origin(source)
+    found = raster_bands(
+        source.descriptions, source.band_tags, source.tags, path, behind=behind.files[1:]
+    )
+    named = {i: found.names[i] for i in spectral if found.names[i] is not None}
+    names_source = found.source
+    if not named:
+        named = dict(zip(spectral, _told(source, spectral, bands, found.doubt), strict=True))
+        names_source = "the caller, in file order"
+    indexes = {band: i for i, band in named.items() if band is not None}
+    facts = evident(source, behind, indexes, product=product, overruled=overruled)
+    assets = tuple(
+        Asset(
+            band=band,
+            source=source,
+            index=i + 1,
+            evidence=facts.by_band[band],
+            zero_is_nodata=facts.esa,
+        )
+        for band, i in indexes.items()
+    )
+    ignored = tuple(_label(source, i) for i in range(len(source.dtypes)) if i not in named)
+    return Found(shown_name(path), assets, names_source, ignored)
+
+
+def _label(source: RasterSource, i: int) -> str:
+    text = source.descriptions[i] or source.colours[i].name
+    return f"{shown_name(source.path)} band {i + 1} ({text})"
+
+
+def _told(
+    source: RasterSource, spectral: Sequence[int], bands: BandSet | None, doubt: str | None
+) -> tuple[str, ...]:
+    """Names for a file that has none to believe, from the caller."""
+    count = len(spectral)
+    if bands is None:
+        described = ", ".join(sorted({str(text) for text in source.descriptions if text})[:6])
+        picture = ColorInterp.red in source.colours and ColorInterp.blue in source.colours
+        why = f"; not believed, since {doubt}" if doubt else ""
+        raise BandError(
+            f"{source.label} does not name its {count} band{'s' if count > 1 else ''} as "
+            f"Sentinel-2 bands (descriptions: {described or 'none'}{why}). "
+            f"{_how_to_tell(count, picture=picture)} (bands=... in Python)"
+        )
+    if len(bands) != count:
+        raise BandError(
+            f"{source.label} has {count} band{'s' if count > 1 else ''} without names and --bands "
+            f"gives {len(bands)} ({bands}); name every band of the file, in file order"
+        )
+    return bands.names
+
+
+def _how_to_tell(count: int, *, picture: bool) -> str:
+    """What --bands would have to say for so many bands, as far as it can be guessed."""
+    if count > len(SENTINEL2):
+        return (
+            f"--bands names each band once and there are {len(SENTINEL2)}: cut out those that "
+            f"Sentinel-2 has (gdal_translate -b), and name them in file order"
+        )
+    examples = {
+        1: "--bands B04",
+        3: "--bands red,green,blue for this RGB picture"
+        if picture
+        else "--bands B04,B03,B02 for red, green, blue",
+        4: "--bands B04,B03,B02,B08 for red, green, blue, near infrared",
+        10: f"--bands {MODEL_BANDS} for the order of the models",
+        12: "--bands B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12 for the order of L2A",
+        13: "--bands B01,B02,B03,B04,B05,B06,B07,B08,B09,B10,B11,B12,B8A if this is EuroSAT",
+    }
+    example = f", for instance {examples[count]}" if count in examples else ""
+    what = "what it is" if count == 1 else f"what all {count} are in file order"
+    return f"Say {what} with --bands{example}"
+
+
+def file_assets(
+    paths: Iterable[str],
+    *,
+    door: Door,
+    bands: BandSet | None = None,
+    overruled: bool = False,
+    product: Mapping[str, tuple[Evidence, ...]] | None = None,
+) -> Found:
+    """The bands of several files. A band at several resolutions is there several times.
+
+    Args:
+        door: how the files came in.
+        bands: names of the files' bands in the order of the files, when these name none.
+        product: evidence by band from the product they belong to; None: look for one.
+
+    Raises:
+        SceneError, BandError, RadiometryError
+    """
+    files = list(paths)
+    spectral = [path for path in files if not is_ancillary(path)]
+    if not spectral:
+        raise SceneError(f"no file of spectral bands among {', '.join(files) or 'no files'}")
+    by_order = bands is not None and not any(file_band(path) for path in spectral)
+    opened: list[RasterSource] = []
+    found: list[Found] = []
+    with closed_on_error(opened):
+        for position, path in enumerate(spectral):
+            source = RasterSource.open(path, door=door)
+            opened.append(source)
+            own = None
+            if by_order and bands is not None:
+                _check_order(path, source, spectral, bands)
+                own = BandSet([bands[position]])
+            found.append(_assets_of(source, bands=own, overruled=overruled, product=product))
+    return Found(
+        name=_files_name(spectral),
+        assets=tuple(asset for one in found for asset in one.assets),
+        names_source=" and ".join(dict.fromkeys(one.names_source for one in found)),
+        ignored=(
+            *(shown_name(path) for path in files if path not in spectral),
+            *(label for one in found for label in one.ignored),
+        ),
+    )
+
+
+def _files_name(files: Sequence[str]) -> str:
+    """One file's name, or that of the folder where the first of several lies."""
+    if len(files) == 1:
+        return shown_name(files[0])
+    return PurePosixPath(files[0].split("?")[0]).parent.name or shown_name(files[0])
+
+
+def _check_order(path: str, source: RasterSource, files: Sequence[str], bands: BandSet) -> None:
+    if len(source.dtypes) == 1 and len(files) == len(bands):
+        return
+    raise BandError(
+        f"--bands names {len(bands)} bands ({bands}) for {len(files)} files, and {source.label} "
+        f"holds {len(source.dtypes)}; give one single-band file for each, in the same order"
+    )
+
+
+def folder_files(folder: Path) -> list[str]:
+    """Raster files of a folder and its R10m, R20m, R60m, that name a spectral band.
+
+    Raises:
+        SceneError: there is none.
+    """
+    places = [folder, *(folder / name for name in ("R10m", "R20m", "R60m"))]
+    files = [
+        str(file)
+        for place in places
+        if place.is_dir()
+        for file in sorted(place.iterdir())
+        if file.suffix.lower() in RASTER_SUFFIXES and not is_junk(file.name)
+    ]
+    named = [file for file in files if file_band(file)]
+    if not named:
+        raise SceneError(
+            f"{folder} is no .SAFE product and none of its {len(files)} raster files names a band "
+            f"(as in T33TUL_20230823T095559_B02_10m.jp2 or B02.tif); give one file, or a list of "
+            f"files with --bands"
+        )
+    return named

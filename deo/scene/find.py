@@ -1,0 +1,338 @@
+"""From what a user points at to chosen assets: which kind of source, which bands, which file."""
+
+import math
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from deo.bands import BandSet
+from deo.errors import BandError, RadiometryError, SceneError
+from deo.scene.assets import Asset, Found, file_assets, folder_files, raster_assets
+from deo.scene.doors import Door
+from deo.scene.earth import check_proj
+from deo.scene.gdal import is_remote
+from deo.scene.grid import Grid
+from deo.scene.safe import Tree, folder_tree, product_root, read_product, zip_tree
+from deo.scene.sampling import ENOUGH, gone_through, telling, telling_pixels
+from deo.scene.sources import ArraySource, Source
+from deo.sensors.names import is_junk
+from deo.sensors.radiometry import (
+    LARGEST_NUMBER,
+    Evidence,
+    Radiometry,
+    Range,
+    float_evidence,
+    for_floats,
+)
+
+_DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
+_FLOAT_SAMPLE = 256  # pixels a side
+_FLOAT_PERCENTILE = 99.9
+
+FloatJudge = Callable[[str, Mapping[str, Range]], Evidence]
+"""What a type and the ranges of its bands say of the unit; see `float_evidence`."""
+
+
+def array_assets(
+    array: NDArray[Any], bands: BandSet | None, *, nodata: float | None, crs: Any, transform: Any
+) -> Found:
+    """The bands of an array in memory."""
+    if bands is None:
+        raise BandError("an array names no bands; say them in order: bands=('B04', 'B03', ...)")
+    if array.ndim != 3 or len(array) != len(bands) or not array.size:
+        raise BandError(
+            f"an array of {len(bands)} bands ({bands}) has the shape ({len(bands)}, height, "
+            f"width), got {array.shape}"
+        )
+    if array.dtype.kind not in "uif":
+        raise SceneError(f"an array of real numbers is needed, got {array.dtype}")
+    valid: NDArray[np.bool_] | None = None
+    if isinstance(array, np.ma.MaskedArray):
+        valid = np.asarray(~np.ma.getmaskarray(array).any(axis=0))
+        array = array.data
+    grid = Grid(
+        height=array.shape[1],
+        width=array.shape[2],
+        crs=_parse_crs(crs),
+        transform=Affine.identity() if transform is None else _parse_transform(transform),
+        georeferenced=transform is not None,
+    )
+    source = ArraySource(path="array", array=array, valid=valid, grid=grid, nodata=nodata)
+    assets = (
+        Asset(band=band, source=source, index=index + 1, evidence=())
+        for index, band in enumerate(bands)
+    )
+    return Found("array", tuple(assets), "the caller")
+
+
+def _parse_transform(transform: Any) -> Affine:
+    try:
+        parsed = transform if isinstance(transform, Affine) else Affine(*transform)
+        usable = all(map(math.isfinite, parsed)) and not parsed.is_degenerate
+    except TypeError:
+        usable = False
+    if not usable:
+        raise SceneError(
+            f"transform {transform!r} places no pixels; give an affine.Affine, or its six numbers "
+            "(a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
+        )
+    return parsed
+
+
+def _parse_crs(crs: Any) -> Any:
+    if crs is None:
+        return None
+    check_proj()
+    try:
+        return CRS.from_user_input(crs)
+    except CRSError as error:
+        raise SceneError(f"crs {crs!r} cannot be understood: {error}") from error
+
+
+def find(
+    source: Any,
+    *,
+    door: Door,
+    bands: BandSet | None,
+    resolution: float | None,
+    overruled: bool,
+) -> Found:
+    """Whatever kind of source it is, its named bands."""
+    if not isinstance(source, str | os.PathLike):
+        if not isinstance(source, Sequence) or not source:
+            raise SceneError(
+                f"cannot make a scene of {type(source).__name__} {str(source)[:100]!r}; give a "
+                "path, a list of paths, or an array (C, H, W)"
+            )
+        paths = [_plain_path(os.fspath(part)) for part in source]
+        return file_assets(paths, door=door, bands=bands, overruled=overruled)
+    text = _plain_path(os.fspath(source))
+    path = Path(text)
+    if not is_remote(text) and not text.startswith("/vsi"):
+        _check_local(text)
+        product = _product(path)
+        if product is not None:
+            tree, granule = product
+            safe = read_product(tree)
+            images = safe.select(granule=granule, bands=bands, resolution=resolution)
+            if not images:
+                raise BandError(
+                    f"{safe.name} holds no image of {bands}; it has "
+                    f"{', '.join(dict.fromkeys(image.band for image in safe.images))}"
+                )
+            files = [image.path for image in images]
+            found = file_assets(files, door=Door.MEMBER, overruled=overruled, product=safe.evidence)
+            return found._replace(name=safe.name)
+        if path.is_dir():
+            found = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
+            return found._replace(name=path.resolve().name)
+    return raster_assets(text, door=door, bands=bands, overruled=overruled)
+
+
+def _plain_path(text: str) -> str:
+    """The path that a `file://` URL means; any other text as it is."""
+    if not text.lower().startswith("file://"):
+        return text
+    path = text[len("file://") :]
+    if path.lower().startswith("localhost/"):
+        path = path[len("localhost") :]
+    return path if os.path.exists(path) else unquote(path)
+
+
+def _check_local(text: str) -> None:
+    """Refuse what is neither a file nor a folder; a prefix of GDAL is judged when it is opened."""
+    try:
+        mode = os.stat(text).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if _DRIVER_PREFIX.match(text):
+            return
+        raise SceneError(f"{text} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise SceneError(f"{text} cannot be opened: {error}") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SceneError(f"{text} is neither a file nor a folder")
+
+
+class _Product(NamedTuple):
+    tree: Tree
+    granule: str | None
+
+
+def _product(path: Path) -> _Product | None:
+    """The .SAFE product that a path points at as a whole: its folder, zip, XML or granule."""
+    if path.suffix.lower() == ".zip" and path.is_file():
+        return _Product(zip_tree(path), None)
+    if path.is_file():
+        if path.suffix.lower() not in (".xml", ".safe"):
+            return None
+        path = path.parent
+    if not path.is_dir():
+        return None
+    inside = sorted(own for own in path.glob("*.SAFE") if not is_junk(own.name))
+    if len(inside) == 1 and inside[0].is_dir():
+        return _Product(folder_tree(inside[0]), None)
+    root = product_root(path)
+    if root is None:
+        if path.suffix.lower() == ".safe":
+            raise SceneError(f"{path} holds no product metadata such as MTD_MSIL2A.xml")
+        return None
+    parts = path.relative_to(root).parts
+    if not parts:
+        return _Product(folder_tree(root), None)
+    if parts[0] == "GRANULE" and parts[2:] in ((), ("IMG_DATA",)) and len(parts) > 1:
+        return _Product(folder_tree(root), parts[1])
+    return None
+
+
+def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tuple[Asset, ...]:
+    """One asset for each band: the one at `resolution`, else the finest.
+
+    Args:
+        wanted: bands to use, in order; None: all, as they come.
+
+    Raises:
+        BandError: a wanted band is missing, or one is there twice at the same pixel size.
+    """
+    names = tuple(dict.fromkeys(asset.band for asset in found.assets))
+    if wanted is not None:
+        try:
+            wanted.positions_in(names)
+        except BandError as error:
+            raise BandError(f"{found.name}: {error} (names from {found.names_source})") from None
+    chosen = []
+    for band in wanted or names:
+        same = [asset for asset in found.assets if asset.band == band]
+        sizes = [asset.source.grid.pixel[0] for asset in same]
+        size = resolution if resolution in sizes else min(sizes)
+        best = [asset for asset, own in zip(same, sizes, strict=True) if own == size]
+        if len(best) > 1:
+            raise BandError(
+                f"{found.name}: band {band} is there {len(best)} times: "
+                f"{', '.join(asset.source.label for asset in best)}; give it once"
+            )
+        chosen.append(best[0])
+    return tuple(chosen)
+
+
+def with_float_evidence(
+    assets: Sequence[Asset], *, overruled: bool, judge: FloatJudge = float_evidence
+) -> tuple[Asset, ...]:
+    """Add to floating-point assets what the size of their numbers says to `judge`.
+
+    GDAL's scale and offset, where a file has them, say it already.
+    """
+    plain = [
+        asset
+        for asset in assets
+        if asset.floating and not any(item.scale is not None for item in asset.evidence)
+    ]
+    if overruled:
+        return tuple(assets)
+    _check_stated([asset for asset in assets if asset.floating and asset not in plain])
+    if not plain:
+        return tuple(assets)
+    ranges = _robust_ranges(plain)
+    unseen = [asset for asset in plain if not gone_through(asset.source.grid)]
+    if not ranges and judge is float_evidence and unseen:
+        raise RadiometryError(
+            f"{unseen[0].source.label}: none of the pixels that were looked at is valid, so that "
+            f"nothing tells its unit; say it with --scale (10000 for reflectance, 1 for digital "
+            f"numbers)"
+        )
+    own = judge(plain[0].dtype, ranges)
+    return tuple(
+        replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
+        for asset in assets
+    )
+
+
+def _check_stated(assets: Sequence[Asset]) -> None:
+    """Refuse a stated scale by which floating-point numbers are no digital numbers at all.
+
+    Tags of packed integers may live on in a file of the unpacked numbers.
+    """
+    ranges = _robust_ranges(assets)
+    for asset in assets:
+        stated = next(item for item in asset.evidence if item.scale is not None)
+        if asset.band not in ranges or stated.scale is None:
+            continue
+        high = ranges[asset.band].high
+        if not 3 < high * stated.scale < LARGEST_NUMBER:
+            raise RadiometryError(
+                f"{asset.source.label}: band {asset.band} is {asset.dtype} with a 99.9th "
+                f"percentile of {high:.4g}, which contradicts {stated.fact}; say what holds with "
+                f"--scale and --offset (digital number = stored x scale + offset)"
+            )
+
+
+def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
+    """Of each band that holds a valid number other than 0."""
+    sources: dict[Source, list[Asset]] = {}
+    for asset in assets:
+        sources.setdefault(asset.source, []).append(asset)
+    ranges = {}
+    for source, own in sources.items():
+        height, width = (
+            min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
+        )
+        indexes = [asset.index for asset in own]
+        pixels = source.sample(indexes, height, width)
+        seen = pixels.values[:, pixels.valid]
+        told = telling(*pixels)
+        if np.count_nonzero(told) < ENOUGH:
+            seen = pixels.values[:, told]
+            if (height, width) != (source.grid.height, source.grid.width):
+                seen = telling_pixels(
+                    partial(source.read, indexes),
+                    height=source.grid.height,
+                    width=source.grid.width,
+                )
+        for asset, plane in zip(own, seen, strict=True):
+            if plane.any():
+                ranges[asset.band] = Range(
+                    low=float(plane.min()),
+                    high=float(np.percentile(plane, _FLOAT_PERCENTILE)),
+                    top=float(plane.max()),
+                )
+    return ranges
+
+
+def with_zero_convention(assets: Sequence[Asset], radiometry: Radiometry) -> tuple[Asset, ...]:
+    """Settle where a stored 0 means no measurement.
+
+    It does in ESA's products, and wherever an offset of -1000 is owed, since no measurement of
+    baseline 04.00 or later is stored as 0. It does not in floating-point numbers.
+    """
+    return tuple(
+        replace(
+            asset,
+            zero_is_nodata=not asset.floating and (asset.zero_is_nodata or offset < 0),
+        )
+        for asset, offset in zip(assets, radiometry.offset, strict=True)
+    )
+
+
+def mask_source(assets: Sequence[Asset]) -> str:
+    """What says which pixels are valid, for people."""
+    said: dict[str, None] = {}
+    for asset in assets:
+        text = asset.source.mask_source([asset.index])
+        if text:
+            said[text] = None
+        if asset.fill is not None:
+            said[f"stored {asset.fill:.0f} (a fill value that nothing declares)"] = None
+        if asset.zero_is_nodata and text != "nodata 0":
+            said["digital number 0 (Sentinel-2 convention)"] = None
+    return ", ".join(said) or "none: every pixel counts as valid"

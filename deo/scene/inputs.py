@@ -1,0 +1,285 @@
+"""The files a scene is read from, and what tells each from another of the same name.
+
+A file on disk is known by its last name, size and time: another mount path is the same file. A
+remote one is known by its address without query and credentials, which differ from one signature
+to the next, and by the ETag or date and the length that its server states.
+"""
+
+import base64
+import hashlib
+import http.client
+import json
+import logging
+import os
+import re
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import numpy as np
+
+from deo.errors import SceneError
+from deo.scene.doors import Door, open_raster
+from deo.scene.gdal import gdal_path, is_remote
+from deo.scene.safe import enclosing_metadata
+from deo.scene.scene import Scene
+from deo.scene.sources import ArraySource, RasterSource
+from deo.sensors.names import is_junk
+
+log = logging.getLogger(__name__)
+
+_SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
+_ARCHIVE = re.compile(r"/vsi(?:zip|tar|gzip|7z|rar)/")
+_TIMEOUT = 10  # seconds to learn what a server says of a file that GDAL has opened already
+_AT_ONCE = 8
+_LAYOUT = "layout:"
+
+
+class InputFile(NamedTuple):
+    """One file: where it is, its public name, and what is known of its content.
+
+    `stamp` is the time of change in nanoseconds, the server's ETag or date, `layout:` with a digest
+    of where the blocks lie, or an array's checksum; it and `size` are None where they cannot be
+    learnt.
+    """
+
+    address: str
+    name: str
+    size: int | None
+    stamp: int | str | None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of one or more scenes, as they were when they were opened."""
+
+    files: tuple[InputFile, ...]
+
+    @property
+    def paths(self) -> list[str]:
+        """Of those on disk."""
+        return [file.address for file in self.files if os.path.exists(file.address)]
+
+    def record(self) -> list[list[Any]]:
+        """Name, size and stamp of each, in JSON's types; no address, signature or credentials."""
+        return sorted(([f.name, f.size, f.stamp] for f in self.files), key=json.dumps)
+
+    @property
+    def known(self) -> bool:
+        """Whether something is known of the content of each."""
+        return all((file.size, file.stamp) != (None, None) for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits that change with any of them."""
+        return hashlib.sha256(json.dumps(self.record()).encode()).hexdigest()[:32]
+
+    def refuse_changes(self) -> None:
+        """Look at the files again. What cannot be learnt any more is taken as unchanged.
+
+        Raises:
+            SceneError: one is not what it was.
+        """
+        before = Inputs(tuple(file for file in self.files if file.address))  # arrays have none
+        now = Inputs(tuple(_learn(file.address for file in before.files).values()))
+        changed = changed_files(before.record(), now.record())
+        if changed:
+            raise SceneError(
+                f"{', '.join(changed[:3])} changed while being read, so that the result would mix "
+                "two inputs; nothing was written. Run again once the input stays as it is"
+            )
+
+
+def changed_files(before: Any, now: Sequence[Sequence[Any]]) -> list[str]:
+    """Names of the files that two records of `Inputs` do not have in common.
+
+    A size or stamp that one of them does not know, or that is of another sort, tells nothing.
+
+    Args:
+        before: as read from a file, so of any form.
+    """
+    if not isinstance(before, list) or not all(isinstance(e, list) and len(e) == 3 for e in before):
+        return [name for name, _, _ in now]
+    old = [tuple(entry) for entry in before]
+    changed = []
+    for name, size, stamp in now:
+        same = [entry for entry in old if entry[0] == name and _agree(entry, (name, size, stamp))]
+        if same:
+            old.remove(same[0])
+        else:
+            changed.append(name)
+    return list(dict.fromkeys((*changed, *(str(entry[0]) for entry in old))))
+
+
+def _agree(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    sizes, stamps = (one[1], other[1]), (one[2], other[2])
+    comparable = None not in stamps and len({str(s).startswith(_LAYOUT) for s in stamps}) == 1
+    return (None in sizes or sizes[0] == sizes[1]) and (not comparable or stamps[0] == stamps[1])
+
+
+def read_inputs(*scenes: Scene) -> Inputs:
+    """Everything that GDAL reads for some scenes: files, the sources of VRTs, sidecars, XML."""
+    addresses: dict[str, RasterSource] = {}  # to what reads it
+    arrays = []
+    for source in {id(a.source): a.source for scene in scenes for a in scene.assets}.values():
+        if isinstance(source, ArraySource):
+            arrays.append(_array(source))
+        elif isinstance(source, RasterSource):
+            names = source.files or (gdal_path(source.path),)
+            addresses |= dict.fromkeys(input_files(names), source)
+    known = _learn(addresses)
+    for address, file in known.items():
+        if file.stamp is None and is_remote(address):
+            layout = addresses[address].handle.use("read its layout", _layout)
+            known[address] = file._replace(stamp=layout)
+    return Inputs((*arrays, *known.values()))
+
+
+def input_files(names: Iterable[str]) -> list[str]:
+    """The files and addresses behind names as GDAL has them, each once.
+
+    An archive stands for what is in it and a folder for its files; a VRT's sources, a file's
+    sidecars and the XML of its product are added.
+    """
+    known: dict[str, None] = {}
+    waiting = list(names)
+    while waiting:
+        address = _behind(waiting.pop())
+        if address in known:
+            continue
+        known[address] = None
+        if os.path.isdir(address):
+            del known[address]
+            waiting += _below(address)
+        elif os.path.isfile(address):
+            waiting += [p for end in _SIDECARS if os.path.exists(p := address + end)]
+            metadata = enclosing_metadata(Path(address))
+            waiting += [] if metadata is None else [str(metadata)]
+        if address.split("?")[0].lower().endswith(".vrt"):
+            waiting += _vrt_sources(address)
+    return list(known)
+
+
+def public_address(address: str) -> str:
+    """An address that may be shown and kept: without query, fragment, user and password."""
+    parts = urlsplit(address)
+    if not (parts.scheme and parts.netloc):
+        return address.split("?")[0] if is_remote(address) else address
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _vrt_sources(address: str) -> list[str]:
+    """What a VRT reads; GDAL lists the sources of the outermost one alone."""
+    try:
+        with open_raster(address, door=Door.NAMED) as vrt:
+            return list(vrt.files)
+    except SceneError:  # told of by whoever reads it
+        return []
+
+
+def _behind(name: str) -> str:
+    """The file on disk, or the remote address, whose bytes are read under a name of GDAL's."""
+    text = name.removeprefix("file://") if name.startswith("file://") else name
+    archived = False
+    while (prefix := _ARCHIVE.match(text)) is not None:
+        archived = True
+        text = text[prefix.end() :]
+        if text.startswith("{"):
+            text = text[1:].partition("}")[0]
+    if text.startswith("/vsicurl"):
+        options = text.removeprefix("/vsicurl")
+        if options.startswith("?"):
+            text = unquote(options.partition("url=")[2].partition("&")[0])
+        else:
+            text = options.removeprefix("/")
+    if archived and not os.path.exists(text):
+        if is_remote(text):
+            inner = re.search(r"\.(zip|tar|tgz|tar\.gz|gz)(?=/|$)", text, re.IGNORECASE)
+            return text[: inner.end()] if inner else text
+        outer = [str(folder) for folder in Path(text).parents if folder.is_file()]
+        return outer[0] if outer else text
+    return text
+
+
+def _below(folder: str) -> list[str]:
+    """All files in a folder, which stays as young as it was when one of them changes."""
+    return sorted(
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if not is_junk(name) and os.path.isfile(os.path.join(place, name))
+    )
+
+
+def _array(source: ArraySource) -> InputFile:
+    digest = hashlib.sha256(np.ascontiguousarray(source.array).tobytes())
+    if source.valid is not None:
+        digest.update(source.valid.tobytes())
+    return InputFile("", source.path, source.array.nbytes, digest.hexdigest())
+
+
+def _learn(addresses: Iterable[str]) -> dict[str, InputFile]:
+    """What is known of files now, by address; remote ones are asked side by side."""
+    known = dict.fromkeys(addresses, None)
+    remote = [address for address in known if is_remote(address)]
+    stated: Iterator[InputFile] = iter(())
+    if remote:
+        with ThreadPoolExecutor(min(_AT_ONCE, len(remote))) as pool:
+            stated = iter(list(pool.map(_stated, remote)))
+    return {a: next(stated) if is_remote(a) else _on_disk(a) for a in known}
+
+
+def _on_disk(path: str) -> InputFile:
+    name = os.path.basename(path)
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return InputFile(path, name, None, None)
+    return InputFile(path, name, facts.st_size, facts.st_mtime_ns)
+
+
+def _stated(address: str) -> InputFile:
+    """What a server states: by the first byte, since a signature for reading may forbid HEAD."""
+    public = public_address(address)
+    nothing = InputFile(address, public, None, None)
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https"):
+        return nothing
+    try:
+        bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+        request = urllib.request.Request(bare, headers={"Range": "bytes=0-0"})
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            request.add_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            headers = answer.headers
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        log.debug("nothing is known of %s: %s", public, type(error).__name__)
+        return nothing
+    total = (headers.get("Content-Range") or "").rpartition("/")[2]
+    length = total if total.isdigit() else headers.get("Content-Length") or ""
+    size = int(length) if length.isdigit() else None
+    return InputFile(address, public, size, headers.get("ETag") or headers.get("Last-Modified"))
+
+
+def _layout(dataset: Any) -> str | None:
+    """Where a GeoTIFF keeps its last blocks: it moves when any compressed block before changes.
+
+    It stands in for the date of what a server without HTTP's headers keeps (s3, gs, az).
+    """
+    if dataset.driver != "GTiff":
+        return None
+    height, width = dataset.block_shapes[-1]
+    last = f"{(dataset.width - 1) // width}_{(dataset.height - 1) // height}"
+    items = [
+        dataset.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", bidx=band)
+        for band in {1, dataset.count}
+        for block in {"0_0", last}
+        for what in ("OFFSET", "SIZE")
+    ]
+    text = json.dumps([dataset.height, dataset.width, dataset.count, sorted(map(str, items))])
+    return f"{_LAYOUT}{hashlib.sha256(text.encode()).hexdigest()[:32]}"

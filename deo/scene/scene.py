@@ -1,0 +1,408 @@
+"""A scene: bands by name on one grid, read window by window on the pretraining scale."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from deo.bands import BandSet
+from deo.errors import SceneError
+from deo.scene.assets import Asset, Found
+from deo.scene.doors import Door
+from deo.scene.earth import check_proj
+from deo.scene.fill import with_undeclared_fill
+from deo.scene.find import (
+    FloatJudge,
+    array_assets,
+    choose,
+    find,
+    mask_source,
+    with_float_evidence,
+    with_zero_convention,
+)
+from deo.scene.gdal import enough_memory
+from deo.scene.grid import Extent, Grid, Relation, relate, resample, taps, thin
+from deo.scene.sampling import ENOUGH, telling, telling_pixels
+from deo.scene.sources import RasterSource, Source
+from deo.scene.window import Window
+from deo.sensors.radiometry import Pixels, Radiometry, decide, float_evidence
+
+log = logging.getLogger(__name__)
+
+SAMPLE_SIZE = 1024
+"""Longest side of the sample that a scene is measured on, in pixels."""
+
+_SWAMPED = 0.002  # share of numbers other than 0 that a 99.9th percentile would hardly notice
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """Bands of one place and time. A context manager: leaving it closes the files.
+
+    Args:
+        name: for people, usually the file's name.
+        bands: what it holds, in its own order.
+        grid: the grid that every read is on.
+        radiometry: how stored numbers become digital numbers on the pretraining scale.
+        names_source: where the band names came from.
+        mask_source: what says which pixels are valid.
+        ignored: what the source holds besides, as text.
+        notes: what a user ought to know, as text.
+        assets, relations: where each band is stored, and how this grid lies on it.
+        each: applies a function to the files of a window: `map`, or that of an executor.
+    """
+
+    name: str
+    bands: BandSet
+    grid: Grid
+    radiometry: Radiometry
+    names_source: str
+    mask_source: str
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+    assets: tuple[Asset, ...]
+    relations: tuple[Relation, ...]
+    each: Callable[..., Iterable[Pixels]] = map
+
+    @property
+    def unnamed(self) -> int:
+        """How many bands its sources hold, alpha aside, beyond those of the scene."""
+        sources = {id(asset.source): asset.source for asset in self.assets}
+        return sum(source.spectral for source in sources.values()) - len(self.assets)
+
+    def __repr__(self) -> str:
+        place = self.crs or "no coordinate reference system"
+        return f"<Scene {self.name}: {self.bands}, {self.height} x {self.width}, {place}>"
+
+    @property
+    def height(self) -> int:
+        return self.grid.height
+
+    @property
+    def width(self) -> int:
+        return self.grid.width
+
+    @property
+    def crs(self) -> Any:
+        """`rasterio.crs.CRS`, or None."""
+        return self.grid.crs
+
+    @property
+    def transform(self) -> Affine:
+        """From (column, row) of pixel corners to coordinates."""
+        return self.grid.transform
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """How each band comes onto the grid: `copy`, `bilinear` or `average`."""
+        pairs = zip(self.bands, self.relations, strict=True)
+        return {band: relation.kernel for band, relation in pairs}
+
+    def read(self, window: Window, bands: BandSet | None = None) -> Pixels:
+        """The pixels of a window that lies inside the scene.
+
+        Args:
+            bands: channels of the result, in order; None: all of the scene's.
+
+        Raises:
+            BandError: the scene has no such band.
+            SceneError: the window reaches outside, or the file cannot be read there.
+        """
+        bands = bands or self.bands
+        if window.row + window.height > self.height or window.col + window.width > self.width:
+            raise SceneError(f"{window} reaches outside {self.name} ({self.height} x {self.width})")
+        positions = bands.positions_in(self.bands.names)
+        groups = self._by_source(positions)
+        with enough_memory(f"{self.name}: cannot read {window.height} x {window.width} pixels"):
+            if len(groups) == 1:
+                values, valid = self._read_group(positions, window)
+            else:
+                values = np.empty((len(bands), window.height, window.width), np.float32)
+                valid = np.ones(values.shape[1:], np.bool_)
+                parts = self.each(partial(self._read_group, window=window), groups)
+                for group, part in zip(groups, parts, strict=True):
+                    for position, plane in zip(group, part.values, strict=True):
+                        values[positions.index(position)] = plane
+                    valid &= part.valid
+            return self._finish(values, valid, bands)
+
+    def sample(self, bands: BandSet | None = None, *, size: int | None = None) -> Pixels:
+        """The scene thinned to at most `size` pixels a side, for pictures, or for statistics.
+
+        Files with overviews are read from those, unless they hold something else than the image.
+        A file beyond 2**28 pixels without any gives small windows spread evenly instead, side by
+        side.
+
+        Args:
+            size: None: for statistics. Where the sample of `SAMPLE_SIZE` holds too few valid
+                numbers other than 0 to measure, those of the whole image come in one row instead.
+        """
+        bands = bands or self.bands
+        thinned = self._thinned(bands, SAMPLE_SIZE if size is None else size)
+        if size is not None:
+            return thinned
+        whole = thinned.valid.shape == (self.height, self.width)
+        wanted = _SWAMPED * np.count_nonzero(thinned.valid) if whole else ENOUGH
+        if np.count_nonzero(thinned.values[0]) > wanted:  # cheap, and nearly always enough
+            return thinned
+        told = telling(*thinned)
+        if np.count_nonzero(told) > wanted:
+            return thinned
+        if whole:
+            pixels = thinned.values[:, told]
+        else:
+            pixels = telling_pixels(
+                lambda window: self.read(window, bands), height=self.height, width=self.width
+            )
+        if not pixels.size:
+            if not thinned.valid.any():
+                log.warning("%s: none of the pixels that were looked at is valid", self.name)
+            return thinned
+        return Pixels(pixels[:, None], np.ones((1, pixels.shape[1]), np.bool_))
+
+    def _thinned(self, bands: BandSet, size: int) -> Pixels:
+        """The whole scene thinned to at most `size` pixels a side."""
+        positions = bands.positions_in(self.bands.names)
+        step = max(1.0, max(self.height, self.width) / size)
+        height, width = (max(1, round(side / step)) for side in (self.height, self.width))
+        with enough_memory(f"{self.name}: cannot read a sample"):
+            values = np.empty((len(bands), height, width), np.float32)
+            valid = np.ones((height, width), np.bool_)
+            for group in self._by_source(positions):
+                own = self._sample_group(group, height, width)
+                for position, plane in zip(group, own.values, strict=True):
+                    values[positions.index(position)] = plane
+                valid &= own.valid
+            return self._finish(values, valid, bands)
+
+    def _sample_group(self, group: Sequence[int], height: int, width: int) -> Pixels:
+        """Stored numbers of bands that share a source, thinned; not valid beyond its edges."""
+        source, relation = self.assets[group[0]].source, self.relations[group[0]]
+        indexes = [self.assets[position].index for position in group]
+        rows = thin(relation.rows, self.height, height, source.grid.height)
+        cols = thin(relation.cols, self.width, width, source.grid.width)
+        whole = Pixels(
+            np.zeros((len(group), height, width), np.float32), np.zeros((height, width), np.bool_)
+        )
+        if rows.first < rows.end and cols.first < cols.end:
+            part = slice(rows.first, rows.end), slice(cols.first, cols.end)
+            extent = Extent(rows.start, cols.start, rows.stop, cols.stop)
+            own = source.sample(indexes, rows.end - rows.first, cols.end - cols.first, extent)
+            whole.values[:, *part], whole.valid[part] = self._without_fill(own, group)
+        return whole
+
+    def _finish(
+        self, values: NDArray[np.float32], valid: NDArray[np.bool_], bands: BandSet
+    ) -> Pixels:
+        """Stored numbers to digital numbers, in place; 0 where not valid."""
+        self.radiometry.apply(values, bands)
+        if not valid.all():
+            values[:, ~valid] = 0
+        return Pixels(values, valid)
+
+    def _by_source(self, positions: Sequence[int]) -> list[list[int]]:
+        groups: dict[Source, list[int]] = {}
+        for position in positions:
+            groups.setdefault(self.assets[position].source, []).append(position)
+        return list(groups.values())
+
+    def _read_group(self, group: Sequence[int], window: Window) -> Pixels:
+        """Stored numbers of bands that share a source, on this scene's grid."""
+        source, relation = self.assets[group[0]].source, self.relations[group[0]]
+        indexes = [self.assets[position].index for position in group]
+        if (
+            relation.same
+            and window.row + window.height <= source.grid.height
+            and (window.col + window.width <= source.grid.width)
+        ):
+            return self._without_fill(source.read(indexes, window), group)
+        rows = taps(relation.rows, window.row, window.height, source.grid.height)
+        cols = taps(relation.cols, window.col, window.width, source.grid.width)
+        needed = Window(
+            row=rows.start,
+            col=cols.start,
+            height=rows.stop - rows.start,
+            width=cols.stop - cols.start,
+        )
+        return resample(self._without_fill(source.read(indexes, needed), group), rows, cols)
+
+    def _without_fill(self, pixels: Pixels, group: Sequence[int]) -> Pixels:
+        """Take stored zeros for missing where that is the product's convention, and fill values."""
+        for plane, position in zip(pixels.values, group, strict=True):
+            if self.assets[position].zero_is_nodata:
+                np.logical_and(pixels.valid, plane != 0, out=pixels.valid)
+            fill = self.assets[position].fill
+            if fill is not None:
+                np.logical_and(pixels.valid, plane != np.float32(fill), out=pixels.valid)
+        return pixels
+
+    def record(self) -> dict[str, Any]:
+        """What was understood, as JSON-able values."""
+        across, down = self.grid.pixel
+        return {
+            "name": self.name,
+            "bands": list(self.bands),
+            "names_source": self.names_source,
+            "height": self.height,
+            "width": self.width,
+            "crs": _crs_text(self.crs),
+            "transform": list(self.transform)[:6],
+            "pixel_size": [across, down],
+            "kernels": self.kernels,
+            "mask_source": self.mask_source,
+            "radiometry": self.radiometry.record(),
+            "ignored": list(self.ignored),
+            "notes": list(self.notes),
+        }
+
+    def close(self) -> None:
+        for source in {id(asset.source): asset.source for asset in self.assets}.values():
+            source.close()
+
+    def __enter__(self) -> "Scene":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _crs_text(crs: Any) -> str | None:
+    if not crs:
+        return None
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt())
+
+
+def open_scene(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[Any],
+    *,
+    bands: BandSet | Iterable[str] | str | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    resolution: float | None = None,
+    nodata: float | None = None,
+    crs: Any = None,
+    transform: Affine | None = None,
+    door: Door = Door.NAMED,
+    judge_floats: FloatJudge = float_evidence,
+) -> Scene:
+    """Open something as a scene.
+
+    Args:
+        source: a raster file or URL (`https://`, `s3://`), a `.SAFE` folder or zip, a folder or
+            list of files with one band each, or an array (C, H, W), masked or not.
+        bands: for an array or a file that names no band, the names of all of its bands in order;
+            otherwise which of the named bands to use.
+        scale, offset: digital number = stored x scale + offset, above all evidence; the digital
+            numbers are reflectance x 10 000.
+        resolution: pixel size in units of the CRS; None: that of the finest band.
+        nodata, crs, transform: of an array, which says none of these itself.
+        door: how a path came in, which decides what its file may be.
+        judge_floats: tells the unit of floating-point numbers, where no metadata do; for an image
+            that belongs to a data set of one unit.
+
+    Raises:
+        SceneError: it cannot be opened, or its parts do not fit together.
+        BandError: bands are unnamed, missing or there twice.
+        RadiometryError: the evidence for scale and offset is contradictory.
+    """
+    wanted = BandSet.parse(bands) if isinstance(bands, str) else bands
+    if wanted is not None and not isinstance(wanted, BandSet):
+        wanted = BandSet(wanted)
+    overruled = scale is not None and offset is not None
+    if isinstance(source, np.ndarray):
+        found = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
+    elif nodata is not None or crs is not None or transform is not None:
+        raise SceneError("nodata, crs and transform go with arrays; files say these themselves")
+    else:
+        found = find(source, door=door, bands=wanted, resolution=resolution, overruled=overruled)
+    try:
+        return _assemble(
+            found,
+            wanted,
+            scale=scale,
+            offset=offset,
+            resolution=resolution,
+            judge_floats=judge_floats,
+        )
+    except BaseException:
+        for asset in found.assets:
+            asset.source.close()
+        raise
+
+
+def _assemble(
+    found: Found,
+    wanted: BandSet | None,
+    *,
+    scale: float | None,
+    offset: float | None,
+    resolution: float | None,
+    judge_floats: FloatJudge,
+) -> Scene:
+    """Choose the assets, put them on one grid and decide their radiometry."""
+    assets = choose(found, wanted, resolution)
+    for asset in found.assets:
+        if all(asset.source is not kept.source for kept in assets):
+            asset.source.close()
+    bands = BandSet(asset.band for asset in assets)
+    grid = min((asset.source.grid for asset in assets), key=lambda grid: grid.pixel)
+    if resolution is not None:
+        grid = grid.at_resolution(resolution)
+    if grid.crs is not None or grid.georeferenced:  # of which a wrong database would lose the CRS
+        check_proj()
+    sources = {id(asset.source): asset.source for asset in assets}
+    related = {key: relate(grid, one.grid, label=one.label) for key, one in sources.items()}
+    relations = tuple(related[id(asset.source)] for asset in assets)
+    assets = with_float_evidence(assets, overruled=scale is not None, judge=judge_floats)
+    evidence = [asset.evidence for asset in assets]
+    radiometry = decide(bands, evidence, scale=scale, offset=offset)
+    assets, filled = with_undeclared_fill(assets, name=found.name, scale=scale)
+    assets = with_zero_convention(assets, radiometry)
+    notes = (*found.notes, *_notes(found.name, assets[0].source, radiometry), *filled)
+    for note in notes:
+        log.warning("%s", note)
+    return Scene(
+        name=found.name,
+        bands=bands,
+        grid=grid,
+        radiometry=radiometry,
+        names_source=found.names_source,
+        mask_source=mask_source(assets),
+        ignored=found.ignored,
+        notes=notes,
+        assets=assets,
+        relations=relations,
+    )
+
+
+def _notes(name: str, source: Source, radiometry: Radiometry) -> list[str]:
+    """What a user ought to know before relying on the scene."""
+    notes = []
+    if radiometry.assumed:
+        small = "; 8-bit numbers are no Sentinel-2 digital numbers" if _is_byte(source) else ""
+        notes.append(
+            f"{name}: nothing says whether its numbers carry the offset of processing baseline "
+            f"04.00; taken as without one (--offset -1000 if they do){small}"
+        )
+    if isinstance(source, RasterSource) and not source.grid.georeferenced:
+        place = (
+            "has ground control points but no transform; warp it (gdalwarp) to place results on "
+            "a map"
+            if source.has_gcps
+            else "has no georeference"
+        )
+        notes.append(f"{name} {place}; results are in pixel coordinates")
+    elif source.grid.crs is None and isinstance(source, RasterSource):
+        notes.append(f"{name} has a transform but no CRS; results have none either")
+    return notes
+
+
+def _is_byte(source: Source) -> bool:
+    return source.dtypes[0] in ("uint8", "int8")

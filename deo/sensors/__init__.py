@@ -1,0 +1,1 @@
+"""What a sensor's files mean: names of bands, numbers, offsets."""

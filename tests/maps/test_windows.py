@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deo.errors import ConfigError
+from deo.maps.windows import default_tile, tiles
+from deo.scene.window import Window
+
+CELLS = st.integers(1, 6)
+grids = st.builds(
+    lambda length, multiple, tile, overlap: (
+        length,
+        multiple,
+        tile * multiple,
+        min(overlap, tile - 1) * multiple,
+    ),
+    st.integers(1, 300),
+    st.sampled_from([1, 4, 8, 32]),
+    CELLS,
+    st.integers(0, 5),
+)
+
+
+@given(grids)
+@settings(max_examples=80, deadline=None)
+def test_tiles__cover_exactly_on_the_grid_with_the_overlap(grid: tuple[int, int, int, int]) -> None:
+    length, multiple, tile, overlap = grid
+    axis = tiles(height=length, width=1, tile=tile, overlap=overlap, multiple=multiple).rows
+    starts = np.array(axis.starts)
+    assert starts[0] == 0
+    assert not (starts % multiple).any()
+    assert length <= starts[-1] + axis.tile < length + multiple
+    steps = np.diff(starts)
+    assert (steps > 0).all()
+    assert (steps <= axis.tile - overlap).all()
+
+
+@given(grids, st.sampled_from([1, 2, 4]))
+@settings(max_examples=80, deadline=None)
+def test_weights__sum_to_one_and_are_one_where_a_tile_is_alone(
+    grid: tuple[int, int, int, int], finer: int
+) -> None:
+    length, multiple, tile, overlap = grid
+    stride = max(1, multiple // finer)
+    axis = tiles(height=length, width=1, tile=tile, overlap=overlap, multiple=multiple).rows
+    total = np.zeros((axis.starts[-1] + axis.tile) // stride)
+    seen = np.zeros_like(total)
+    weights = [axis.weights(index, stride) for index in range(len(axis.starts))]
+    for start, weight in zip(axis.starts, weights, strict=True):
+        place = slice(start // stride, (start + axis.tile) // stride)
+        total[place] += weight
+        seen[place] += 1
+        assert (weight > 0).all()
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    for start, weight in zip(axis.starts, weights, strict=True):
+        alone = seen[start // stride : (start + axis.tile) // stride] == 1
+        assert (weight[alone] == 1).all()
+
+
+def test_weights__rise_as_a_raised_cosine() -> None:
+    axis = tiles(height=96, width=1, tile=64, overlap=32, multiple=4).rows
+    first = axis.weights(0, 4)
+    centres = (np.arange(8) + 0.5) / 8
+    np.testing.assert_allclose(first[8:], np.cos(0.5 * np.pi * centres) ** 2, atol=1e-6)
+    np.testing.assert_allclose(axis.weights(1, 4)[:8], 1 - first[8:], atol=1e-6)
+
+
+def test_tiles__shift_the_last_tile_inwards() -> None:
+    axis = tiles(height=100, width=1, tile=64, overlap=0, multiple=4).rows
+    assert axis.starts == (0, 36)
+
+
+def test_tiles__iterate_row_by_row() -> None:
+    tiling = tiles(height=10, width=10, tile=8, overlap=0, multiple=2)
+    assert [(w.row, w.col) for w in tiling] == [(0, 0), (0, 2), (2, 0), (2, 2)]
+    assert len(tiling) == 4
+
+
+@pytest.mark.parametrize(
+    ("multiple", "tile"), [(384, 384), (224, 448), (16, 384), (8, 384), (128, 384), (512, 512)]
+)
+def test_default_tile__near_384(multiple: int, tile: int) -> None:
+    assert default_tile(multiple) == tile
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap", "said"),
+    [
+        (100, 0, "tile of 100"),
+        (0, 0, "tile of 0"),
+        (64, 64, "overlap of 64"),
+        (64, 5, "overlap of 5"),
+        (64, -32, "overlap of -32"),
+    ],
+)
+def test_tiles__refuse_what_cannot_work_and_name_what_does(
+    tile: int, overlap: int, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        tiles(height=500, width=500, tile=tile, overlap=overlap, multiple=32)
+    suggested = int(str(caught.value).rsplit(" ", 1)[1])
+    if said.startswith("tile"):
+        tiles(height=500, width=500, tile=suggested, overlap=0, multiple=32)
+    else:
+        tiles(height=500, width=500, tile=tile, overlap=suggested, multiple=32)
+
+
+def test_window__refuses_nonsense() -> None:
+    with pytest.raises(ConfigError, match="no window"):
+        Window(row=-1, col=0, height=3, width=3)
+    with pytest.raises(ConfigError, match="no window"):
+        Window(row=0, col=0, height=0, width=3)
+
+
+def test_window__clips_to_the_raster() -> None:
+    window = Window(row=4, col=8, height=10, width=10).clip(height=6, width=100)
+    assert window == Window(row=4, col=8, height=2, width=10)
+    assert window.slices == (slice(4, 6), slice(8, 18))

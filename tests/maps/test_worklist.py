@@ -1,0 +1,246 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from deo.errors import ConfigError, OutputError
+from deo.maps.worklist import Entry, Item, Shard, pair, read_entries
+
+
+def sources(arguments: Sequence[str]) -> list[str]:
+    return [entry.source for entry in read_entries(arguments)]
+
+
+def items(sources: Sequence[str], output: str | None, preview: str | None = None) -> list[Item]:
+    return pair([Entry(source) for source in sources], output, preview)
+
+
+def test_read_entries__arguments_and_lists(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("# scenes\na.tif\n\n  https://host/b.tif  \n")
+    found = sources(["x.tif", f"@{tmp_path / 'list.txt'}", "y.SAFE"])
+    assert found == ["x.tif", "a.tif", "https://host/b.tif", "y.SAFE"]
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"\xff\xfe\x00"])
+def test_read_entries__refuses_lists_with_nothing_in_them(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"no scenes given|cannot be read"):
+        read_entries([f"@{tmp_path / 'list.txt'}"])
+
+
+def test_read_entries__names_a_missing_list() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.txt cannot be read"):
+        read_entries(["@nowhere.txt"])
+
+
+def test_pair__a_file_for_one(tmp_path: Path) -> None:
+    ((source, output, preview),) = items(["a.tif"], str(tmp_path / "b.tif"))
+    assert (source, output, preview) == ("a.tif", tmp_path / "b.tif", None)
+
+
+def test_pair__a_folder_or_template_for_many(tmp_path: Path) -> None:
+    scenes = ["in/a.tif", "https://host/b.tif?token=c/d", "P_N0509.SAFE", "Q.SAFE.zip"]
+    folder = items(scenes, str(tmp_path / "out"), f"{tmp_path}/{{name}}_seen.png")
+    names = ["a", "b", "P_N0509", "Q"]
+    assert [item.output for item in folder] == [tmp_path / "out" / f"{n}.tif" for n in names]
+    assert [item.preview for item in folder] == [tmp_path / f"{n}_seen.png" for n in names]
+    assert (tmp_path / "out").is_dir()
+    template = items(scenes[:1], f"{tmp_path}/{{name}}.parquet")
+    assert template[0].output == tmp_path / "a.parquet"
+
+
+def test_pair__a_list_of_one_may_name_a_folder_or_a_file(tmp_path: Path) -> None:
+    folder = pair([Entry("a.tif")], str(tmp_path / "new"), None, several=True)
+    assert folder[0].output == tmp_path / "new" / "a.tif"
+    file = pair([Entry("a.tif")], str(tmp_path / "b.tif"), None, several=True)
+    assert file[0].output == tmp_path / "b.tif"
+
+
+def test_pair__makes_the_folder_of_a_template(tmp_path: Path) -> None:
+    items(["a.tif"], str(tmp_path / "out" / "{name}.tif"), str(tmp_path / "seen" / "{name}.png"))
+    assert (tmp_path / "out").is_dir()
+    assert (tmp_path / "seen").is_dir()
+
+
+def test_read_entries__a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("\ufeffa.tif\nb.tif\n".encode())
+    assert sources([f"@{tmp_path / 'list.txt'}"]) == ["a.tif", "b.tif"]
+
+
+def test_pair__refuses_one_file_for_many(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"map_\{name\}.tif"):
+        items(["a.tif", "b.tif"], str(tmp_path / "map.tif"))
+    with pytest.raises(OutputError, match="would both be written"):
+        items(["x/a.tif", "y/a.tif"], str(tmp_path))
+
+
+def test_shard__parts_are_disjoint_and_whole() -> None:
+    whole = items([f"{number}.tif" for number in range(11)], "{name}.tif")
+    parts = [Shard.parse(f"{index}/4").of(whole) for index in range(4)]
+    assert sorted(item for part in parts for item in part) == sorted(whole)
+
+
+@pytest.mark.parametrize("text", ["4/4", "1", "a/b", "1/0", "-1/3", ""])
+def test_shard__refuses_nonsense(text: str) -> None:
+    with pytest.raises(ConfigError, match="shard"):
+        Shard.parse(text)
+
+
+TORCHRUN = {
+    "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "host", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "none",
+}  # fmt: skip
+SRUN = {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_ID": "0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({}, Shard()),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Shard()),
+        (
+            {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "4"},
+            Shard(index=2, count=4),
+        ),
+        (SRUN, Shard(index=2, count=4)),
+        (TORCHRUN, Shard(index=3, count=4)),
+        ({**SRUN, **TORCHRUN}, Shard(index=3, count=4)),
+    ],
+)
+def test_shard__from_slurm_and_torchrun(environment: dict[str, str], wanted: Shard) -> None:
+    assert Shard.from_environment(environment) == wanted
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "1", "WORLD_SIZE": "2"},
+        {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "29500"},
+        {**TORCHRUN, "RANK": "4"},
+        {**TORCHRUN, "RANK": "0"},
+        {**TORCHRUN, "WORLD_SIZE": "many"},
+        {**TORCHRUN, "LOCAL_RANK": ""},
+        {**SRUN, "SLURM_PROCID": "4"},
+        {**SRUN, "SLURM_PROCID": "x"},
+        {**SRUN, "SLURM_STEP_ID": "4294967290"},
+        {**SRUN, "SLURM_PTY_PORT": "40000"},
+    ],
+)
+def test_shard__variables_left_in_a_shell_are_not_believed(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Shard.from_environment(environment) == Shard()
+    assert "all scenes are this process's" in caplog.text
+
+
+def test_read_entries__columns(tmp_path: Path) -> None:
+    tabs, commas = tmp_path / "list.txt", tmp_path / "list.csv"
+    tabs.write_text("Scene\tOutput\n# a note\n\na, b.tif\tx.tif\n\nc.tif\nd.tif\t\tp.png\n")
+    assert read_entries([f"@{tabs}"]) == [
+        Entry("a, b.tif", "x.tif"), Entry("c.tif"), Entry("d.tif", "", "p.png")
+    ]  # fmt: skip
+    commas.write_text('\ufeffsource\r\n"a, b.tif","x ""1"".tif"\r\nc.tif\r\n')
+    assert read_entries([f"@{commas}"]) == [Entry("a, b.tif", 'x "1".tif'), Entry("c.tif")]
+
+
+def test_read_entries__the_first_scene_is_no_heading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("scene\nb.tif\n")
+    assert sources(["@list.txt"]) == ["scene", "b.tif"]
+    (tmp_path / "list.csv").write_text("scene,x.tif\nb.tif,y.tif\n")
+    assert sources(["@list.csv"]) == ["b.tif"]
+    (tmp_path / "scene").mkdir()
+    assert sources(["@list.csv"]) == ["scene", "b.tif"]
+
+
+@pytest.mark.parametrize("line", ["a.tif\tb.tif\tc.png\td", "a.tif\tb.tif\n\tc.tif\tx\td\te"])
+def test_read_entries__refuses_other_columns(tmp_path: Path, line: str) -> None:
+    (tmp_path / "list.txt").write_text(line)
+    with pytest.raises(ConfigError, match="wanted are a scene and"):
+        read_entries([f"@{tmp_path / 'list.txt'}"])
+
+
+def test_pair__what_a_line_says_goes_first(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    paired = pair(
+        [
+            Entry("in/a.tif"),
+            Entry("in/b.tif", "second"),
+            Entry("in/c.tif", "third.parquet", "third.png"),
+            Entry("in/d.tif", f"{tmp_path}/else/d.zarr", f"{tmp_path}/seen/d.png"),
+        ],
+        str(out),
+        None,
+    )
+    assert [item.output for item in paired] == [
+        out / "a.tif", out / "second.tif", out / "third.parquet", tmp_path / "else" / "d.zarr"
+    ]  # fmt: skip
+    assert [item.preview for item in paired] == [
+        None, None, Path("third.png"), tmp_path / "seen" / "d.png"
+    ]  # fmt: skip
+    assert (tmp_path / "else").is_dir()
+    named = pair([Entry("a.tif", "x"), Entry("b.tif", "y.tif")], f"{out}/{{name}}_f.zarr", None)
+    assert [item.output for item in named] == [out / "x_f.zarr", out / "y.tif"]
+    alone = pair([Entry("a.tif", "x.zarr"), Entry("b.tif", "y")], None, None)
+    assert [item.output for item in alone] == [Path("x.zarr"), Path("y.tif")]
+    with pytest.raises(ConfigError, match=r"b.tif has no output"):
+        pair([Entry("a.tif", "x.tif"), Entry("b.tif")], None, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("data/S2A_P1.SAFE/MTD_MSIL2A.xml", "S2A_P1"),
+        ("data/S2A_P2.SAFE/MTD_MSIL1C.xml", "S2A_P2"),
+        ("https://host/S2A_P3.SAFE/manifest.safe?token=a/b", "S2A_P3"),
+        ("/vsizip/P4.SAFE.zip/P4.SAFE/MTD_MSIL2A.xml", "P4"),
+        ("P5.SAFE/GRANULE/L2A_T33TUL_A1/MTD_TL.xml", "L2A_T33TUL_A1"),
+        ("P5.SAFE/GRANULE/L2A_T33TUL_A1/IMG_DATA/R10m/", "L2A_T33TUL_A1"),
+        ("P6.SAFE/GRANULE/", "P6"),
+    ],
+)
+def test_pair__what_every_product_has_inside_is_named_by_the_product(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    first, _ = items([source, "other.tif"], str(tmp_path))
+    assert first.output == tmp_path / f"{name}.tif"
+
+
+def test_pair__product_metadata_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Q.SAFE").mkdir()
+    monkeypatch.chdir(tmp_path / "Q.SAFE")
+    first, _ = items(["MTD_MSIL2A.xml", "other.tif"], str(tmp_path))
+    assert first.output == tmp_path / "Q.tif"
+
+
+def test_pair__a_scene_listed_twice_is_taken_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = tmp_path / "a.tif"
+    scene.touch()
+    (tmp_path / "link.tif").symlink_to(scene)
+    spellings = [str(scene), f"{tmp_path}/./a.tif", f"{tmp_path}/link.tif", "https://h/b.tif"]
+    paired = items([*spellings, "https://h/b.tif"], str(tmp_path / "out"))
+    assert [item.source for item in paired] == [spellings[0], *spellings[2:]]
+    assert caplog.text.count("listed twice") == 2
+
+
+def test_pair__names_all_that_collide(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"x/a.tif and y/a.tif[^$]*x/b.tif and y/b.tif") as caught:
+        items(["x/a.tif", "x/b.tif", "y/a.tif", "y/b.tif", "y/c.tif"], str(tmp_path))
+    assert "second column" in str(caught.value)
+    assert "c.tif" not in str(caught.value)
+    with pytest.raises(OutputError, match="would both be written"):
+        pair([Entry("a.tif", "x.tif"), Entry("b.tif", "./x.tif")], None, None)
+
+
+def test_pair__refuses_to_write_one_scene_over_another(tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).touch()
+    first, second = str(tmp_path / "a.tif"), str(tmp_path / "b.tif")
+    with pytest.raises(OutputError, match=r"a.tif would be written over .*b.tif, another scene"):
+        pair([Entry(first, second), Entry(second, str(tmp_path / "c.tif"))], None, None)

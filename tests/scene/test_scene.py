@@ -1,0 +1,544 @@
+"""One raster file or array as a scene, against rasterio's own reading of it."""
+
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.enums import ColorInterp
+
+from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.contracts import fit_contract
+from deo.errors import BandError, RadiometryError, SceneError
+from deo.scene.scene import Scene, open_scene
+from deo.scene.window import Window
+
+HEIGHT, WIDTH = 37, 53
+NAMES = tuple(band.name for band in SENTINEL2)
+UTM = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
+
+
+def write(path: Path, array: np.ndarray, **settings: Any) -> Path:
+    """A GeoTIFF of `array` (C, H, W); settings are rasterio's, and what is put on the dataset."""
+    later = {key: settings.pop(key) for key in list(settings) if key in LATER}
+    profile = {"driver": "GTiff", "dtype": array.dtype, "count": len(array), **UTM, **settings}
+    profile |= {"height": array.shape[1], "width": array.shape[2]}
+    with rasterio.open(path, "w", **profile) as file:
+        for key, value in later.items():
+            LATER[key](file, value)
+        file.write(array)
+    return path
+
+
+def _tag_bands(file: Any, tags: list[dict[str, str]]) -> None:
+    for index, own in enumerate(tags, 1):
+        file.update_tags(index, **own)
+
+
+LATER = {
+    "descriptions": lambda file, value: setattr(file, "descriptions", value),
+    "tags": lambda file, value: file.update_tags(**value),
+    "band_tags": _tag_bands,
+    "mask": lambda file, value: file.write_mask(value),
+    "colorinterp": lambda file, value: setattr(file, "colorinterp", value),
+    "scales": lambda file, value: setattr(file, "scales", value),
+    "offsets": lambda file, value: setattr(file, "offsets", value),
+    "colormap": lambda file, value: file.write_colormap(1, value),
+}
+
+
+def numbers(count: int, dtype: str = "uint16", *, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 250, (count, HEIGHT, WIDTH)).astype(dtype)
+
+
+def whole(scene: Scene) -> Window:
+    return Window(row=0, col=0, height=scene.height, width=scene.width)
+
+
+@pytest.fixture(scope="module")
+def thirteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(
+        tmp_path_factory.mktemp("scene") / "thirteen.tif",
+        numbers(13),
+        nodata=0,
+        descriptions=NAMES,
+        tiled=True,
+        blockxsize=16,
+        blockysize=16,
+    )
+
+
+@pytest.fixture(scope="module")
+def both(thirteen: Path) -> Iterator[tuple[Scene, Any]]:
+    with open_scene(thirteen) as scene, rasterio.open(thirteen) as file:
+        yield scene, file
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_read__equals_rasterio_in_any_window_and_order(both: Any, data: st.DataObject) -> None:
+    bands = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
+    row, col = data.draw(st.integers(0, HEIGHT - 1)), data.draw(st.integers(0, WIDTH - 1))
+    height = data.draw(st.integers(1, HEIGHT - row))
+    width = data.draw(st.integers(1, WIDTH - col))
+    indexes = [NAMES.index(name) + 1 for name in bands]
+    scene, file = both
+    pixels = scene.read(Window(row=row, col=col, height=height, width=width), BandSet(bands))
+    box = rasterio.windows.Window(col, row, width, height)
+    stored, masks = file.read(indexes, window=box), file.read_masks(indexes, window=box)
+    valid = masks.all(axis=0)
+    np.testing.assert_array_equal(pixels.valid, valid)
+    np.testing.assert_array_equal(pixels.values, np.where(valid, stored, 0))
+    assert pixels.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("mask", ["nodata", "internal", "sidecar", "alpha", "none"])
+def test_read__mask_is_rasterios(tmp_path: Path, dtype: str, mask: str) -> None:
+    if mask == "alpha" and not dtype.startswith("uint"):
+        pytest.skip("GDAL takes alpha of unsigned numbers only for a mask")
+    array = numbers(3, dtype)
+    settings: dict[str, Any] = {"descriptions": ("B04", "B03", "B02")}
+    hole = np.where(numbers(1)[0] > 40, 255, 0).astype("uint8")
+    if mask == "nodata":
+        settings["nodata"] = 7
+    elif mask in ("internal", "sidecar"):
+        settings["mask"] = hole
+    elif mask == "alpha":
+        array = np.concatenate([array, np.where(hole, np.iinfo("uint8").max, 0)[None]]).astype(
+            dtype
+        )
+        settings["descriptions"] = ("B04", "B03", "B02", None)
+        settings["colorinterp"] = [
+            ColorInterp.gray,
+            *[ColorInterp.undefined] * 2,
+            ColorInterp.alpha,
+        ]
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask == "internal"):
+        path = write(tmp_path / "scene.tif", array, **settings)
+    assert (tmp_path / "scene.tif.msk").exists() == (mask == "sidecar")
+    with open_scene(path, scale=1, offset=0) as scene, rasterio.open(path) as file:
+        pixels = scene.read(whole(scene))
+        valid = file.read_masks([1, 2, 3]).all(axis=0)
+        sampled = scene.sample(size=20)
+        assert scene.bands == BandSet("B04,B03,B02")
+    assert valid.all() == (mask == "none")
+    np.testing.assert_array_equal(pixels.valid, valid)
+    np.testing.assert_array_equal(pixels.values, np.where(valid, array[:3], 0))
+    assert sampled.values.shape == (3, 14, 20)
+    word = {"nodata": "nodata 7", "internal": "mask", "sidecar": "mask", "alpha": "alpha band"}
+    floats = "numbers that are not finite" if dtype.startswith("float") else "none: every pixel"
+    assert word.get(mask, floats) in scene.mask_source
+
+
+@pytest.mark.parametrize(("dtype", "bands"), [("uint16", "B04,B03,B02,B05,B06"), ("int16", "B04")])
+def test_read__heeds_an_alpha_band_that_gdal_does_not(
+    tmp_path: Path, dtype: str, bands: str
+) -> None:
+    names = bands.split(",")
+    array = numbers(len(names) + 1, dtype)
+    array[-1] = 0
+    array[-1, :, 5:] = 255
+    others = [ColorInterp.gray, *[ColorInterp.undefined] * (len(names) - 1)]
+    path = write(
+        tmp_path / "scene.tif",
+        array,
+        descriptions=(*names, None),
+        colorinterp=[*others, ColorInterp.alpha],
+    )
+    with open_scene(path, scale=1, offset=0) as scene:
+        valid, sampled = scene.read(whole(scene)).valid, scene.sample(size=8).valid
+        assert "alpha band" in scene.mask_source
+    np.testing.assert_array_equal(valid, array[-1] > 0)
+    assert 0 < sampled.sum() < sampled.size
+
+
+def test_read__only_the_bands_asked_for_decide_validity(tmp_path: Path) -> None:
+    array = np.full((2, HEIGHT, WIDTH), 500, "uint16")
+    array[1, :5] = 0
+    path = write(tmp_path / "scene.tif", array, nodata=0, descriptions=("B02", "B03"))
+    with open_scene(path) as scene:
+        assert scene.read(whole(scene), BandSet("B02")).valid.all()
+        assert not scene.read(whole(scene), BandSet("B03")).valid[:5].any()
+        assert scene.read(whole(scene)).valid.sum() == (HEIGHT - 5) * WIDTH
+
+
+def test_read__numbers_that_are_not_finite_are_not_valid(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).uniform(0, 0.9, (2, HEIGHT, WIDTH)).astype("float32")
+    array[0, 0, 0], array[1, 3, 4], array[0, 5, 5] = np.nan, np.inf, -np.inf
+    path = write(tmp_path / "scene.tif", array, descriptions=("B02", "B03"))
+    with open_scene(path) as scene:
+        values, valid = scene.read(whole(scene))
+        assert np.isfinite(scene.sample().values).all()
+    assert sorted(map(tuple, np.argwhere(~valid).tolist())) == [(0, 0), (3, 4), (5, 5)]
+    np.testing.assert_array_equal(values, np.where(valid, array * np.float32(10_000), 0))
+
+
+def test_read__outside_and_missing_are_refused(thirteen: Path) -> None:
+    with open_scene(thirteen, bands="B02,B03") as scene:
+        with pytest.raises(SceneError, match="reaches outside"):
+            scene.read(Window(row=HEIGHT - 3, col=0, height=4, width=4))
+        with pytest.raises(BandError, match="missing band B04; wanted B02,B04, got B02,B03"):
+            scene.read(whole(scene), BandSet("B02,B04"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ({"descriptions": ("B4", "B3", "B2")}, "descriptions"),
+        ({"descriptions": ("red", "GREEN", "Blue")}, "descriptions"),
+        ({"descriptions": ("B4, central wavelength 665 nm", "B03_10m", "B2 (blue)")}, "descript"),
+        (
+            {"band_tags": [{"name": "B04"}, {"BANDNAME": "B3"}, {"common_name": "blue"}]},
+            "band tags",
+        ),
+        ({"band_tags": [{"eo:common_name": c} for c in ("red", "green", "blue")]}, "band tags"),
+        ({"tags": {"eo:bands": '[{"name":"B04"},{"common_name":"green"},{"name":"B02"}]'}}, "tag"),
+        ({"descriptions": ("B04", None, "B02"), "band_tags": [{}, {"name": "B03"}, {}]}, "desc"),
+    ],
+)
+def test_names__are_found(tmp_path: Path, settings: dict[str, Any], source: str) -> None:
+    with open_scene(write(tmp_path / "x.tif", numbers(3), **settings)) as scene:
+        assert scene.bands == BandSet("B04,B03,B02")
+        assert source in scene.names_source
+
+
+def test_names__bands_without_one_are_left_aside(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", numbers(3), descriptions=("B04", "SCL", "B02"))
+    with open_scene(path) as scene:
+        assert scene.bands == BandSet("B04,B02")
+        assert scene.ignored == ("x.tif band 2 (SCL)",)
+        np.testing.assert_array_equal(scene.read(whole(scene)).values, numbers(3)[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, r"does not name its 3 bands .*--bands B04,B03,B02"),
+        ({"descriptions": ("1", "2", "3")}, "does not name its 3 bands"),
+        ({"descriptions": ("SR_B4", "SR_B3", "SR_B2")}, "descriptions: SR_B2, SR_B3, SR_B4"),
+        ({"photometric": "RGB"}, "--bands red,green,blue for this RGB picture"),
+        ({"descriptions": ("B04", "B03", "red")}, "bands 1 and 3 are both named B04"),
+        (
+            {"descriptions": ("B04", "B03", "B02"), "band_tags": [{"name": "B08"}, {}, {}]},
+            "band 1 has contradictory names: the descriptions say B04, the band tags say B08",
+        ),
+    ],
+)
+def test_names__unclear_is_refused(tmp_path: Path, settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(BandError, match=says):
+        open_scene(write(tmp_path / "x.tif", numbers(3), **settings))
+
+
+def test_names__a_colour_table_is_no_measurement(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", numbers(1, "uint8"), colormap={0: (0, 0, 0, 255)})
+    for bands in (None, "B04"):
+        with pytest.raises(BandError, match="colour table"):
+            open_scene(path, bands=bands)
+
+
+def test_bands__name_a_file_that_has_no_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", numbers(3))
+    with open_scene(path, bands="B08,B04,B11") as scene:
+        assert scene.bands == BandSet("B08,B04,B11")
+        np.testing.assert_array_equal(
+            scene.read(whole(scene), BandSet("B11,B08")).values, numbers(3)[[2, 0]]
+        )
+    with pytest.raises(BandError, match=r"has 3 bands without names and --bands gives 2"):
+        open_scene(path, bands="B08,B04")
+
+
+def test_bands__choose_from_a_file_that_has_names(thirteen: Path) -> None:
+    with open_scene(thirteen, bands=["red", "B8A"]) as scene, open_scene(thirteen) as every:
+        assert scene.bands == BandSet("B04,B8A")
+        np.testing.assert_array_equal(
+            scene.read(whole(scene)).values, every.read(whole(every), BandSet("B04,B8A")).values
+        )
+
+
+def test_bands__a_named_file_without_them_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tif", numbers(2), descriptions=("B02", "B03"))
+    with pytest.raises(BandError, match=r"missing band B08.*got B02,B03 .*descriptions"):
+        open_scene(path, bands="B02,B08")
+
+
+@pytest.mark.parametrize(
+    ("settings", "stored", "wanted"),
+    [
+        ({"scales": (0.0001,), "offsets": (-0.1,)}, "uint16", 2500 - 1000),
+        ({"scales": (0.0001,)}, "uint16", 2500),
+        ({"scales": (0.0002,)}, "uint16", 5000),
+        ({"tags": {"s2:processing_baseline": "05.10"}}, "uint16", 1500),
+        ({"tags": {"s2:processing_baseline": "03.01"}}, "int16", 2500),
+        ({"scales": (1.0,), "offsets": (-1000.0,)}, "uint16", 1500),
+        ({"scales": (0.0001,), "offsets": (-0.1,)}, "float32", 1500),
+    ],
+)
+def test_radiometry__from_tags(
+    tmp_path: Path, settings: dict[str, Any], stored: str, wanted: float
+) -> None:
+    array = np.full((1, HEIGHT, WIDTH), 2500, stored)
+    path = write(tmp_path / "B02.tif", array, **settings)
+    with open_scene(path) as scene:
+        assert not scene.radiometry.assumed
+        np.testing.assert_allclose(scene.read(whole(scene)).values, wanted, rtol=1e-6)
+        assert scene.notes == ()
+
+
+def test_radiometry__product_name_in_the_path(tmp_path: Path) -> None:
+    name = "S2A_MSIL2A_20230821T221941_N0509_R029_T01KAB_20230822T021825_B02.tif"
+    array = numbers(1)
+    with open_scene(write(tmp_path / name, array)) as scene:
+        values, valid = scene.read(whole(scene))
+    np.testing.assert_array_equal(valid, array[0] != 0)
+    np.testing.assert_array_equal(values, np.where(valid, array.astype("float32") - 1000, 0))
+    assert "digital number 0" in scene.mask_source
+
+
+def test_radiometry__contradiction_names_both_facts(tmp_path: Path) -> None:
+    name = "S2A_MSIL2A_20180721T053721_N0212_R062_T43MDV_20201011T181419_B02.tif"
+    path = write(tmp_path / name, numbers(1), scales=(0.0001,), offsets=(-0.1,))
+    with pytest.raises(RadiometryError, match=r"GDAL scale 0\.0001, offset -0\.1.*N0212"):
+        open_scene(path)
+    with open_scene(path, offset=-1000) as scene:
+        assert scene.radiometry.offset == (-1000,)
+
+
+def test_radiometry__no_evidence_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "x.tif", numbers(2), descriptions=("B02", "B03"))
+    with caplog.at_level(logging.WARNING), open_scene(path) as scene:
+        assert scene.radiometry.assumed
+    assert len(caplog.messages) == 1
+    assert "--offset -1000 if they do" in caplog.messages[0]
+    caplog.clear()
+    with open_scene(path, offset=0):
+        assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("georeference", "says"),
+    [
+        ({"crs": None, "transform": rasterio.Affine.identity()}, "no georeference"),
+        ({"crs": None}, "a transform but no CRS"),
+        (
+            {
+                "crs": "EPSG:4326",
+                "transform": rasterio.Affine.identity(),
+                "gcps": [rasterio.control.GroundControlPoint(r, c, 10 + c / 99, 50 - r / 99)
+                         for r in (0, HEIGHT) for c in (0, WIDTH)],
+            },
+            "ground control points",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning:rasterio.*")
+def test_georeference__lacking_is_said_and_works(
+    tmp_path: Path, georeference: dict[str, Any], says: str
+) -> None:
+    path = write(tmp_path / "B02.tif", numbers(1), **georeference)
+    with open_scene(path, offset=0) as scene:
+        assert says in scene.notes[0]
+        assert scene.read(whole(scene)).valid.all()
+
+
+def test_georeference__rotated_and_south_up_are_kept(tmp_path: Path) -> None:
+    rotated = rasterio.Affine.translation(5e5, 4e6) @ rasterio.Affine.rotation(30)
+    for transform in (rotated @ rasterio.Affine.scale(10, -10), rasterio.Affine(1, 0, 3, 0, 1, -9)):
+        path = write(tmp_path / "B02.tif", numbers(1), transform=transform)
+        with open_scene(path) as scene:
+            assert scene.transform.almost_equals(transform)
+            np.testing.assert_array_equal(scene.read(whole(scene)).values, numbers(1))
+
+
+def test_array__equals_the_same_file(tmp_path: Path) -> None:
+    array = numbers(3)
+    path = write(tmp_path / "x.tif", array, nodata=9, descriptions=("B04", "B03", "B02"))
+    box = Window(row=2, col=5, height=11, width=7)
+    with (
+        open_scene(path) as file,
+        open_scene(array, bands=("B04", "B03", "B02"), nodata=9, **UTM) as memory,
+    ):
+        np.testing.assert_array_equal(memory.read(box).values, file.read(box).values)
+        np.testing.assert_array_equal(memory.read(box).valid, file.read(box).valid)
+        assert memory.grid == file.grid
+        np.testing.assert_array_equal(memory.sample().values, file.sample().values)
+    np.testing.assert_array_equal(array, numbers(3))
+
+
+def test_array__masked_and_thinned() -> None:
+    array = np.ma.masked_less(numbers(2).astype("float32") / 250, 0.1)
+    with open_scene(array, bands="B02,B03") as scene:
+        values, valid = scene.read(whole(scene))
+        np.testing.assert_array_equal(valid, ~array.mask.any(axis=0))
+        assert scene.radiometry.scale == (10_000, 10_000)
+        assert scene.sample(size=10).values.shape == (2, 7, 10)
+        assert values[:, ~valid].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("array", "kwargs", "error"),
+    [
+        (np.zeros((2, 4, 4)), {}, BandError),
+        (np.zeros((2, 4, 4)), {"bands": "B02"}, BandError),
+        (np.zeros((4, 4)), {"bands": "B02"}, BandError),
+        (np.zeros((1, 0, 4)), {"bands": "B02"}, BandError),
+        (np.zeros((1, 4, 4), complex), {"bands": "B02"}, SceneError),
+        (np.zeros((1, 4, 4)), {"bands": "B02", "crs": "nowhere"}, SceneError),
+        (np.zeros((1, 4, 4)), {"bands": "B02", "transform": (0, 0, 0, 0, 0, 0)}, SceneError),
+        (np.zeros((1, 4, 4)), {"bands": "B02", "transform": "north"}, SceneError),
+        (
+            np.zeros((1, 4, 4)),
+            {"bands": "B02", "transform": (10, 0, math.nan, 0, -10, 0)},
+            SceneError,
+        ),
+    ],
+)
+def test_array__refused(array: np.ndarray, kwargs: dict[str, Any], error: type) -> None:
+    with pytest.raises(error):
+        open_scene(array, **kwargs)
+
+
+def test_array__nodata_is_compared_as_it_is_stored() -> None:
+    array = np.full((1, 4, 4), 0.5, "float32")
+    array[:, 0] = 0.1
+    with open_scene(array, bands="B02", nodata=0.1, transform=(10, 0, 5, 0, -10, 9)) as scene:
+        assert scene.read(whole(scene)).valid.sum() == 12
+        assert scene.transform.c == 5
+
+
+def test_sample__a_huge_file_without_overviews_is_read_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.tile(np.arange(1, 401, dtype="uint16"), (1, 300, 1))
+    path = write(tmp_path / "B04.tif", array, tiled=True, blockxsize=16, blockysize=16)
+    monkeypatch.setattr("deo.scene.sources._LARGEST_DIRECT", 1000)
+    with open_scene(path) as scene:
+        values, valid = scene.sample(size=100)
+    assert values.shape == (1, 75, 100)
+    assert valid.all()
+    inner = np.unique(values)
+    assert set(inner) <= set(range(1, 401))
+    assert np.diff(inner).max() < 30  # spread over all of the width
+
+
+def test_contract__scene_maximum_is_the_same_on_every_run(thirteen: Path) -> None:
+    with open_scene(thirteen) as first, open_scene(thirteen) as second:
+        contracts = [fit_contract("scene", bands=MODEL_BANDS, scene=s) for s in (first, second)]
+    assert contracts[0] == contracts[1]
+    rgb = numbers(13)[[NAMES.index(n) for n in ("B04", "B03", "B02")]]
+    seen = rgb[:, (rgb != 0).all(axis=0)]
+    assert contracts[0].rgb_maximum == pytest.approx(np.percentile(seen, 99.9))
+
+
+@pytest.mark.parametrize("source", ["missing.tif", "text.tif", "folder", [], 3, "missing.zip"])
+def test_open__what_is_no_raster(tmp_path: Path, source: Any) -> None:
+    (tmp_path / "text.tif").write_text("no raster at all")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SceneError):
+        open_scene(tmp_path / source if isinstance(source, str) else source)
+
+
+def test_vrt__is_a_raster_like_any_other(tmp_path: Path, thirteen: Path) -> None:
+    vrt = tmp_path / "crop.vrt"
+    vrt.write_text(
+        '<VRTDataset rasterXSize="20" rasterYSize="10"><SRS>EPSG:32633</SRS>'
+        "<GeoTransform>500050, 10, 0, 3999970, 0, -10</GeoTransform>"
+        '<VRTRasterBand dataType="UInt16" band="1"><Description>B04</Description>'
+        "<NoDataValue>0</NoDataValue><SimpleSource>"
+        f"<SourceFilename>{thirteen}</SourceFilename><SourceBand>4</SourceBand>"
+        '<SrcRect xOff="5" yOff="3" xSize="20" ySize="10"/>'
+        '<DstRect xOff="0" yOff="0" xSize="20" ySize="10"/></SimpleSource></VRTRasterBand>'
+        "</VRTDataset>"
+    )
+    with open_scene(vrt) as scene, open_scene(thirteen) as file:
+        box = Window(row=3, col=5, height=10, width=20)
+        np.testing.assert_array_equal(
+            scene.read(whole(scene)).values, file.read(box, BandSet("B04")).values
+        )
+
+
+def test_open__real_scenes(shared: Path) -> None:
+    for path, size in (
+        ("data/sentinel2/mumbai_1_20151130.tif", (889, 555)),
+        ("data/sentinel2/Spain_7370579_S2Hand.tif", (512, 512)),
+    ):
+        with open_scene(shared / path) as scene, rasterio.open(shared / path) as file:
+            assert (scene.height, scene.width) == size
+            assert set(MODEL_BANDS) <= set(scene.bands)
+            box = Window(row=100, col=50, height=64, width=80)
+            stored = file.read(4, window=rasterio.windows.Window(50, 100, 80, 64))
+            np.testing.assert_array_equal(scene.read(box, BandSet("red")).values[0], stored)
+            assert scene.mask_source == "nodata 0"
+
+
+def test_open__eurosat_needs_its_order_said(shared: Path) -> None:
+    path = next((shared / "data/eurosat_ms/River").glob("*.tif"))
+    with pytest.raises(BandError, match="does not name its 13 bands"):
+        open_scene(path)
+    with (
+        open_scene(path, bands=(*NAMES[:8], *NAMES[9:], "B8A")) as scene,
+        rasterio.open(path) as file,
+    ):
+        np.testing.assert_array_equal(
+            scene.read(whole(scene), BandSet("B8A,B09")).values, file.read([13, 9])
+        )
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f8", "<f2", ">f2", "longdouble"])
+@pytest.mark.parametrize("factor", [1, 10_000])
+def test_array__of_any_floats_is_what_its_numbers_are(dtype: str, factor: float) -> None:
+    array = (np.random.default_rng(0).uniform(0.01, 0.9, (1, 40, 40)) * factor).astype(dtype)
+    array[0, 0, 0] = np.nan
+    with open_scene(array, bands="B04") as scene:
+        assert scene.radiometry.scale == (10_000 / factor,)
+        values, valid = scene.read(whole(scene))
+        np.testing.assert_allclose(
+            values[valid[None]], array[:, valid].astype("f4")[0] * (10_000 / factor), rtol=1e-3
+        )
+        assert valid.sum() == 1599
+        assert scene.mask_source == "numbers that are not finite"
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">i2", "<u4", ">u8", "<i8"])
+def test_array__of_any_integers_is_what_its_numbers_are(dtype: str) -> None:
+    array = np.random.default_rng(0).integers(1, 9000, (1, 40, 40)).astype(dtype)
+    array[0, 0] = 7
+    view = array[:, ::2, ::-1]
+    view.flags.writeable = False
+    with open_scene(view, bands="B04", nodata=7) as scene:
+        assert scene.radiometry.scale == (1,)
+        values, valid = scene.read(whole(scene))
+    np.testing.assert_array_equal(valid, view[0] != 7)
+    np.testing.assert_array_equal(values, np.where(valid, view, 0))
+
+
+def test_array__beyond_float32_is_not_valid() -> None:
+    array = np.full((1, 4, 4), 0.5)
+    array[0, 0] = 1e300
+    with open_scene(array, bands="B04") as scene:
+        assert scene.read(whole(scene)).valid.sum() == 12
+    with open_scene(array.clip(max=1).astype("f2"), bands="B04", nodata=1e20) as scene:
+        assert scene.read(whole(scene)).valid.all()
+
+
+@pytest.mark.parametrize("dtype", ["bool", ">c8", "datetime64[s]", "object", "U1"])
+def test_array__that_holds_no_real_numbers_is_refused(dtype: str) -> None:
+    with pytest.raises(SceneError, match="real numbers"):
+        open_scene(np.zeros((1, 4, 4), dtype), bands="B04")
+
+
+@pytest.mark.parametrize("number", [9.96921e36, 1e20, np.finfo("f4").max])
+def test_floats__with_an_undeclared_fill_far_above_are_refused(number: float) -> None:
+    array = np.full((1, 40, 40), 0.2, "float32")
+    array[0, 0, 0] = number
+    with pytest.raises(RadiometryError, match=r"numbers up to .*-a_nodata"):
+        open_scene(array, bands="B04")

@@ -1,0 +1,192 @@
+"""Student and EMA teacher on both kinds of trunk, at odd sizes."""
+
+from typing import Literal
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deo.errors import ModelError
+from deo.training.config import Model
+from deo.training.method.student import Average, EmaTeacher, Student, named_layers
+from deo.training.method.teachers import Widths
+
+TRUNKS = ("test_deo_swin", "test_deo_vit")
+WIDTHS = Widths(cls=20, mid=12, late=28)
+
+
+def micro(name: str, **changes: object) -> Model:
+    return Model(name=name, head_hidden=16, z=8, **changes)  # type: ignore[arg-type]
+
+
+def views(*sizes: int, channels: int = 10, samples: int = 2) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(samples, channels, size, size) for size in sizes]
+
+
+def perturbed(module: nn.Module) -> nn.Module:
+    """Away from the initial heads, whose small weights make every output alike."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_student__shapes_for_several_sizes(name: str) -> None:
+    student = Student(micro(name), optical=WIDTHS)
+    z, optical = student(views(64, 64, 48, 32, 32))
+    assert z.shape == (10, 8)
+    assert optical is not None
+    assert optical.cls.shape == (10, 20)
+    grids = {"test_deo_swin": (4, 2), "test_deo_vit": (4, 4)}[name]
+    assert optical.mid.shape == (4, 12, grids[0], grids[0])
+    assert optical.late.shape == (4, 28, grids[1], grids[1])
+    for x in (z, *optical):
+        torch.testing.assert_close(x.norm(dim=1), torch.ones_like(x[:, 0]))
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_student__views_do_not_see_each_other(name: str) -> None:
+    student = perturbed(Student(micro(name), optical=WIDTHS)).eval()
+    several = views(64, 64, 32)
+    together = student(several)
+    for i, view in enumerate(several):
+        alone = student([view, view])
+        torch.testing.assert_close(together.z[2 * i : 2 * i + 2], alone.z[:2])
+        torch.testing.assert_close(together.optical.cls[2 * i : 2 * i + 2], alone.optical.cls[:2])
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_student__maps_are_those_of_the_rgb_stem(name: str) -> None:
+    student = perturbed(Student(micro(name), optical=WIDTHS)).eval()
+    pair = views(64, 64)
+    net, layers = student.trunk.net, named_layers(student.trunk.net)
+    taps: dict[str, Tensor] = {}
+    stage = net.layers if name == "test_deo_swin" else net.blocks
+    for layer, index in layers._asdict().items():
+        stage[index].register_forward_hook(
+            lambda module, args, out, layer=layer: taps.__setitem__(layer, out)
+        )
+    optical = student(pair).optical
+    for layer, got in (("mid", optical.mid), ("late", optical.late)):
+        tokens = taps[layer]
+        if tokens.ndim == 3:
+            tokens = tokens[:, 1:].unflatten(1, (4, 4))
+        want = getattr(student, f"head_{layer}")(tokens).permute(0, 3, 1, 2)
+        torch.testing.assert_close(got, want)
+
+
+def test_student__swapped_exchanges_the_maps_of_a_vit_only() -> None:
+    for name in TRUNKS:
+        widths = Widths(12, 12, 12)
+        plain = perturbed(Student(micro(name), optical=widths)).eval()
+        swapped = Student(micro(name), optical=widths, swapped=True).eval()
+        swapped.load_state_dict(plain.state_dict())
+        want, got = plain(views(64, 64)).optical, swapped(views(64, 64)).optical
+        if name == "test_deo_vit":
+            want = want._replace(mid=want.late, late=want.mid)
+        torch.testing.assert_close(tuple(got), tuple(want))
+
+
+@pytest.mark.parametrize(
+    ("kind", "optical", "stems"),
+    [
+        ("ms", WIDTHS, {"ms", "rgb"}),
+        ("ms", None, {"ms"}),
+        ("rgb", WIDTHS, {"rgb"}),
+        ("rgb", None, {"rgb"}),
+    ],
+)
+def test_student__has_a_gradient_for_every_parameter(
+    kind: Literal["ms", "rgb"], optical: Widths | None, stems: set[str]
+) -> None:
+    student = perturbed(Student(micro("test_deo_swin", input=kind), optical=optical))
+    assert set(student.trunk.net.patch_embed.widths) == stems
+    prediction = student(views(64, 64, 32))
+    assert (prediction.optical is None) == (optical is None)
+    outputs = [prediction.z, *(prediction.optical or ())]
+    sum((x * torch.randn_like(x)).sum() for x in outputs).backward()  # type: ignore[union-attr]
+    assert not [n for n, p in student.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_student__rgb_alone_ignores_the_other_bands() -> None:
+    student = perturbed(Student(micro("test_deo_vit", input="rgb"), optical=None)).eval()
+    pair = views(64, 64)
+    torch.testing.assert_close(student(pair).z, student([view[:, :3] for view in pair]).z)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "grids"),
+    [
+        ("test_deo_vit", {"patch_size": 8, "img_size": 40}, ((5, 5), (5, 5))),
+        ("test_deo_swin", {"window_size": 3, "patch_size": 2}, ((5, 5), (3, 3))),
+    ],
+)
+def test_student__any_patch_window_and_image_size(
+    name: str, options: dict[str, int], grids: tuple[tuple[int, int], tuple[int, int]]
+) -> None:
+    student = Student(micro(name, options=options), optical=WIDTHS)
+    optical = student(views(40, 40, 24)).optical
+    assert (optical.mid.shape[2:], optical.late.shape[2:]) == grids
+
+
+def test_student__half_precision_outputs_are_normalised_in_fp32() -> None:
+    student = Student(micro("test_deo_vit"), optical=WIDTHS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        z = student(views(64, 64)).z
+    assert z.dtype == torch.float32
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(4))
+
+
+def test_student__refuses_other_models() -> None:
+    for name in ("resnet18", "deo_swin_x"):
+        with pytest.raises(ModelError, match=rf"unknown model '{name}'; known are deo_swin_t"):
+            Student(micro(name), optical=None)
+
+
+@pytest.mark.parametrize("kind", ["ms", "rgb"])
+@pytest.mark.parametrize("name", TRUNKS)
+def test_average__by_name(name: str, kind: Literal["ms", "rgb"]) -> None:
+    model = micro(name, input=kind)
+    student, teacher = perturbed(Student(model, optical=WIDTHS)), EmaTeacher(model)
+    before = {n: p.clone() for n, p in teacher.named_parameters()}
+    Average(teacher, student).update(0.75)
+    own = dict(student.named_parameters())
+    for parameter, value in teacher.named_parameters():
+        want = 0.75 * before[parameter] + 0.25 * own[parameter]
+        torch.testing.assert_close(value, want, msg=parameter)
+        assert not value.requires_grad
+    Average(teacher, student).update(0.0)
+    pair = views(64, 64)
+    torch.testing.assert_close(teacher(pair), student.eval()(pair).z)
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_average__by_position_is_by_name_in_the_published_order(name: str) -> None:
+    student = perturbed(Student(micro(name), optical=WIDTHS))
+    by_name, by_position = EmaTeacher(micro(name)), EmaTeacher(micro(name))
+    by_position.load_state_dict(by_name.state_dict())
+    Average(by_name, student).update(0.5)
+    Average(by_position, student, by_position=True).update(0.5)
+    torch.testing.assert_close(by_position.state_dict(), by_name.state_dict(), rtol=0, atol=0)
+
+
+def test_average__mismatch_is_an_error() -> None:
+    student, teacher = nn.Linear(3, 2), nn.Linear(3, 2)
+    teacher.extra = nn.Linear(1, 1)
+    with pytest.raises(ModelError, match=r"2 parameters .*extra\.weight"):
+        Average(teacher, student)
+    with pytest.raises(ModelError, match=r"weight is \(2, 4\) .* \(2, 3\)"):
+        Average(nn.Linear(4, 2), student)
+
+
+def test_ema_teacher__stochastic_depth_only_on_request() -> None:
+    model = micro("test_deo_swin", drop_path=0.5)
+    pair = views(64, 64)
+    calm, wild = perturbed(EmaTeacher(model)), perturbed(EmaTeacher(model, stochastic=True))
+    assert torch.equal(calm(pair), calm(pair))
+    assert not torch.equal(wild(pair), wild(pair))
+    assert F.cosine_similarity(calm(pair), wild(pair)).min() > 0

@@ -1,0 +1,260 @@
+"""Mapping scenes with tuned networks: equal to the network on the whole, tiled, resumed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+import torch
+from rasterio.transform import from_origin
+
+from deo.bands import MODEL_BANDS, SENTINEL2
+from deo.contracts import fit_contract
+from deo.errors import ConfigError, OutputError, SceneError, WeightsError
+from deo.maps.class_map import NODATA, colours
+from deo.scene.scene import open_scene
+from deo.scene.window import Window
+from deo.training.tasks import predict as module
+from deo.training.tasks.backbones import open_backbone
+from deo.training.tasks.heads import build_network
+from deo.training.tasks.predict import Prediction, predict
+from deo.training.tasks.tuned import Description, Tuned, load_tuned, save_tuned
+
+NAMES = [band.name for band in SENTINEL2]
+
+
+def write_scene(path: Path, *, height: int = 96, width: int = 80, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(200, 4000, (13, height, width), np.uint16)
+    values[:, :10, :20] = 0
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=13,
+        height=height,
+        width=width,
+        dtype="uint16",
+        nodata=0,
+        crs="EPSG:32630",
+        transform=from_origin(5e5, 4e6, 10, 10),
+    ) as out:
+        out.write(values)
+        out.descriptions = NAMES
+    return path
+
+
+def make(folder: Path, task: str = "segment", *, contract: str = "s2", classes: int = 3) -> Tuned:
+    torch.manual_seed(0)
+    backbone = open_backbone("test_deo_swin", bands=MODEL_BANDS, untrained=True).model
+    head = "linear" if task == "classify" else "upernet"
+    network = build_network(task, backbone, classes=classes, head=head, width=8)
+    with torch.no_grad():  # give every class a share
+        network.head.score.weight.mul_(30)  # type: ignore[union-attr, operator]
+    description = Description(
+        task=task,
+        backbone="test_deo_swin",
+        weights="untrained",
+        bands=MODEL_BANDS.names,
+        classes=tuple(f"class{label}" for label in range(classes)),
+        head=head,
+        width=8,
+        contract=fit_contract(contract, bands=MODEL_BANDS).record(),
+        dataset="toy",
+    )
+    folder.mkdir(exist_ok=True)
+    save_tuned(network, description, folder / "best.safetensors")
+    return load_tuned(folder)
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as source:
+        found: np.ndarray = source.read()
+    return found
+
+
+def test_predict__equals_the_network_on_the_whole_scene(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif")
+    target, probabilities = tmp_path / "map.tif", tmp_path / "shares.tif"
+    assert predict(tuned, [scene], target, probabilities=probabilities) == [target, probabilities]
+    with open_scene(scene) as opened:
+        pixels = opened.read(Window(row=0, col=0, height=96, width=80), MODEL_BANDS)
+    image = torch.from_numpy(tuned.contract.apply(pixels))[None]
+    with torch.inference_mode():
+        wanted = tuned.network(image).softmax(1)[0].numpy()
+    shares = read(probabilities)
+    np.testing.assert_allclose(shares[:, pixels.valid], wanted[:, pixels.valid], atol=1e-5)
+    assert np.isnan(shares[:, ~pixels.valid]).all()
+    classes = read(target)[0]
+    assert (classes[pixels.valid] == wanted.argmax(0)[pixels.valid]).mean() > 0.999
+    assert (classes[~pixels.valid] == NODATA).all()
+    assert len(np.unique(classes)) >= 3
+
+
+def test_predict__map_has_place_colours_names_and_provenance(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif")
+    predict(tuned, [scene], tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(scene) as source:
+        assert found.crs == source.crs
+        assert found.transform == source.transform
+        assert found.nodata == NODATA
+        assert found.dtypes == ("uint8",)
+        table = found.colormap(1)
+        assert all(table[label] == colours(3)[label] for label in range(3))
+        assert found.tags(1)["CLASS_2"] == "class2"
+        assert found.tags()["DEO_WEIGHTS_SHA256"] == tuned.sha256
+        assert '"name": "s2"' in found.tags()["DEO_CONTRACT"]
+        assert found.profile["tiled"]
+        assert found.compression.name == "zstd"
+
+
+def test_colours__differ_between_classes() -> None:
+    table = colours(20)
+    assert len({table[label] for label in range(20)}) == 20
+    assert table[NODATA][3] == 0
+
+
+def test_predict__blended_shares_sum_to_one_and_keep_the_nodata(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif", height=160, width=130)
+    for name, tile in (("whole", 256), ("tiled", 64)):
+        predict(
+            tuned,
+            [scene],
+            tmp_path / f"{name}.tif",
+            probabilities=tmp_path / f"{name}_p.tif",
+            settings=Prediction(tile=tile),
+        )
+    whole, tiled = read(tmp_path / "whole_p.tif"), read(tmp_path / "tiled_p.tif")
+    valid = np.isfinite(whole[0])
+    assert (np.isfinite(tiled[0]) == valid).all()
+    np.testing.assert_allclose(tiled.sum(0)[valid], 1, atol=1e-5)
+
+
+def test_predict__killed_run_leaves_no_map_and_resumes_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif", height=160)
+    settings = Prediction(tile=64)
+    predict(tuned, [scene], tmp_path / "straight.tif", settings=settings)
+    rows = module.extract_rows
+
+    def dies(*args: object, **named: object) -> Iterator[object]:
+        yield next(rows(*args, **named))  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "extract_rows", dies)
+        with pytest.raises(KeyboardInterrupt):
+            predict(tuned, [scene], tmp_path / "map.tif", settings=settings)
+    assert not (tmp_path / "map.tif").exists()
+    assert (tmp_path / "map.tif.partial").is_dir()
+    seen: list[tuple[int, int]] = []
+    predict(
+        tuned,
+        [scene],
+        tmp_path / "map.tif",
+        settings=settings,
+        resume=True,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert 0 < seen[-1][0] < seen[-1][1]  # the rows of the killed run are not counted again
+    assert np.array_equal(read(tmp_path / "map.tif"), read(tmp_path / "straight.tif"))
+    assert not (tmp_path / "map.tif.partial").exists()
+
+
+def test_predict__classifier_scores_cells(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run", "classify")
+    scene = write_scene(tmp_path / "scene.tif")
+    predict(tuned, [scene], tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as found:
+        assert found.shape == (3, 3)
+        assert found.transform.a == 320
+
+
+def test_predict__change_takes_two_dates_of_one_grid(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run", "change", contract="pretrain", classes=2)
+    first, second = (write_scene(tmp_path / f"{seed}.tif", seed=seed) for seed in (0, 1))
+    target, shares = tmp_path / "map.tif", tmp_path / "p.tif"
+    predict(tuned, [first, second], target, probabilities=shares)
+    images = []
+    for path in (first, second):
+        with open_scene(path) as scene:
+            contract = fit_contract("scene", bands=MODEL_BANDS, scene=scene)
+            pixels = scene.read(Window(row=0, col=0, height=96, width=80), MODEL_BANDS)
+            images.append(torch.from_numpy(contract.apply(pixels)))
+    with torch.inference_mode():
+        wanted = tuned.network(torch.stack(images)[None]).softmax(1)[0].numpy()
+    np.testing.assert_allclose(read(shares)[:, pixels.valid], wanted[:, pixels.valid], atol=1e-5)
+    with rasterio.open(target) as found:
+        assert '"second"' in found.tags()["DEO_CONTRACT"]
+    other = write_scene(tmp_path / "other.tif", height=64)
+    with pytest.raises(SceneError, match=r"mismatched pair: 0.tif is 96 x 80 .*, other.tif 64"):
+        predict(tuned, [first, other], tmp_path / "no.tif")
+    with pytest.raises(ConfigError, match=r"maps 2 scene\(s\), got 1"):
+        predict(tuned, [first], tmp_path / "no.tif")
+
+
+def test_predict__refuses_targets_before_work(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif")
+    (tmp_path / "there.tif").touch()
+    for target, message in (
+        ("there.tif", "use --overwrite"),
+        ("map.png", "give a name with .tif"),
+        ("no/map.tif", "there is no folder"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            predict(tuned, [scene], tmp_path / target)
+
+
+@pytest.mark.parametrize("kind", ["itself", "symbolic link", "hard link", "VRT's source"])
+@pytest.mark.parametrize("which", ["map", "probabilities"])
+def test_predict__never_writes_over_what_it_reads(kind: str, which: str, tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run", "change", contract="s2", classes=2)
+    first, second = (write_scene(tmp_path / f"{seed}.tif", seed=seed) for seed in (0, 1))
+    target = tmp_path / "other.tif"
+    given = second
+    if kind == "itself":
+        target = second
+    elif kind == "symbolic link":
+        target.symlink_to(second)
+    elif kind == "hard link":
+        target.hardlink_to(second)
+    else:
+        given = tmp_path / "second.vrt"
+        rasterio.shutil.copy(second, given, driver="VRT")
+        target = second
+    before = second.read_bytes()
+    targets = {"map": (target, None), "probabilities": (tmp_path / "map.tif", target)}[which]
+    with pytest.raises(OutputError, match="is what is being read"):
+        predict(tuned, [first, given], targets[0], probabilities=targets[1], overwrite=True)
+    assert second.read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_predict__two_results_of_one_name_are_refused(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "map.tif")
+    with pytest.raises(OutputError, match="are both to be written"):
+        predict(tuned, [scene], tmp_path / "map.tif", probabilities=tmp_path / "link.tif")
+
+
+def test_load_tuned__is_strict_and_knows_its_own(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    again = load_tuned(tmp_path / "run/best.safetensors")
+    assert again.description == tuned.description
+    for name, tensor in tuned.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name])
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="no network tuned by deo finetune"):
+        load_tuned(tmp_path / "other.safetensors")

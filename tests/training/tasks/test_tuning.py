@@ -1,0 +1,116 @@
+"""Losses against their loops, rates, parameter groups."""
+
+import math
+
+import pytest
+import torch
+
+from deo.bands import MODEL_BANDS
+from deo.errors import ConfigError
+from deo.training.tasks.backbones import open_backbone
+from deo.training.tasks.dataset import IGNORE
+from deo.training.tasks.heads import build_network
+from deo.training.tasks.tuning import (
+    TuneConfig,
+    cross_entropy,
+    one_hot_bce,
+    parameter_groups,
+    set_rate,
+)
+
+SCORES = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.randint(-1, 3, (2, 4, 4), generator=torch.Generator().manual_seed(1))
+WEIGHTS = torch.tensor([0.5, 1.0, 1.5])
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_one_hot_bce__equals_the_loop(weights: torch.Tensor | None) -> None:
+    values = []
+    for b in range(2):
+        for row in range(4):
+            for col in range(4):
+                label = int(TARGETS[b, row, col])
+                if label == IGNORE:
+                    continue
+                total = 0.0
+                for k in range(3):
+                    p = torch.sigmoid(SCORES[b, k, row, col]).item()
+                    weight = 1.0 if weights is None else weights[k].item()
+                    total -= weight * math.log(p if k == label else 1 - p)
+                values.append(total / 3)
+    found = one_hot_bce(SCORES, TARGETS, weights).item()
+    assert found == pytest.approx(sum(values) / len(values), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_cross_entropy__equals_torch_where_anything_is_known(weights: torch.Tensor | None) -> None:
+    wanted = torch.nn.functional.cross_entropy(SCORES, TARGETS, weights, ignore_index=IGNORE)
+    torch.testing.assert_close(cross_entropy(SCORES, TARGETS, weights), wanted)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, one_hot_bce])
+def test_losses__nothing_known_costs_nothing(loss: object) -> None:
+    assert callable(loss)
+    assert loss(SCORES, torch.full_like(TARGETS, IGNORE), None) == 0
+
+
+def test_one_hot_bce__takes_multi_hot_labels() -> None:
+    hot = torch.tensor([[1, 0, 1], [0, 0, 1]])
+    scores = SCORES[:, :, 0, 0]
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(scores, hot.float())
+    torch.testing.assert_close(one_hot_bce(scores, hot, None), wanted)
+
+
+def test_set_rate__warms_up_then_falls_and_scales_by_group() -> None:
+    config = TuneConfig(epochs=10, warmup=2, rate=1.0)
+    groups = [
+        {"params": [torch.zeros(1)]},
+        {"params": [torch.zeros(1)], "lr_scale": 0.25},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=1.0)
+    rates = []
+    for epoch in (0.5, 2.0, 6.0, 10.0):
+        set_rate(optimiser, config, epoch)
+        rates.append(optimiser.param_groups[0]["lr"])
+        assert optimiser.param_groups[1]["lr"] == 0.25 * rates[-1]
+    assert rates == pytest.approx([0.25, 1.0, 0.5, 0.0], abs=1e-12)
+
+
+def test_parameter_groups__deeper_layers_learn_faster_and_all_are_there() -> None:
+    backbone = open_backbone("test_deo_swin", bands=MODEL_BANDS, untrained=True).model
+    network = build_network("segment", backbone, classes=2, head="linear", width=8)
+    groups = parameter_groups(network, TuneConfig(layer_decay=0.5))
+    grouped = [parameter for group in groups for parameter in group["params"]]
+    assert {id(p) for p in grouped} == {id(p) for p in network.parameters()}
+    assert len(grouped) == len({id(p) for p in grouped})
+    scale = {id(p): group.get("lr_scale", 1.0) for group in groups for p in group["params"]}
+    stem = scale[id(next(iter(backbone.parameters())))]
+    deep = [
+        p for name, p in backbone.named_parameters() if "layers.3" in name or "layers_3" in name
+    ]
+    assert stem < 0.1 < scale[id(deep[-1])] <= scale[id(network.head.score.weight)] == 1
+    assert all(not group["weight_decay"] for group in groups for p in group["params"] if p.ndim < 2)
+
+
+def test_parameter_groups__frozen_leaves_the_head() -> None:
+    backbone = open_backbone("test_deo_swin", bands=MODEL_BANDS, untrained=True).model
+    network = build_network("segment", backbone, classes=2, head="linear", width=8, frozen=True)
+    groups = parameter_groups(network, TuneConfig(frozen=True))
+    assert sum(len(group["params"]) for group in groups) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "dice"}, "no loss 'dice'; choose one of bce, ce"),
+        ({"head": "unet"}, "no head 'unet'"),
+        ({"epochs": 0, "warmup": 0}, "epochs is 0"),
+        ({"warmup": 60}, "warmup of 60 epochs does not fit 50"),
+        ({"rate": 0.0}, "rate is 0"),
+        ({"layer_decay": 1.5}, "layer_decay is 1.5"),
+        ({"layer_decay": 0.7, "frozen": True}, "drop --frozen"),
+    ],
+)
+def test_config__refuses(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TuneConfig(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""What a pretraining reads: samples, archives, shards."""

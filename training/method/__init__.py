@@ -1,0 +1,1 @@
+"""The method: views, student, teachers, losses."""

@@ -1,0 +1,1 @@
+"""A run: its state, step, schedules, checkpoints, journal, export."""

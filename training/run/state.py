@@ -1,0 +1,257 @@
+"""Everything that a run carries from step to step, built from its configuration."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deo.errors import ConfigError
+from deo.training.config import Config
+from deo.training.method.student import Average, EmaTeacher, Student
+from deo.training.method.teachers import Teacher, build_teacher
+from deo.training.method.views import ViewSpec, make_views, published_views
+from deo.training.run.distributed import Context, shard, share
+from deo.training.run.optim import build_optimizer, parameter_groups
+from deo.training.run.schedules import Cosine
+
+REFERENCE_BATCH = 256
+"""Samples per step for which `optim.lr` is meant."""
+
+ViewMaker = Callable[[Tensor, Tensor, int], Sequence[Tensor]]
+"""Images (B, C, H, W), keys (B,) and epoch -> normalised views, the two global ones first."""
+
+
+class Rates(NamedTuple):
+    """What the schedules say of one step."""
+
+    lr: float
+    weight_decay: float
+    momentum: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedules:
+    """Learning rate, weight decay and EMA momentum over the run."""
+
+    lr: Cosine
+    weight_decay: Cosine
+    momentum: Cosine
+
+    def __call__(self, step: int) -> Rates:
+        return Rates(self.lr(step), self.weight_decay(step), self.momentum(step))
+
+
+@dataclass(kw_only=True)
+class State:
+    """A run between two steps.
+
+    Args:
+        config: the run.
+        context: this process among all.
+        student: the module that is trained.
+        model: the student as it is called: itself, or wrapped for several processes.
+        teacher: its EMA teacher.
+        average: moves the teacher towards the student.
+        optical: the frozen optical teacher, or None.
+        optimizer: of the student.
+        scaler: of fp16 gradients; disabled otherwise.
+        dtype: of autocast; None computes in fp32.
+        schedules: step -> rates.
+        views: makes the views of a batch.
+        steps_per_epoch: optimiser steps in one pass over the data.
+        step: steps finished.
+    """
+
+    config: Config
+    context: Context
+    student: Student
+    model: nn.Module
+    teacher: EmaTeacher
+    average: Average
+    optical: Teacher | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    dtype: torch.dtype | None
+    schedules: Schedules
+    views: ViewMaker
+    steps_per_epoch: int
+    step: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """Passes over the data finished."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def steps(self) -> int:
+        """Length of the run."""
+        return self.schedules.lr.steps
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks run; losses stay outside."""
+        return torch.autocast(
+            self.context.device.type, dtype=self.dtype, enabled=self.dtype is not None
+        )
+
+    def keys(self, samples: Tensor) -> Tensor:
+        """What each sample's augmentation is drawn by: its number in the data.
+
+        With the published fault, its place in this process's batch.
+        """
+        if not self.config.switches.equal_draws:
+            return samples
+        return self.step * len(samples) + torch.arange(len(samples))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds; the optical teacher is not in it."""
+        return {
+            "step": self.step,
+            "student": self.student.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from `state_dict`; every name must be there."""
+        self.student.load_state_dict(saved["student"])
+        self.teacher.load_state_dict(saved["teacher"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.step = saved["step"]
+
+
+def build(
+    config: Config,
+    context: Context,
+    *,
+    steps_per_epoch: int,
+    optical: Teacher | None = None,
+    views: ViewMaker | None = None,
+) -> State:
+    """Build networks, optimiser and schedules; the same weights in every process.
+
+    Args:
+        steps_per_epoch: optimiser steps in one pass over the data.
+        optical: a teacher of your own, in the place of the configured one.
+        views: a view maker of your own.
+
+    Raises:
+        ConfigError, ModelError, WeightsError: the configuration cannot be built.
+    """
+    run, switches = config.run, config.switches
+    optical = optical or build_teacher(
+        config.optical, device=context.device, view_statistics=switches.optical_view_statistics
+    )
+    torch.manual_seed(run.seed)
+    widths = None if optical is None else optical.widths
+    student = Student(config.model, optical=widths, swapped=switches.swapped_layers)
+    teacher = EmaTeacher(config.model, stochastic=switches.teacher_drop_path)
+    torch.manual_seed(run.seed + context.rank)  # stochastic depth differs from rank to rank
+    student, teacher = student.to(context.device), teacher.to(context.device)
+    if run.compile:
+        compile_blocks([*student.trunk.blocks, *teacher.trunk.blocks])
+    model = share(student, student.trunk.blocks, context, strategy=run.strategy)
+    if run.strategy == "fsdp":
+        shard(teacher, teacher.trunk.blocks, methods=["embed"])
+    average = Average(teacher, student, by_position=switches.ema_by_position)
+    average.update(0.0)
+    dtype = autocast_dtype(run.precision, context.device)
+    return State(
+        config=config,
+        context=context,
+        student=student,
+        model=model,
+        teacher=teacher,
+        average=average,
+        optical=optical,
+        optimizer=build_optimizer(
+            parameter_groups(student, decay_tables=switches.decay_tables), config.optim
+        ),
+        scaler=torch.amp.GradScaler(context.device.type, enabled=dtype == torch.float16),
+        dtype=dtype,
+        schedules=build_schedules(
+            config, steps_per_epoch=steps_per_epoch, world_size=context.world_size
+        ),
+        views=views or configured_views(config),
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def build_schedules(config: Config, *, steps_per_epoch: int, world_size: int) -> Schedules:
+    """The schedules of a run; a warm-up longer than the run is cut to it.
+
+    The learning rate grows with the samples per step.
+    """
+    optim, run = config.optim, config.run
+    steps = run.steps or run.epochs * steps_per_epoch
+    warmup = optim.warmup_steps
+    if warmup is None:
+        warmup = round(optim.warmup_epochs * steps_per_epoch)
+    peak = optim.lr * run.batch_size * world_size / REFERENCE_BATCH
+    return Schedules(
+        lr=Cosine(base=peak, final=optim.min_lr, steps=steps, warmup=min(warmup, steps)),
+        weight_decay=Cosine(base=optim.weight_decay, final=optim.weight_decay_end, steps=steps),
+        momentum=Cosine(base=optim.momentum, final=optim.momentum_end, steps=steps),
+    )
+
+
+def configured_views(config: Config) -> ViewMaker:
+    """The published views with the configuration's sizes, areas and gains."""
+    specs = view_specs(config)
+
+    def views(images: Tensor, keys: Tensor, epoch: int) -> Sequence[Tensor]:
+        return make_views(images, keys, specs, seed=config.run.seed, epoch=epoch)
+
+    return views
+
+
+def view_specs(config: Config) -> tuple[ViewSpec, ...]:
+    """Two global views and the local ones.
+
+    Raises:
+        ConfigError: a view cannot be made so.
+    """
+    views = config.views
+    published = published_views(views.global_size, views.local_size, views.local_crops)
+    areas = (views.global_area,) * 2 + (views.local_area,) * views.local_crops
+    return tuple(
+        replace(
+            spec,
+            area=area,
+            vertical_flip=views.vertical_flip,
+            common_gain=views.common_gain,
+            band_gain=views.band_gain,
+        )
+        for spec, area in zip(published, areas, strict=True)
+    )
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """What autocast rounds to; None for fp32.
+
+    Raises:
+        ConfigError: the device lacks the type asked for.
+    """
+    has_bf16 = device.type == "cpu" or (
+        device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    if precision == "auto":
+        return torch.bfloat16 if has_bf16 and device.type != "cpu" else None
+    if precision == "bf16" and not has_bf16:
+        raise ConfigError(f"run.precision is bf16, which {device} lacks; use fp16 or fp32")
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+
+def compile_blocks(blocks: Sequence[nn.Module]) -> None:
+    """Compile each block in place, keeping the names of its parameters.
+
+    Blocks share their code, so each stage, shift and view size is one entry of a common cache.
+    """
+    torch._dynamo.config.recompile_limit = max(
+        torch._dynamo.config.recompile_limit, 8 * len(blocks)
+    )
+    for block in blocks:
+        block.compile()

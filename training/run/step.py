@@ -1,0 +1,164 @@
+"""One step of dual-teacher pretraining, and the run that repeats it."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from deo.bands import RGB_BANDS
+from deo.training.data.loading import Batch
+from deo.training.method.losses import (
+    GLOBAL_VIEWS,
+    coding_rate_loss,
+    distill_cls,
+    distill_patch,
+)
+from deo.training.method.student import Predictions
+from deo.training.method.teachers import Features
+from deo.training.run.optim import advance, clip_each, clip_global, set_step
+from deo.training.run.state import State
+
+PUBLISHED_ALPHA = 0.5
+
+
+class Terms(NamedTuple):
+    """The objective and its parts: cosines are what is maximised, zero without optical teacher."""
+
+    loss: Tensor
+    comp: Tensor
+    expa: Tensor
+    cls: Tensor
+    patch: Tensor
+    effective_rank: Tensor
+    head_cosine: Tensor
+
+
+class StepRecord(NamedTuple):
+    """What one step did. Tensors are scalars on the device, of this process: reading one waits.
+
+    Args:
+        step, epoch: counted from 0.
+        loss: the objective.
+        comp, expa: agreement with the EMA teacher, and the coding rate.
+        cls, patch: cosines with the optical teacher.
+        effective_rank, head_cosine: see `deo.training.method.losses.CodingRate`.
+        grad_norm: before clipping; where it is not finite, the student was left as it was.
+        lr, weight_decay, momentum: the step's rates.
+    """
+
+    step: int
+    epoch: int
+    loss: Tensor
+    comp: Tensor
+    expa: Tensor
+    cls: Tensor
+    patch: Tensor
+    effective_rank: Tensor
+    head_cosine: Tensor
+    grad_norm: Tensor
+    lr: float
+    weight_decay: float
+    momentum: float
+
+
+class Observer(Protocol):
+    """Sees every step of a run after it was taken: writes, saves, or ends it by raising."""
+
+    def __call__(self, state: State, batch: Batch, record: StepRecord, /) -> None: ...
+
+
+def fit(state: State, batches: Iterable[Batch], observers: Sequence[Observer]) -> None:
+    """Take a step on every batch, in the order given, until there are no more.
+
+    Args:
+        batches: those of the steps from `state.step` on.
+        observers: called in order after each step.
+
+    Raises:
+        DeoError: whatever reading, stepping or an observer says.
+    """
+    device = state.context.device
+    for batch in batches:
+        assert batch.step == state.step, f"batch of step {batch.step} at step {state.step}"
+        images = batch.images.to(device, non_blocking=True).float()
+        record = train_step(state, images, batch.samples)
+        for observe in observers:
+            observe(state, batch, record)
+
+
+def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
+    """Take one step on a batch; nothing waits for the device.
+
+    Args:
+        images: (B, C, H, W) on the device, as `deo.training.method.views` takes them.
+        samples: (B,) int64 on the CPU, their numbers in the data.
+    """
+    step, epoch, rates = state.step, state.epoch, state.schedules(state.step)
+    set_step(state.optimizer, lr=rates.lr, weight_decay=rates.weight_decay)
+
+    views = state.views(images, state.keys(samples), epoch)
+    global_views = views[:GLOBAL_VIEWS]
+    with torch.no_grad(), state.autocast():
+        target = state.teacher(global_views)
+    seen = state.optical(optical_input(global_views)) if state.optical is not None else None
+
+    with state.autocast():
+        predictions = state.model(views)
+    terms = objective(state, predictions, target, seen)
+
+    torch.autograd.backward(state.scaler.scale(terms.loss))
+    state.scaler.unscale_(state.optimizer)
+    clip = clip_each if state.config.switches.clip_per_parameter else clip_global
+    grad_norm = clip(state.student.parameters(), state.config.optim.clip)
+    advance(state.optimizer, state.scaler, grad_norm)
+    state.optimizer.zero_grad(set_to_none=True)
+    state.average.update(rates.momentum)
+    state.step += 1
+
+    return StepRecord(
+        step=step,
+        epoch=epoch,
+        **{name: value.detach() for name, value in terms._asdict().items()},
+        grad_norm=grad_norm,
+        **rates._asdict(),
+    )
+
+
+def optical_input(views: Sequence[Tensor]) -> Tensor:
+    """Red, green and blue of the global views, (2 * B, 3, s, s)."""
+    return torch.cat([view[:, : len(RGB_BANDS)] for view in views])
+
+
+def objective(
+    state: State, predictions: Predictions, target: Tensor, seen: Features | None
+) -> Terms:
+    """The weighted sum of coding rate and distillation, in fp32.
+
+    Args:
+        target: (2 * B, z) of the EMA teacher.
+        seen: the optical teacher's features of the global views, or None.
+    """
+    loss, switches, context = state.config.loss, state.config.switches, state.context
+    several = context.world_size > 1 and not switches.local_gram
+    rate = coding_rate_loss(
+        predictions.z,
+        target,
+        eps=loss.eps,
+        coeff=loss.coeff,
+        expansion=loss.expansion,
+        student_only=loss.student_only,
+        gather=context.gather if several else None,
+        processes=context.world_size,
+        gram_dtype=state.dtype if switches.gram_autocast else None,
+    )
+    if seen is None or predictions.optical is None:
+        nothing = torch.zeros_like(rate.comp)
+        return Terms(cls=nothing, patch=nothing, **rate._asdict())
+    answer = predictions.optical
+    cls = distill_cls(answer.cls, seen.cls, same_view=not switches.cls_other_views)
+    mid, late = distill_patch(answer.mid, seen.mid), distill_patch(answer.late, seen.late)
+    patch = (mid.cosine + late.cosine) / 2
+    alpha = PUBLISHED_ALPHA if switches.ignore_alpha else loss.alpha
+    total = rate.loss - alpha * (patch + cls.cosine)
+    return Terms(cls=cls.cosine, patch=patch, **rate._replace(loss=total)._asdict())

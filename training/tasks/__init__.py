@@ -1,0 +1,1 @@
+"""What comes after pretraining: evaluating, tuning, predicting."""

@@ -1,0 +1,177 @@
+"""Heads on a backbone that returns a list of maps: classes, masks, changes.
+
+Every network here has `backbone` and `head`, so that freezing and layer-wise decay go by name.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deo.errors import ModelError, require
+from deo.models.initial import SeededDraws
+from deo.training.tasks.features import channels_first
+
+STRIDES = (4, 8, 16, 32)
+
+
+class Decoder(nn.Module):
+    """Maps of a backbone, finest first -> (B, classes, H / 4, W / 4) scores, H and W the input's.
+
+    UPerNet's decoder as segmentation-models-pytorch has it (pyramid pooling at 1, 2, 3 and 6
+    cells). Maps of a plain vision transformer, all of one stride, are resized to the strides
+    4, 8, 16 and 32 first.
+
+    Args:
+        channels, reductions: of the maps.
+        classes: of the result.
+        width: channels inside; the authors' 512.
+
+    Raises:
+        ModelError: the backbone gives fewer than three maps.
+        MissingExtraError: segmentation-models-pytorch is not installed.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], reductions: Sequence[int], *, classes: int, width: int = 512
+    ) -> None:
+        super().__init__()
+        if len(channels) < 3:
+            raise ModelError(f"UPerNet needs maps of three stages or more, got {len(channels)}")
+        upernet = require("segmentation_models_pytorch.decoders.upernet.decoder", extra="eval")
+        self.flat = len(set(reductions)) < len(reductions)
+        used = list(channels)[-4:]
+        # smp counts from the input and stride 2 on; the decoder skips both
+        self.decoder = upernet.UPerNetDecoder(
+            encoder_channels=[0, 0, *used], encoder_depth=len(used) + 1, decoder_channels=width
+        )
+        self.score = nn.Conv2d(width, classes, 1)
+        self.used = len(used)
+
+    def forward(self, maps: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
+        levels = list(maps)[-self.used :]
+        if self.flat:
+            sizes = [(max(1, shape[0] // step), max(1, shape[1] // step)) for step in STRIDES]
+            levels = [
+                F.interpolate(level, size=size, mode="bilinear", align_corners=False)
+                for level, size in zip(levels, sizes[-self.used :], strict=True)
+            ]
+        nothing = levels[0].new_empty(0)
+        found: Tensor = self.score(self.decoder([nothing, nothing, *levels]))
+        return found
+
+
+class LinearMap(nn.Module):
+    """One linear layer per cell of the coarsest map."""
+
+    def __init__(
+        self, channels: Sequence[int], reductions: Sequence[int], *, classes: int, width: int = 0
+    ) -> None:
+        super().__init__()
+        self.score = nn.Conv2d(channels[-1], classes, 1)
+
+    def forward(self, maps: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
+        found: Tensor = self.score(maps[-1])
+        return found
+
+
+HEADS: dict[str, Callable[..., nn.Module]] = {"upernet": Decoder, "linear": LinearMap}
+
+
+class Network(nn.Module):
+    """A backbone and a head. `frozen` keeps the backbone as it is, without gradients."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, *, frozen: bool) -> None:
+        super().__init__()
+        self.backbone, self.head, self.frozen = backbone, head, frozen
+        if frozen:
+            self.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Network":
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> maps, NCHW, finest first."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return [channels_first(found, self.backbone) for found in self.backbone(images)]
+
+
+class Classifier(Network):
+    """(B, C, H, W) -> (B, classes): mean of the last map, one linear layer.
+
+    The layer is a 1 x 1 convolution, so the same weights also score every cell: `dense`.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.dense(images).mean((2, 3))
+        return found
+
+    def dense(self, images: Tensor) -> Tensor:
+        """(B, classes, h, w) scores per cell of the last map; their mean is `forward`."""
+        found: Tensor = self.head(self.maps(images), images.shape[-2:])
+        return found
+
+
+class Segmenter(Network):
+    """(B, C, H, W) -> (B, classes, H, W)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = self.head(self.maps(images), images.shape[-2:])
+        return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+    dense = forward
+
+
+class ChangeDetector(Network):
+    """(B, 2, C, H, W) -> (B, classes, H, W): one backbone for both dates, the head sees |a - b|.
+
+    Both dates run as one batch, so that they see the same batch statistics.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        batch, shape = len(images), images.shape[-2:]
+        maps = self.maps(images.transpose(0, 1).flatten(0, 1))
+        scores = self.head([(found[:batch] - found[batch:]).abs() for found in maps], shape)
+        return F.interpolate(scores, size=shape, mode="bilinear", align_corners=False)
+
+    def dense(self, images: Tensor) -> Tensor:
+        """(B, 2 C, H, W), the dates one after the other in the channels."""
+        first, second = images.chunk(2, dim=1)
+        found: Tensor = self(torch.stack((first, second), 1))
+        return found
+
+
+NETWORKS: dict[str, type[Network]] = {
+    "classify": Classifier,
+    "multilabel": Classifier,
+    "segment": Segmenter,
+    "change": ChangeDetector,
+}
+
+
+def build_network(
+    task: str,
+    backbone: nn.Module,
+    *,
+    classes: int,
+    head: str,
+    width: int,
+    frozen: bool = False,
+    seed: int = 0,
+) -> Network:
+    """A network for a task on a `features_only` backbone; its head is drawn from `seed`.
+
+    Raises:
+        ModelError: there is no such head.
+    """
+    if head not in HEADS:
+        raise ModelError(f"no head {head!r}; choose one of {', '.join(HEADS)}")
+    info: Any = backbone.feature_info
+    with SeededDraws(seed):
+        made = HEADS[head](info.channels(), info.reduction(), classes=classes, width=width)
+    return NETWORKS[task](backbone, made, frozen=frozen)

@@ -1,0 +1,278 @@
+"""Tuning a network for a task: the loop, early stopping, the best and the last checkpoint."""
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deo.errors import ConfigError, DataError, OutputError
+from deo.training.data.identity import differences
+from deo.training.data.shards import make_folder
+from deo.training.run import checkpoint
+from deo.training.run.checkpoint import Checkpoint
+from deo.training.run.journal import JsonLines
+from deo.training.tasks.heads import Network
+from deo.training.tasks.outcome import confusions
+from deo.training.tasks.patches import Batch, Examples, batches, patch_count
+from deo.training.tasks.scores import STATISTICS
+from deo.training.tasks.survey import listed, survey, warn_of_unseen
+from deo.training.tasks.task import Benchmark, Task
+from deo.training.tasks.tuning import (
+    LOSSES,
+    TuneConfig,
+    class_weights,
+    least_batch,
+    parameter_groups,
+    set_rate,
+)
+
+LOG_NAME = "log.jsonl"
+
+
+class Epoch(NamedTuple):
+    """What one epoch came to; `score` is the benchmark's metric on the validation part."""
+
+    number: int
+    loss: float
+    score: float
+    best: float
+
+
+def tune(
+    network: Network,
+    benchmark: Benchmark,
+    train: Examples,
+    valid: Examples | None,
+    config: TuneConfig,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    origin: Mapping[str, Any] | None = None,
+    keep: Callable[[float], None] | None = None,
+    device: str = "cpu",
+) -> Iterator[Epoch]:
+    """Tune a network, one epoch per step of the iterator; it ends holding its best weights.
+
+    Args:
+        valid: chooses the best epoch; None: the last one counts.
+        folder: where the last checkpoint and `log.jsonl` go; None: nothing is written.
+        resume: go on from the last checkpoint that is whole; the rest of the run is what it would
+            have been.
+        origin: what the network began as (model, weights), plain values, compared on resuming.
+        keep: told the score after each epoch that is the best so far, while the network holds it.
+
+    Raises:
+        ConfigError: `resume` meets other settings, samples, inputs or another origin; a batch is
+            too small for the network; the loss grew beyond all bounds.
+        DataError: there are too few samples for a step, or their pixels are not finite.
+        OutputError: the checkpoint is missing or cannot be written.
+        WeightsError: no checkpoint to resume from is whole.
+    """
+    run = _Run(network.to(device), benchmark, train, valid, config, origin or {}, device)
+    if resume:
+        run.restore(_needed(folder))
+    with contextlib.ExitStack() as stack:
+        log = None
+        if folder is not None:
+            log = JsonLines(make_folder(folder) / LOG_NAME, resume_at=run.epoch, counter="number")
+            stack.callback(log.close)
+        while run.epoch < config.epochs and not run.exhausted:
+            loss = run.learn()
+            score = run.judge()
+            epoch = Epoch(run.epoch, loss, score, run.best_score)
+            if keep is not None and run.stale == 0:
+                keep(run.best_score)
+            if folder is not None and log is not None:
+                run.save(folder)
+                log.write(epoch._asdict())
+            yield epoch
+    network.load_state_dict(run.best_state, strict=True)
+
+
+def _check_size(train: Examples, config: TuneConfig, least: int) -> None:
+    """Refuse what leaves no step that the network can learn from."""
+    if config.batch < least:
+        raise ConfigError(
+            f"a batch of {config.batch} is too small: batch normalisation in the head or the "
+            f"backbone needs {least} samples a step; raise --batch-size, or take --head linear "
+            "and --frozen"
+        )
+    count = patch_count(train, config.crop)
+    if count < least:
+        raise DataError(
+            f"{count} training sample(s): batch normalisation in the head or the backbone needs "
+            f"{least} at once; give more training samples, hold none out (--valid 0), cut patches "
+            "from them (--crop), or take --head linear and --frozen"
+        )
+
+
+def _refuse_divergence(epoch: int, parts: Sequence[Batch], losses: Tensor, norms: Tensor) -> None:
+    """Refuse to go on after a step whose loss or gradient was not finite."""
+    finite = losses.isfinite() & norms.isfinite()
+    if finite.all():
+        return
+    step = int(finite.int().argmin())
+    names = listed(list(parts[step].names))
+    raise ConfigError(
+        f"epoch {epoch}, step {step + 1} of {len(parts)}: the loss is {float(losses[step]):g} and "
+        f"its gradient {float(norms[step]):g}, with the samples {names}. Nothing of this epoch is "
+        "kept. Lower --rate, or look at these samples"
+    )
+
+
+def _needed(folder: Path | None) -> Path:
+    if folder is None:
+        raise ConfigError("resume needs the folder of the run")
+    return folder
+
+
+class _Run:
+    """The moving parts of one run: optimiser, position, best weights."""
+
+    def __init__(
+        self,
+        network: Network,
+        benchmark: Benchmark,
+        train: Examples,
+        valid: Examples | None,
+        config: TuneConfig,
+        origin: Mapping[str, Any],
+        device: str,
+    ) -> None:
+        self.origin, self.valid = origin, valid
+        self.network, self.train, self.config, self.device = network, train, config, device
+        self.benchmark, self.multilabel = benchmark, benchmark.task is Task.MULTILABEL
+        self.least = least_batch(network)
+        _check_size(train, config, self.least)
+        surveyed = survey(train, benchmark)
+        warn_of_unseen(surveyed.counts, benchmark)
+        self.identity = surveyed.identity
+        self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
+        self.epoch, self.stale = 0, 0
+        self.best_score = math.nan
+        self.best_state = self._state()
+        self.weights = None
+        if config.balance and not self.multilabel:
+            self.weights = class_weights(surveyed.counts).to(device)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.config.patience is not None and self.stale > self.config.patience
+
+    def learn(self) -> float:
+        """One epoch; returns its mean loss."""
+        config, losses, norms = self.config, [], []
+        loss_of = LOSSES["bce" if self.multilabel else config.loss]
+        parts = list(
+            batches(
+                self.train,
+                size=config.batch,
+                crop=config.crop,
+                flips=True,
+                seed=config.seed,
+                epoch=self.epoch,
+                least=self.least,
+            )
+        )
+        self.network.train()
+        torch.manual_seed(config.seed * 100_003 + self.epoch)  # stochastic depth, on resume too
+        for number, batch in enumerate(parts):
+            set_rate(self.optimiser, config, self.epoch + number / len(parts))
+            scores = self.network(batch.images.to(self.device))
+            loss = loss_of(scores, batch.targets.to(self.device), self.weights)
+            self.optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            norms.append(nn.utils.clip_grad_norm_(self.network.parameters(), 1.0))
+            self.optimiser.step()
+            losses.append(loss.detach())
+        # looked at once an epoch: the device is not waited for after every step
+        _refuse_divergence(self.epoch + 1, parts, torch.stack(losses), torch.stack(norms))
+        self.epoch += 1
+        return float(torch.stack(losses).mean())
+
+    def judge(self) -> float:
+        """Score the epoch on the validation part.
+
+        Without one, or as long as the score is undefined, every epoch is the best so far.
+        """
+        score = math.nan
+        if self.valid is not None:
+            matrices = confusions(
+                self.network, self.valid, self.benchmark, crop=self.config.crop, device=self.device
+            )
+            score = STATISTICS[self.benchmark.metric](matrices.sum(0))
+        if math.isnan(self.best_score) or score > self.best_score:
+            self.best_score, self.stale, self.best_state = score, 0, self._state()
+        else:
+            self.stale += 1
+        return score
+
+    def _state(self) -> dict[str, Tensor]:
+        return {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in self.network.state_dict().items()
+        }
+
+    @functools.cached_property
+    def _data(self) -> dict[str, Any]:
+        """What is learned from, and what chooses the best epoch."""
+        valid = {} if self.valid is None else survey(self.valid, self.benchmark).identity
+        return {"train": self.identity, "valid": valid}
+
+    def _settings(self) -> dict[str, Any]:
+        """All that a run depends on but its samples; the contract's record names the bands."""
+        contract = self.train.contract.record()
+        return {
+            "dataset": self.benchmark.name,
+            "classes": list(self.benchmark.class_names),
+            **self.origin,
+            **{f"contract.{key}": value for key, value in contract.items()},
+            **asdict(self.config),
+        }
+
+    def save(self, folder: Path) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best_state": self.best_state,
+            "best_score": self.best_score,
+            "stale": self.stale,
+        }
+        saved = Checkpoint(self.epoch, self._settings(), self._data, state, [])
+        checkpoint.save(folder, saved, keep=checkpoint.LEAST_KEPT)
+
+    def restore(self, folder: Path) -> None:
+        found = checkpoint.newest(folder)
+        if found is None:
+            raise OutputError(f"{folder} holds no checkpoint to resume from; start without resume")
+        path, (epoch, config, data, state, _) = found
+        wanted = self._settings()
+        keys = (wanted | config).keys() - {"patience"}
+        changed = sorted(key for key in keys if config.get(key) != wanted.get(key))
+        if changed:
+            listed = "; ".join(f"{key} {config.get(key)}, now {wanted.get(key)}" for key in changed)
+            raise ConfigError(
+                f"{path} was made with other settings: {listed}. Repeat those to resume, or "
+                "start without resume"
+            )
+        lines = [
+            f"{part} {line}"
+            for part, now in self._data.items()
+            for line in differences(data.get(part, {}), now)
+        ]
+        if lines:
+            listed_lines = "".join(f"\n  {line}" for line in lines)
+            raise ConfigError(
+                f"{path} was trained on other samples (saved -> given):{listed_lines}\n"
+                "Give those to resume, or start without resume"
+            )
+        self.network.load_state_dict(state["network"], strict=True)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best_state, self.best_score = state["best_state"], state["best_score"]
+        self.epoch, self.stale = epoch, state["stale"]
