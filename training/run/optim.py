@@ -32,15 +32,15 @@ def parameter_groups(
         decay_tables: as published code does, which looks at names and dimensions only.
         layer_decay: each layer below the last learns by this factor more slowly; None: all alike.
     """
-    tables = [name for name, _ in module.named_parameters() if name.rsplit(".", 1)[-1] in TABLES]
+    names = [name for name, _ in module.named_parameters()]
+    tables = [name for name in names if name.rsplit(".", 1)[-1] in TABLES]
     spared = () if decay_tables else tables
+    public: Any = timm.optim  # it lists nothing in `__all__`, which mypy takes for private
     groups: list[ParameterGroup]
     if layer_decay is None:
-        groups = timm.optim.param_groups_weight_decay(
-            module, weight_decay, no_weight_decay_list=spared
-        )
+        groups = public.param_groups_weight_decay(module, weight_decay, no_weight_decay_list=spared)
     else:
-        groups = timm.optim.param_groups_layer_decay(
+        groups = public.param_groups_layer_decay(
             module, weight_decay, no_weight_decay_list=spared, layer_decay=layer_decay
         )
     return groups
