@@ -13,7 +13,6 @@ import rasterio
 from click.testing import CliRunner, Result
 from rasterio.transform import from_origin
 
-from deo.bands import SENTINEL2
 from deo.cli import cli
 from deo.cli.downstream import finetune
 from deo.cli.tasks import tile_bar, tuning
@@ -27,6 +26,7 @@ from deo.errors import (
     WeightsError,
 )
 from deo.models.weights import load_backbone
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.run import checkpoint
 from deo.training.run.claim import claim
 from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
