@@ -11,16 +11,16 @@ from importlib import import_module
 from deo.errors import BandError
 from deo.sensors import known
 from deo.sensors.evidence import Evidence
-from deo.sensors.known.sentinel2 import SENSOR as DEFAULT
+from deo.sensors.known import sentinel2
 from deo.sensors.table import Band, Sensor
+
+DEFAULT = sentinel2.SENSOR
+"""The sensor of files that do not say whose they are: all published backbones were trained on it."""
 
 
 @cache
 def sensors() -> tuple[Sensor, ...]:
     """`DEFAULT`, then the others in the order of their modules' names.
-
-    Files that do not say whose they are count as the default's: Sentinel-2's, on which all
-    published backbones were trained.
 
     Raises:
         BandError: two sensors have a band of the same name.
