@@ -306,7 +306,7 @@ def test_prepare__nothing_usable_is_said(tmp_path: Path) -> None:
 def test_prepare__an_unwritable_output_is_said(tmp_path: Path) -> None:
     write_scenes(tmp_path / "in", count=1)
     (tmp_path / "out").touch()
-    with pytest.raises(OutputError, match="cannot write .*out: it is a file"):
+    with pytest.raises(OutputError, match=r"cannot write .*out: it is a file"):
         prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
 
 
