@@ -26,9 +26,9 @@ from deo.errors import (
     OutputError,
     WeightsError,
 )
+from deo.files.lock import claim
 from deo.models.weights import load_backbone
 from deo.training.run import checkpoint
-from deo.training.run.claim import claim
 from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
 from deo.training.tasks.tuning import TuneConfig
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from deo.bands import BandSet
 from deo.errors import ConfigError, OutputError
 from deo.files.disk import make_folder
+from deo.files.lock import claim
 from deo.training.run import checkpoint
-from deo.training.run.claim import claim
 from deo.training.tasks.backbones import BASELINES, open_backbone
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.heads import Network, build_network
