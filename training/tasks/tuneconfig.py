@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import timm.optim
 
 from deo.errors import ConfigError
+from deo.training.run import optim
+from deo.training.run.optim import ParameterGroup
 from deo.training.tasks.heads import HEADS, Network
 from deo.training.tasks.objectives import LOSSES
 
@@ -71,17 +72,21 @@ class TuneConfig:
             raise ConfigError("layer_decay needs a backbone that learns; drop --frozen")
 
 
-def parameter_groups(network: Network, config: TuneConfig) -> list[dict[str, Any]]:
+def parameter_groups(network: Network, config: TuneConfig) -> list[ParameterGroup]:
     """Parameters that learn, with `lr_scale` per group and no weight decay on vectors."""
-    groups = param_groups_weight_decay(network.head, config.weight_decay)
+    # The tables of positions decay here as in the authors' code, which looks at dimensions only.
+    groups = optim.parameter_groups(
+        network.head, weight_decay=config.weight_decay, decay_tables=True
+    )
     if not network.frozen:
+        # timm wraps a backbone for its maps; layers are told apart by the names inside.
         inner: Any = getattr(network.backbone, "model", network.backbone)
-        if config.layer_decay is None:
-            groups += param_groups_weight_decay(inner, config.weight_decay)
-        else:
-            groups += param_groups_layer_decay(
-                inner, config.weight_decay, layer_decay=config.layer_decay
-            )
+        groups += optim.parameter_groups(
+            inner,
+            weight_decay=config.weight_decay,
+            decay_tables=True,
+            layer_decay=config.layer_decay,
+        )
     return [group for group in groups if group["params"]]
 
 
