@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deo.training.tasks.dataset import IGNORE
+from deo.training.tasks.scores import IGNORE
 
 
 def cross_entropy(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:

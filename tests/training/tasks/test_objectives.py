@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deo.training.tasks.dataset import IGNORE
 from deo.training.tasks.objectives import class_weights, cross_entropy, one_hot_bce
+from deo.training.tasks.scores import IGNORE
 
 SCORES = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.randint(-1, 3, (2, 4, 4), generator=torch.Generator().manual_seed(1))
