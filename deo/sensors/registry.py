@@ -15,7 +15,7 @@ from deo.sensors.known import sentinel2
 from deo.sensors.table import Band, Sensor
 
 DEFAULT = sentinel2.SENSOR
-"""The sensor of files that do not say whose they are: all published backbones were trained on it."""
+"""The sensor of files that do not say whose they are: published backbones were trained on it."""
 
 
 @cache
