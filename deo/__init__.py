@@ -8,13 +8,13 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, Band, BandSet
+from deo.bands import MODEL_BANDS, RGB_BANDS, Band, BandSet, Pixels
 from deo.errors import DeoError
 from deo.registration import register_with_timm
 
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, open_scene
-    from deo.contracts import Pixels, fit_contract
+    from deo.contracts import fit_contract
     from deo.models.weights import load_backbone
 
 __version__ = version("deo")
@@ -36,7 +36,6 @@ __all__ = [
 
 _LATE = {
     "Extraction": "deo.api",
-    "Pixels": "deo.contracts",
     "extract": "deo.api",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
@@ -45,7 +44,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs numpy, rasterio or torch only when it is asked for."""
+    """Import what needs rasterio or torch only when it is asked for."""
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'deo' has no attribute {name!r}")

