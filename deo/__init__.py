@@ -8,9 +8,10 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, Band, BandSet, Pixels
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
 from deo.errors import DeoError
 from deo.registration import register_with_timm
+from deo.sensors.table import Band
 
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, open_scene

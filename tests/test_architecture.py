@@ -27,7 +27,7 @@ GROUND = {"deo.errors", "deo.files", "deo.bands", "deo.sensors"}
 ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.errors", set()),
     ("deo.files", {"deo.errors", "deo.files"}),
-    ("deo.bands", {"deo.errors"}),
+    ("deo.bands", {"deo.errors", "deo.sensors"}),
     ("deo.sensors", {"deo.errors", "deo.files", "deo.bands", "deo.sensors"}),
     ("deo.contracts", GROUND),
     ("deo.models", {"deo.errors", "deo.files", "deo.bands", "deo.models", "deo.assets"}),
@@ -69,7 +69,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.registration", {"deo.models"}),
     (
         "deo",
-        {"deo.errors", "deo.bands", "deo.registration"}
+        {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
         | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.scene"},
     ),
 ]
