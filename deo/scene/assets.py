@@ -264,8 +264,8 @@ def folder_files(folder: Path) -> list[str]:
     named = [file for file in files if file_band(file)]
     if not named:
         raise SceneError(
-            f"{folder} is not a .SAFE product, and none of its {len(files)} raster files names a band "
-            f"(as in {DEFAULT.file_example} or B02.tif); give one file, or a list of "
+            f"{folder} is not a .SAFE product, and none of its {len(files)} raster files names "
+            f"a band (as in {DEFAULT.file_example} or B02.tif); give one file, or a list of "
             f"files with --bands"
         )
     return named

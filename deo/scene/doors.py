@@ -155,8 +155,9 @@ def _unreadable(path: str, door: Door) -> str:
 def _check_name(path: str) -> None:
     if _PREFIX.match(path) and not _SCHEME.match(path):
         raise SceneError(
-            f"{path} begins with the name of a GDAL driver; parts of files are not read by such names. "
-            f"Write the part you mean to a file of its own: gdal_translate -of COG {path!r} part.tif"
+            f"{path} begins with the name of a GDAL driver; parts of files are not read by "
+            f"such names. Write the part you mean to a file of its own: "
+            f"gdal_translate -of COG {path!r} part.tif"
         )
 
 
@@ -208,7 +209,8 @@ def _check_opened(dataset: Any, path: str) -> None:
     if elsewhere is not None:
         raise SceneError(
             f"{path} says that its overviews are in {elsewhere[:80]}; only its own, or those in "
-            f"a file of the same name with .ovr added, are read. Make a plain copy: gdal_translate -of COG"
+            f"a file of the same name with .ovr added, are read. Make a plain copy: "
+            f"gdal_translate -of COG"
         )
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         size = height * width * np.dtype(dtype).itemsize
@@ -274,7 +276,7 @@ def _permitted(source: VrtSource, path: str, local: str, door: Door) -> str | No
         )
     if door is Door.FOUND and (".." in parts or not beside.startswith(f"{folder}/")):
         raise SceneError(
-            f"{path} was found in a folder and reads {name[:120]} outside that folder; give the VRT "
-            f"itself, or set {SOURCES_VARIABLE} to the folder that it may read below"
+            f"{path} was found in a folder and reads {name[:120]} outside that folder; give the "
+            f"VRT itself, or set {SOURCES_VARIABLE} to the folder that it may read below"
         )
     return beside

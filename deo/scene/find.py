@@ -71,8 +71,8 @@ def _parse_transform(transform: Any) -> Affine:
         usable = False
     if not usable:
         raise SceneError(
-            f"transform {transform!r} cannot place pixels; give an affine.Affine, or its six numbers "
-            "(a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
+            f"transform {transform!r} cannot place pixels; give an affine.Affine, or its six "
+            "numbers (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
         )
     return parsed
 

@@ -292,7 +292,8 @@ def _quantification(by_tag: Mapping[str, list[ElementTree.Element]], label: str)
         for element in by_tag.get(name, []):
             return _positive(element.text, f"{label}: {name}")
     raise SceneError(
-        f"{label} has no {' or '.join(names)}; it does not look like the metadata of a Sentinel-2 product"
+        f"{label} has no {' or '.join(names)}; it does not look like the metadata "
+        f"of a Sentinel-2 product"
     )
 
 
