@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from deo.errors import ConfigError
 from deo.training.config import Config
-from deo.training.method.student import Average, EmaTeacher, Student
-from deo.training.method.teachers import Teacher, build_teacher
-from deo.training.method.views import ViewSpec, make_views, published_views
+from deo.training.method.ema import Average, EmaTeacher
+from deo.training.method.optical import OpticalTeacher, build_optical_teacher
+from deo.training.method.student import Student
+from deo.training.method.views import make_views
+from deo.training.method.viewspecs import ViewSpec, published_views
 from deo.training.run.distributed import Context, shard, share
 from deo.training.run.optim import build_optimizer, parameter_groups
 from deo.training.run.schedules import Cosine
@@ -70,7 +72,7 @@ class State:
     model: nn.Module
     teacher: EmaTeacher
     average: Average
-    optical: Teacher | None
+    optical: OpticalTeacher | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dtype: torch.dtype | None
@@ -128,7 +130,7 @@ def build(
     context: Context,
     *,
     steps_per_epoch: int,
-    optical: Teacher | None = None,
+    optical: OpticalTeacher | None = None,
     views: ViewMaker | None = None,
 ) -> State:
     """Build networks, optimiser and schedules; the same weights in every process.
@@ -142,7 +144,7 @@ def build(
         ConfigError, ModelError, WeightsError: the configuration cannot be built.
     """
     run, switches = config.run, config.switches
-    optical = optical or build_teacher(
+    optical = optical or build_optical_teacher(
         config.optical, device=context.device, view_statistics=switches.optical_view_statistics
     )
     torch.manual_seed(run.seed)
