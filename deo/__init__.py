@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from deo import models as models
-from deo.bands import MODEL_BANDS, RGB_BANDS, Band, BandSet
+from deo.bands import MODEL_BANDS, RGB_BANDS, Band, BandSet, Pixels
 from deo.errors import DeoError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "Band",
     "BandSet",
     "DeoError",
+    "Pixels",
     "__version__",
     "extract",
     "open_scene",

@@ -1,10 +1,10 @@
-"""Where models and rasters meet: `deo.extract` and `deo.open_scene`."""
+"""Where models and rasters meet: `deo.extract`, `deo.extract_many` and `deo.open_scene`."""
 
 import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import torch
 from deo.bands import MODEL_BANDS, BandSet
 from deo.contracts import Contract, fit_contract
 from deo.errors import ConfigError, ModelError, OutputError
+from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.finished import open_finished
 from deo.maps.job import (
     Job,
@@ -29,6 +30,7 @@ from deo.maps.runner import PRECISIONS, FeatureModel, model_bands
 from deo.maps.sinks import DEFAULT_CHIP, check_apart, check_suffix
 from deo.maps.stac import check_items, item_paths, write_items
 from deo.maps.windows import Tiling, default_tile, tiles
+from deo.maps.worklist import Entry, Item, Shard, pair
 from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
@@ -37,7 +39,14 @@ from deo.scene.scene import Scene, open_scene
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Extraction", "extract", "feature_model", "open_scene"]
+__all__ = [
+    "Extraction",
+    "SceneResult",
+    "extract",
+    "extract_many",
+    "feature_model",
+    "open_scene",
+]
 
 DEFAULT_MODEL = "deo_swin_n"
 _BATCH_SIZE = {"cuda": 32}
@@ -255,9 +264,7 @@ def extract(
     Example:
         >>> deo.extract("scene.tif", "features.tif", model="deo_swin_b")  # doctest: +SKIP
     """
-    if extraction is not None and settings:
-        raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
-    plan = extraction or Extraction(**settings)
+    plan = _chosen(extraction, settings)
     target = Path(output)
     check_suffix(target)
     if target.exists() and not overwrite and not resume:
@@ -288,6 +295,95 @@ def extract(
             _draw_finished(job, Path(preview))
         _describe(job, stac)
     return paths
+
+
+def extract_many(
+    scenes: Iterable[Any],
+    output: str | None,
+    *,
+    extraction: Extraction | None = None,
+    preview: str | None = None,
+    stac: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    shard: Shard | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    busy: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> Iterator[SceneResult]:
+    """Turn many scenes into maps of features, and tell of each as it ends.
+
+    A scene whose outputs are complete is skipped, and one that a killed run began is gone on with.
+    A scene that fails costs no other. What another process is computing is left to it, and taken
+    up if that process gives it up, so that any number of processes may work on the same scenes.
+
+    Args:
+        scenes: paths or addresses, or (scene, output) or (scene, output, preview) for those with
+            outputs of their own; `Item`s are taken as they are.
+        output: a folder, or a template such as `out/{name}.tif`, where `{name}` is the scene's
+            name; None if every scene has an output of its own.
+        extraction, stac, settings: as in `extract`.
+        preview: a folder or a template for pictures.
+        overwrite: compute all of them anew.
+        resume: with `overwrite`, go on with what a killed run left.
+        shard: the part of the scenes that is this process's; None: all of them.
+        progress: told (scene, tiles dealt with, tiles in all).
+        busy: told once of each scene that is left to another process for the time being.
+
+    Raises:
+        ConfigError, OutputError: before anything is computed, where settings cannot work or two
+            scenes have one output. A fault with one scene is in its result instead.
+
+    Example:
+        >>> for result in deo.extract_many(paths, "out/{name}.tif"):  # doctest: +SKIP
+        ...     print(result.source, result.state)
+    """
+    plan = _chosen(extraction, settings)
+    given = list(scenes)
+    items = [each for each in given if isinstance(each, Item)]
+    if entries := [_entry(each) for each in given if not isinstance(each, Item)]:
+        items += pair(entries, output, preview, several=True)
+    share = items if shard is None else shard.of(items)
+
+    def work(item: Item) -> SceneResult:
+        def run(count: Callable[[int, int], None]) -> list[Path]:
+            def told(done: int, total: int) -> None:
+                count(done, total)
+                if progress is not None:
+                    progress(item.source, done, total)
+
+            return extract(
+                item.source,
+                item.output,
+                preview=item.preview,
+                stac=stac,
+                overwrite=overwrite,
+                resume=resume or not overwrite,
+                progress=told,
+                extraction=plan,
+            )
+
+        return try_scene(item.source, run)
+
+    return run_scenes(share, work, busy=busy)
+
+
+def _entry(scene: Any) -> Entry:
+    parts = scene if isinstance(scene, tuple) else (scene,)
+    if not 1 <= len(parts) <= len(Entry._fields):
+        raise ConfigError(f"{scene!r} is not a scene, (scene, output) or (scene, output, preview)")
+    try:
+        return Entry(*("" if part is None else os.fspath(part) for part in parts))
+    except TypeError as error:
+        raise ConfigError(
+            f"{parts[0]!r} is neither a path nor an address; give arrays to deo.extract one by one"
+        ) from error
+
+
+def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
+    if extraction is not None and settings:
+        raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
+    return extraction or Extraction(**settings)
 
 
 def _draw_finished(job: Job, preview: Path) -> None:

@@ -3,8 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from deo.errors import BandError
+
+if TYPE_CHECKING:  # bands are named by `deo --help`, which does not pay for NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,3 +174,15 @@ MODEL_BANDS = BandSet(("B04", "B03", "B02", "B05", "B06", "B07", "B08", "B8A", "
 
 RGB_BANDS = BandSet(("B04", "B03", "B02"))
 """Order of the three-channel stem."""
+
+
+class Pixels(NamedTuple):
+    """Pixels of named bands on the pretraining scale.
+
+    values: (C, H, W) float32, digital numbers: reflectance x 10 000 without offset; finite, and
+        0 where not valid when a scene gave them.
+    valid: (H, W) bool, True where every one of the bands holds a measurement.
+    """
+
+    values: "NDArray[np.float32]"
+    valid: "NDArray[np.bool_]"

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from deo.errors import (
 from deo.maps import job as mapping
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
+from deo.maps.worklist import Shard
 
 MICRO: dict[str, Any] = {"model": "test_deo_swin", "untrained": True, "tile": 64, "overlap": 32}
 
@@ -874,3 +876,47 @@ def test_extract__says_how_much_room_writing_takes(
     kept = sum(each.stat().st_size for each in (tmp_path / "half.tif.partial").glob("*.f32"))
     deo.extract(source, tmp_path / "half.tif", **MICRO, layer=0, resume=True)
     assert asked[0] - asked[1] == kept > 0
+
+
+def test_extract_many__tells_how_each_scene_ended(
+    scene: Callable[..., Path], tmp_path: Path
+) -> None:
+    good, other = scene(), tmp_path / "other.tif"
+    shutil.copy(good, other)
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"no raster")
+    plan, told = Extraction(**MICRO), list[tuple[str, int, int]]()
+    results = list(
+        api.extract_many(
+            [good, str(broken), (other, tmp_path / "own.tif")],
+            f"{tmp_path}/out/{{name}}.tif",
+            extraction=plan,
+            progress=lambda *facts: told.append(facts),
+        )
+    )
+    assert [result.state for result in results] == ["done", "failed", "done"]
+    assert results[0].outputs == (tmp_path / "out/scene.tif",)
+    assert results[2].outputs == (tmp_path / "own.tif",)
+    assert (results[0].tiles, results[1].error) == (12, "SceneError")
+    assert told[-1] == (str(other), 12, 12)
+    again = [result.state for result in api.extract_many([good], f"{tmp_path}/out/", **MICRO)]
+    assert again == ["skipped"]
+    anew = api.extract_many([good], f"{tmp_path}/out/", **MICRO, overwrite=True)
+    assert [result.state for result in anew] == ["done"]
+
+
+def test_extract_many__refuses_at_once_what_cannot_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="would both be written to"):
+        api.extract_many(["x/a.tif", "y/a.tif"], str(tmp_path), **MICRO)
+    with pytest.raises(ConfigError, match="neither a path nor an address"):
+        api.extract_many([np.zeros((10, 8, 8))], str(tmp_path), **MICRO)
+    with pytest.raises(ConfigError, match="pass extraction= or model"):
+        api.extract_many([], str(tmp_path), extraction=Extraction(), model="deo_swin_b")
+
+
+def test_extract_many__a_shard_is_its_share(scene: Callable[..., Path], tmp_path: Path) -> None:
+    source = scene()
+    scenes = [(source, tmp_path / f"{number}.tif") for number in range(3)]
+    shard = Shard(index=1, count=2)
+    (result,) = api.extract_many(scenes, None, shard=shard, **MICRO)
+    assert result.outputs == (tmp_path / "1.tif",)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, SENTINEL2, BandSet
-from deo.contracts import CONTRACTS, Contract, Pixels, fit_contract
+from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, SENTINEL2, BandSet, Pixels
+from deo.contracts import CONTRACTS, Contract, fit_contract
 from deo.errors import ConfigError
 
 AERIAL = dict(zip(RGB_BANDS, zip(AERIAL_MEAN, AERIAL_STD, strict=True), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.errors import SceneError
 from deo.scene.assets import Asset, Found
 from deo.scene.doors import Door
@@ -31,7 +31,7 @@ from deo.scene.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.scene.sampling import ENOUGH, telling, telling_pixels
 from deo.scene.sources import RasterSource, Source
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels, Radiometry, decide, float_evidence
+from deo.sensors.radiometry import Radiometry, decide, float_evidence
 
 log = logging.getLogger(__name__)
 

@@ -46,18 +46,6 @@ CURE = "; say what holds with --scale and --offset (digital number = stored x sc
 """How messages end that the caller's word would settle."""
 
 
-class Pixels(NamedTuple):
-    """Pixels of named bands on the pretraining scale.
-
-    values: (C, H, W) float32, digital numbers: reflectance x 10 000 without offset; finite, and
-        0 where not valid when a scene gave them.
-    valid: (H, W) bool, True where every one of the bands holds a measurement.
-    """
-
-    values: NDArray[np.float32]
-    valid: NDArray[np.bool_]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """One fact about stored numbers.

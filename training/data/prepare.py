@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, OutputError
+from deo.files.disk import make_folder, write_file
 from deo.scene.scene import Scene, open_scene
 from deo.training.data import fmow
 from deo.training.data.archives import Hdf5Samples, TarStream
@@ -48,7 +49,7 @@ from deo.training.data.samples import (
     open_samples,
     scene_door,
 )
-from deo.training.data.shards import ShardWriter, make_folder, write_text
+from deo.training.data.shards import ShardWriter
 from deo.training.data.stored import Stored, formula
 
 Kind = Literal["fmow", "scenes", "samples"]
@@ -158,7 +159,7 @@ def prepare(
         OutputError: the folder cannot be written or was begun with other settings.
         BusyError: another preparation is writing there now.
     """
-    folder = make_folder(output)
+    folder = make_folder(Path(output))
     with locked(folder):
         remove_unfinished(folder)
         _opened.cache_clear()  # the source may have changed since
@@ -321,7 +322,7 @@ def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:
         radiometry=dict(radiometry),
         statistics=statistics.record(),
     )
-    write_text(part_path(folder, number), json.dumps(asdict(part)))
+    write_file(part_path(folder, number), json.dumps(asdict(part)))
 
 
 def _usable(sample: Stored | DeoError) -> Stored:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as transform_coordinates
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.errors import BandError, DataError, DeoError, RadiometryError, SceneError
 from deo.scene.doors import Door, check_whole, open_raster
 from deo.scene.find import FloatJudge
@@ -28,7 +28,6 @@ from deo.scene.window import Window
 from deo.sensors.radiometry import (
     CURE,
     Evidence,
-    Pixels,
     Range,
     check_float_evidence,
     common_float_evidence,

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,16 +15,15 @@ import numpy as np
 from deo.bands import MODEL_BANDS
 from deo.errors import BusyError, DataError, OutputError
 from deo.files import atomic
+from deo.files.disk import write_file
 from deo.files.documents import load_json
 from deo.training.data.bandstats import BandStatistics
-from deo.training.data.shards import INDEX_NAME, Index, Shard, write_text
+from deo.training.data.shards import INDEX_NAME, Index, Shard
 
 log = logging.getLogger(__name__)
 
 PLAN_NAME = "plan.json"
-_UNFINISHED = re.compile(  # what `deo.training.data.shards.unfinished_name` makes of our files
-    r"\.(shard-\d{5,}\.bin|\d{5,}\.json|plan\.json|index\.json|report\.md|write)\.[0-9a-f]{32}"
-)
+_WRITTEN = r"shard-\d{5,}\.bin|\d{5,}\.json|plan\.json|index\.json|report\.md|write"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +95,7 @@ def claim(folder: Path, ours: dict[str, Any]) -> None:
         if path.exists():  # damaged: what the parts were made with is not known
             for part in (folder / "parts").glob("*.json"):
                 part.unlink()
-        write_text(path, json.dumps(ours, indent=1) + "\n")
+        write_file(path, json.dumps(ours, indent=1) + "\n")
 
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
@@ -145,9 +143,7 @@ def locked(folder: Path) -> Iterator[None]:
 def remove_unfinished(folder: Path) -> None:
     """Delete the hidden files that killed runs left; the folder has to be `locked`."""
     for place in (folder, folder / "parts"):
-        for path in place.iterdir():
-            if _UNFINISHED.fullmatch(path.name) and path.is_file():
-                path.unlink(missing_ok=True)
+        atomic.remove_unfinished(place, _WRITTEN)
 
 
 def is_done(folder: Path, number: int) -> bool:
@@ -226,7 +222,7 @@ def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
         bytes=len(origins) * index.sample_bytes,
         statistics=statistics,
     )
-    write_text(folder / "report.md", report.table() + "\n")
+    write_file(folder / "report.md", report.table() + "\n")
     index.write(folder)
     return report
 

@@ -15,7 +15,7 @@ from deo.training.method.student import Student
 from deo.training.method.views import make_views
 from deo.training.method.viewspecs import ViewSpec, published_views
 from deo.training.run.distributed import Context, shard, share
-from deo.training.run.optim import build_optimizer, parameter_groups
+from deo.training.run.optim import build_optimizer
 from deo.training.run.schedules import Cosine
 
 REFERENCE_BATCH = 256
@@ -169,9 +169,7 @@ def build(
         teacher=teacher,
         average=average,
         optical=optical,
-        optimizer=build_optimizer(
-            parameter_groups(student, decay_tables=switches.decay_tables), config.optim
-        ),
+        optimizer=build_optimizer(student, config.optim, decay_tables=switches.decay_tables),
         scaler=torch.amp.GradScaler(context.device.type, enabled=dtype == torch.float16),
         dtype=dtype,
         schedules=build_schedules(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from deo.bands import BandSet
 from deo.errors import ConfigError, OutputError
-from deo.training.data.shards import make_folder
+from deo.files.disk import make_folder
 from deo.training.run import checkpoint
 from deo.training.run.claim import claim
 from deo.training.tasks.backbones import BASELINES, open_backbone

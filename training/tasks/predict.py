@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.contracts import Contract, fit_contract
 from deo.errors import ConfigError, OutputError, SceneError
 from deo.files.disk import check_folder, check_space, publish, scratch_folder
@@ -28,7 +28,6 @@ from deo.scene.inputs import read_inputs
 from deo.scene.lanes import side_by_side
 from deo.scene.scene import Scene, open_scene
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels
 from deo.training.tasks.heads import Classifier
 from deo.training.tasks.tuned import Tuned
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from deo.errors import ConfigError, DataError, OutputError
+from deo.files.disk import make_folder
 from deo.training.data.identity import differences
-from deo.training.data.shards import make_folder
 from deo.training.run import checkpoint
 from deo.training.run.checkpoint import Checkpoint
 from deo.training.run.journal import JsonLines
