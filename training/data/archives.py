@@ -33,7 +33,7 @@ from deo.training.data.reading import (
 )
 from deo.training.data.stored import (
     Numbers,
-    Stored,
+    StoredSample,
     check_sample,
     digital_numbers,
     float_size,
@@ -135,7 +135,7 @@ class Hdf5Samples:
         """Sample `number`: (C, H, W) in digital numbers, 0 where invalid; uint8 or uint16."""
         return self.read(number).values
 
-    def read(self, number: int) -> Stored:
+    def read(self, number: int) -> StoredSample:
         """Sample `number` and how its numbers were made.
 
         Raises:
@@ -283,7 +283,7 @@ class TarStream:
         """Sample `number`: (C, H, W) in digital numbers, 0 where invalid; uint8 or uint16."""
         return self.read(number).values
 
-    def read(self, number: int) -> Stored:
+    def read(self, number: int) -> StoredSample:
         """Sample `number` and how its numbers were made.
 
         Raises:
@@ -314,7 +314,7 @@ class TarStream:
         order = band_order(len(values), None, thirteen=ESA_ORDER)
         return values[list(self.bands.positions_in(order))]
 
-    def _array(self, number: int) -> Stored:
+    def _array(self, number: int) -> StoredSample:
         tar, name, _, _ = self._members[number]
         values = self._stored(number)
         numbers = Numbers(
@@ -325,14 +325,14 @@ class TarStream:
         judged = values.dtype.kind == "f" and not numbers.told
         return numbers.storable(values, self.bands, self._unit if judged else None)
 
-    def _raster(self, number: int) -> Stored:
+    def _raster(self, number: int) -> StoredSample:
         with self._in_memory(number) as path, self._scene(path) as scene:
             whole = Window(row=0, col=0, height=scene.height, width=scene.width)
             values, valid = scene.read(whole, self.bands)
             stored: NDArray[Any] = digital_numbers(values, valid)
             if is_display(scene):
                 stored = stored.astype(np.uint8)
-            return Stored(stored, formula(scene.radiometry))
+            return StoredSample(stored, formula(scene.radiometry))
 
     def _scene(self, path: str) -> Scene:
         options = {"judge_floats": self._judge, "scale": self._scale, "offset": self._offset}

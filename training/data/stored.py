@@ -25,7 +25,7 @@ _FLOAT_PERCENTILE = 99.9
 _NODATA_NAMES = ("_fillvalue", "missing_value", "nodata")
 
 
-class Stored(NamedTuple):
+class StoredSample(NamedTuple):
     """One sample (C, H, W) of uint8 or uint16, 0 where invalid, and how it was made."""
 
     values: NDArray[Any]
@@ -130,7 +130,7 @@ class Numbers:
 
     def storable(
         self, values: NDArray[Any], bands: BandSet, floats: Evidence | None = None
-    ) -> Stored:
+    ) -> StoredSample:
         """A sample (C, H, W) as shards hold it.
 
         Args:
@@ -145,7 +145,7 @@ class Numbers:
             _check_unit(values, self.nodata, floats)
             evidence = for_floats(evidence, floats)
         radiometry = decide(bands, [evidence] * len(bands), scale=self.scale, offset=self.offset)
-        return Stored(self._converted(values, radiometry, bands), formula(radiometry))
+        return StoredSample(self._converted(values, radiometry, bands), formula(radiometry))
 
     def _converted(
         self, values: NDArray[Any], radiometry: Radiometry, bands: BandSet

@@ -19,7 +19,8 @@ from deo.bands import MODEL_BANDS, SENTINEL2
 from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
 from deo.training.data import prepare as preparation
 from deo.training.data.fmow import Key, find_aerial, find_sentinel, pair
-from deo.training.data.prepare import Preparation, prepare, recognise
+from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.prepare import prepare
 from deo.training.data.report import locked
 from deo.training.data.samples import Samples, open_samples
 from deo.training.data.shards import Shards

@@ -322,7 +322,7 @@ def test_index__a_checksum_short_is_said(tmp_path: Path) -> None:
 def test_own_source__the_documented_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = Path(__file__).parents[2] / "docs" / "data.md"
+    document = Path(__file__).parents[3] / "docs" / "data.md"
     code = document.read_text().split("```python\n")[1].split("```")[0]
     assert code.count("\n") <= 26
     (tmp_path / "my_data.py").write_text(code.replace("/data/mine", str(tmp_path)))
