@@ -38,7 +38,9 @@ from deo.training.tasks.task import PROTOCOLS
 @click.option("--seeds", default="0", show_default=True, help="One run each: 0,1,2")
 @click.option("--json", "json_file", type=FILE, help="Write the result here.")
 def evaluate(protocol: str, **given: Any) -> None:
-    """Measure a backbone by PROTOCOL on a data set, beside the paper's number.
+    """Measure a backbone by PROTOCOL on a data set.
+
+    The result stands beside the number that the paper gives.
 
     knn and probe classify tiles from frozen features; pixels is a logistic probe per pixel of a
     single scene; segment and change tune a head, and the backbone unless --frozen. --model also
@@ -89,7 +91,10 @@ def evaluate(protocol: str, **given: Any) -> None:
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a folder that holds a run.")
 def finetune(task: str, **given: Any) -> None:
-    """Tune a backbone for a task; the best epoch is kept for `deo predict`."""
+    """Tune a backbone for a task.
+
+    The best epoch is kept for `deo predict`.
+    """
     from deo.training.tasks.finetune import TunedRun, run_tuning
 
     result = run_tuning(
@@ -133,7 +138,9 @@ def finetune(task: str, **given: Any) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace maps that are there.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def predict(tuned: Path, scenes: tuple[Path, ...], output: Path, quiet: bool, **given: Any) -> None:
-    """Map a scene with the network in TUNED, a folder that `deo finetune` made.
+    """Map a scene with the network in TUNED.
+
+    TUNED is a folder that `deo finetune` made.
 
     Networks for change take two dates on one grid. Any size of scene: it is read, computed and
     written in parts.

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from deo.errors import DataError, DeoError
 from deo.scene.scene import open_scene
 from deo.training.data import fmow
-from deo.training.data.archives import Hdf5Samples, TarStream
+from deo.training.data.cuts import cut_rows, list_scenes
+from deo.training.data.hdf5 import Hdf5Samples
 from deo.training.data.preparation import Preparation
-from deo.training.data.samples import cut_rows, list_scenes, open_samples
+from deo.training.data.samples import open_samples
+from deo.training.data.tars import TarStream
 
 _SHARD_BYTES = 256 * 2**20
 _BYTES_PER_PIXEL = 20  # ten bands of uint16

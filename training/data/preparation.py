@@ -7,7 +7,8 @@ from typing import Any, Literal
 from deo.bands import BandSet
 from deo.errors import ConfigError, DataError
 from deo.training.data import fmow
-from deo.training.data.samples import find_scenes, find_tars, scene_door
+from deo.training.data.cuts import find_scenes, scene_door
+from deo.training.data.samples import find_tars
 
 SourceKind = Literal["fmow", "scenes", "samples"]
 

@@ -21,16 +21,17 @@ from tqdm import tqdm
 from deo.bands import MODEL_BANDS
 from deo.errors import DataError, DeoError, OutputError
 from deo.files.disk import make_folder, write_file
+from deo.files.lock import claim
 from deo.scene.scene import Scene
 from deo.training.data import fmow
-from deo.training.data.archives import Hdf5Samples, TarStream
 from deo.training.data.bandstats import BandStatistics
+from deo.training.data.cuts import Cut, OpenScenes, cut_scene
+from deo.training.data.hdf5 import Hdf5Samples
 from deo.training.data.parts import (
     Part,
-    claim_folder,
+    check_plan,
     is_done,
     load_part,
-    locked,
     part_path,
     remove_unfinished,
 )
@@ -46,9 +47,9 @@ from deo.training.data.plan import (
 )
 from deo.training.data.preparation import Preparation
 from deo.training.data.report import Report, finish
-from deo.training.data.samples import Cut, OpenScenes, cut_scene
 from deo.training.data.shards import ShardWriter
 from deo.training.data.stored import StoredSample, formula
+from deo.training.data.tars import TarStream
 
 
 def prepare(
@@ -62,11 +63,11 @@ def prepare(
         BusyError: another preparation is writing there now.
     """
     folder = make_folder(Path(output))
-    with locked(folder):
+    with claim(make_folder(folder / "parts")):
         remove_unfinished(folder)
         opened_samples.cache_clear()  # the source may have changed since
         parts = plan_parts(settings)
-        claim_folder(folder, settings.record() | {"jobs": digest(parts)})
+        check_plan(folder, settings.record() | {"jobs": digest(parts)})
         todo = [number for number in range(len(parts)) if not is_done(folder, number)]
         done = len(parts) - len(todo)
         with tqdm(total=len(parts), initial=done, unit="shard", disable=not progress) as bar:

@@ -12,7 +12,7 @@ from deo.files import atomic
 from deo.files.disk import write_file
 from deo.training.data.bandstats import BandStatistics
 from deo.training.data.parts import Part
-from deo.training.data.shards import Index
+from deo.training.data.shard_index import Index
 
 
 class Report(NamedTuple):

@@ -9,17 +9,11 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import DataError
-from deo.sensors.radiometry import (
-    Evidence,
-    Radiometry,
-    Range,
-    check_float_evidence,
-    decide,
-    for_floats,
-    gdal_evidence,
-    tag_evidence,
-)
-from deo.training.data.reading import FloatSize
+from deo.sensors.evidence import Evidence, gdal_evidence
+from deo.sensors.floats import Range, check_float_evidence, for_floats
+from deo.sensors.radiometry import Radiometry, decide
+from deo.sensors.registry import tag_evidence
+from deo.training.data.float_units import FloatSize
 
 _FLOAT_PERCENTILE = 99.9
 _NODATA_NAMES = ("_fillvalue", "missing_value", "nodata")
@@ -76,8 +70,8 @@ def float_size(values: NDArray[Any], bands: Sequence[str], nodata: float | None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
-    """What the numbers of an archive mean.
+class Encoding:
+    """How an archive encodes its measurements as numbers.
 
     Args:
         evidence: what its metadata say, of all bands alike.
@@ -98,7 +92,7 @@ class Numbers:
         floating: bool,
         scale: float | None,
         offset: float | None,
-    ) -> "Numbers":
+    ) -> "Encoding":
         """From attributes as HDF5 and netCDF have them, baselines and scales by their usual names.
 
         Raises:
@@ -119,7 +113,7 @@ class Numbers:
             offset=offset,
         )
 
-    def beside(self, evidence: Sequence[Evidence]) -> "Numbers":
+    def beside(self, evidence: Sequence[Evidence]) -> "Encoding":
         """The same with more evidence."""
         return replace(self, evidence=(*self.evidence, *evidence))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import DataError
-from deo.training.data.reading import Labels
+from deo.training.data.reading import LabelMask
 from deo.training.tasks.scores import IGNORE as IGNORE
 from deo.training.tasks.scores import check_labels
 
@@ -152,7 +152,7 @@ def same_shape(name: str, **arrays: NDArray[Any]) -> None:
         raise DataError(f"{name}: mismatched pair, sizes differ (rows x columns): {listed}")
 
 
-def relabel(labels: Labels, meaning: Mapping[int, int], *, where: str) -> NDArray[np.int64]:
+def relabel(labels: LabelMask, meaning: Mapping[int, int], *, where: str) -> NDArray[np.int64]:
     """Stored mask values to class numbers; `IGNORE` where the mask is not known.
 
     Raises:

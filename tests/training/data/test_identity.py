@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deo.training.data.archives import Hdf5Samples
+from deo.training.data.hdf5 import Hdf5Samples
 from deo.training.data.identity import (
     COMPARED,
     differences,

@@ -15,13 +15,16 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, SENTINEL2
+from deo.bands import MODEL_BANDS
 from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
+from deo.files.disk import make_folder
+from deo.files.lock import claim
+from deo.sensors.known.sentinel2 import SENTINEL2
+from deo.training.data import plan as planning
 from deo.training.data import prepare as preparation
 from deo.training.data.fmow import Key, find_aerial, find_sentinel, pair
 from deo.training.data.preparation import Preparation, recognise
 from deo.training.data.prepare import prepare
-from deo.training.data.report import locked
 from deo.training.data.samples import Samples, open_samples
 from deo.training.data.shards import Shards
 
@@ -581,7 +584,10 @@ def test_prepare__what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Pa
 def test_prepare__two_in_one_folder_one_refuses(tmp_path: Path) -> None:
     write_scenes(tmp_path / "in", count=1)
     (tmp_path / "out").mkdir()
-    with locked(tmp_path / "out"), pytest.raises(BusyError, match="another `deo prepare`"):
+    with (
+        claim(make_folder(tmp_path / "out" / "parts")),
+        pytest.raises(BusyError, match="another run"),
+    ):
         prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
     assert prepare(scene_plan(tmp_path / "in"), tmp_path / "out").samples == 12
 
@@ -626,7 +632,7 @@ def test_prepare__a_file_of_samples_is_opened_once(
         opened.append(source)
         return open_samples(source)
 
-    monkeypatch.setattr(preparation, "open_samples", counting)
+    monkeypatch.setattr(planning, "open_samples", counting)
     plan = Preparation(source=path, kind="samples", size=2)
     prepare(plan, tmp_path / "out")
     shards = Shards(tmp_path / "out")

@@ -15,16 +15,20 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError
-from deo.training.data.archives import AUTHORS_ORDER, Hdf5Samples, TarStream
-from deo.training.data.samples import SceneFolder, find_scenes, open_samples
+from deo.sensors.known.sentinel2 import SENTINEL2
+from deo.training.data.channels import AUTHORS_ORDER
+from deo.training.data.cuts import SceneFolder, find_scenes
+from deo.training.data.hdf5 import Hdf5Samples
+from deo.training.data.samples import open_samples
+from deo.training.data.shard_index import Index
 from deo.training.data.shards import (
-    Index,
     Shards,
     ShardWriter,
     write_shards,
 )
+from deo.training.data.tars import TarStream
 
 ESA = [band.name for band in SENTINEL2]
 

@@ -17,7 +17,8 @@ import numpy as np
 from deo.bands import BandSet
 from deo.errors import BandError, ConfigError, DataError
 from deo.scene.scene import Scene
-from deo.sensors.radiometry import Evidence
+from deo.sensors.evidence import Evidence
+from deo.training.data.float_units import float_judge
 from deo.training.data.listing import (
     files_below,
     files_in,
@@ -26,9 +27,8 @@ from deo.training.data.listing import (
     say_left_out,
 )
 from deo.training.data.reading import (
-    Image,
+    GridImage,
     errors_naming,
-    float_judge,
     is_display,
     lay_on,
     open_quietly,
@@ -53,7 +53,7 @@ class Folder:
         task: which.
         bands: of every image.
         declared: the caller says that they stand in this order; else each file names them.
-        display: images hold bytes, see `deo.training.data.reading.Image`.
+        display: images hold bytes, see `deo.training.data.reading.GridImage`.
         classes: class folders, or the names of mask values 0, 1, ...; a mask value of 255 or -1 is
             ignored, and the file's own nodata value where it is none of these.
     """
@@ -114,7 +114,7 @@ class Folder:
         image = np.stack([pixels.values for pixels in dates])
         return Sample(image if others else image[0], target, valid)
 
-    def _image(self, root: Path, path: Path) -> Image:
+    def _image(self, root: Path, path: Path) -> GridImage:
         image = read_image(
             path, bands=self.bands, declared=self.declared, judge_floats=float_judge(self, root)
         )
