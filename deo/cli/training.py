@@ -94,7 +94,7 @@ def prepare(
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def pretrain(arguments: tuple[str, ...]) -> None:
     """Pretrain a backbone; the same command again resumes. See `deo pretrain --help`."""
-    from deo.training.pretrain import pretrain as command
+    from deo.training.pretrain import command
 
     command.main(list(arguments), prog_name="deo pretrain")
 
