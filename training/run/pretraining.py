@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from deo.errors import ConfigError, OutputError
 from deo.files.disk import make_folder, write_file
+from deo.files.lock import claim
 from deo.training import settings
 from deo.training.config import Config, Optical
 from deo.training.data.identity import samples_identity
@@ -18,7 +19,6 @@ from deo.training.method.teachers import Teacher
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
-from deo.training.run.claim import claim
 from deo.training.run.custom import Custom
 from deo.training.run.flops import estimate_flops, peak_flops
 from deo.training.run.journal import (
