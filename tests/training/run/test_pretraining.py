@@ -92,7 +92,7 @@ def test_pretrain__what_cannot_work_is_said_before_anything_is_written(
 
 def test_pretrain__an_unwritable_output_is_said(tiny_config: Config, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
-    with pytest.raises(OutputError, match="cannot write .*out"):
+    with pytest.raises(OutputError, match=r"cannot write .*out"):
         pretrain(tiny_config, output=tmp_path / "out", progress=False)
 
 
