@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 
 from deo.errors import ConfigError, OutputError
 from deo.files.disk import make_folder
+from deo.files.lock import claim
 from deo.training.run import checkpoint
-from deo.training.run.claim import claim
 from deo.training.tasks.backbones import BASELINES
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.fit import fit
+from deo.training.tasks.fit import fit, remains
 from deo.training.tasks.request import Report, Request, request_from_settings
 from deo.training.tasks.scores import STATISTICS
 from deo.training.tasks.splits import divide, fraction
 from deo.training.tasks.task import Benchmark, Task
-from deo.training.tasks.tune import LOG_NAME
 from deo.training.tasks.tuned import BEST, Tuned, load_tuned
 
 TASKS: Mapping[str, tuple[Task, ...]] = {
@@ -92,6 +91,8 @@ def finetune(
     """
     if task not in TASKS:
         raise ConfigError(f"no task {task!r}; choose one of {', '.join(TASKS)}")
+    if settings.get("frozen") is None:
+        settings["frozen"] = False
     request: Request = request_from_settings(
         Request, Task(task), dataset=dataset, data=data, settings={**settings, "model": model}
     )
@@ -117,8 +118,20 @@ def _check_task(bench: Benchmark, task: str, model: str) -> None:
 def _claimed(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """Make the folder, and keep other runs out of it and an earlier run in it."""
     with claim(make_folder(folder)):
-        if _remains(folder) and not resume and not overwrite:
+        if remains(folder) and not resume and not overwrite:
             going_on = "--resume to go on, " if checkpoint.saved(folder) else ""
             raise OutputError(f"{folder} holds a run; use {going_on}--overwrite to replace it")
         checkpoint.remove_unfinished(folder)
         yield
+
+
+def _parts(request: Request) -> dict[str, Split]:
+    """Open and arrange the splits; unsplit data without named test samples all train.
+
+    They are tuned for use, not for a score: unlike in an evaluation, nothing need be held out.
+    """
+    splits, seed = request.open(), request.tuning.seed
+    if "all" in splits and not request.test:
+        splits = {"train": splits["all"]}
+    parts = divide(splits, test=request.test, valid=request.valid, seed=seed)
+    return {**parts, "train": fraction(parts["train"], request.fraction, seed=seed)}

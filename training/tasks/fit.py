@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deo.errors import OutputError
+from deo.training.run import checkpoint
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.heads import Network, build_network
 from deo.training.tasks.inference import confusions
@@ -16,7 +18,7 @@ from deo.training.tasks.inputs import InputContract
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.request import Chosen, Report, Request, chosen_backbone
 from deo.training.tasks.task import Task
-from deo.training.tasks.tune import tune
+from deo.training.tasks.tune import LOG_NAME, tune
 from deo.training.tasks.tuned import BEST, Description, save_tuned
 
 
@@ -71,6 +73,8 @@ def fit(
         name: Examples(split=part, unit=bench.unit, contract=chosen.contract)
         for name, part in parts.items()
     }
+    if folder is not None and not resume:
+        _clear(folder)
     epochs = 0
     for epoch in tune(
         network,
@@ -95,6 +99,21 @@ def fit(
     return Fitted(network, chosen.contract, chosen.identity, epochs, matrices)
 
 
+def remains(folder: Path) -> list[Path]:
+    """The files of an earlier run in a folder."""
+    results = [folder / LOG_NAME, folder / BEST]
+    return [*checkpoint.saved(folder), *(path for path in results if path.exists())]
+
+
+def _clear(folder: Path) -> None:
+    """Delete an earlier run; not before this one has its data and its network."""
+    try:
+        for path in remains(folder):
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
+
+
 def _head(request: Request) -> str:
     """Tiles have one label, which a linear layer reads; a head of maps has nothing to do there."""
     tiles = request.benchmark.task in (Task.CLASSIFY, Task.MULTILABEL)
@@ -110,9 +129,7 @@ def _origin(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _keep(
-    network: Network, request: Request, chosen: Chosen, folder: Path, score: float
-) -> None:
+def _keep(network: Network, request: Request, chosen: Chosen, folder: Path, score: float) -> None:
     """Write the network as the best so far."""
     bench = request.benchmark
     description = Description(

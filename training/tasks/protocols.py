@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
-
 from deo.errors import ConfigError
 from deo.training.tasks.backbones import BASELINES, RAW_BANDS, input_side
 from deo.training.tasks.dataset import Split
@@ -157,7 +155,7 @@ def _tuned(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outco
         return outcome._replace(settings={**outcome.settings, "test": names})
     tuning = replace(request.tuning, seed=seed)
     fitted = fit(replace(request, tuning=tuning), parts, report=request.report)
-    matrices = np.empty(0) if fitted.matrices is None else fitted.matrices
+    assert fitted.matrices is not None  # there is a test part
     how = {**asdict(tuning), "epochs_run": fitted.epochs, "test": names}
     record = {**fitted.identity, "contract": fitted.contract.record()}
-    return Outcome(matrices, BLOCK_UNIT, how, record)
+    return Outcome(fitted.matrices, BLOCK_UNIT, how, record)

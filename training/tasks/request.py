@@ -177,7 +177,8 @@ def request_from_settings(
     # A short run needs no shorter warm-up by name: it never lasts longer than the run.
     epochs = of_tuning.get("epochs", TuneConfig.epochs)
     warmup = min(of_tuning.pop("warmup", TuneConfig.warmup), epochs)
-    of_kind.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
+    fallback = "cuda" if torch.cuda.is_available() else "cpu"
+    of_kind["device"] = of_kind.get("device") or fallback
     return kind(
         benchmark=choose_benchmark(dataset, Path(data), task, **of_data),
         data=Path(data),
