@@ -98,7 +98,7 @@ def pretrain(arguments: tuple[str, ...]) -> None:
 
     Its options are those of the command it runs, which shows them with --help.
     """
-    from deo.training.pretrain import pretrain as command
+    from deo.training.pretrain import command
 
     command.main(list(arguments), prog_name="deo pretrain")
 

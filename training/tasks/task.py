@@ -1,10 +1,8 @@
 """A task: what is asked of a model, on which data, scored how."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 
 from deo.bands import BandSet
 from deo.errors import DataError
@@ -19,18 +17,6 @@ class Task(Enum):
     MULTILABEL = "multilabel"
     SEGMENT = "segment"
     CHANGE = "change"
-
-
-PROTOCOLS: Mapping[str, Task] = MappingProxyType(
-    {
-        "knn": Task.CLASSIFY,
-        "probe": Task.CLASSIFY,
-        "pixels": Task.SEGMENT,
-        "segment": Task.SEGMENT,
-        "change": Task.CHANGE,
-    }
-)
-"""How `deo evaluate` measures, and what a folder of one's own is taken for then."""
 
 
 @dataclass(frozen=True, kw_only=True)

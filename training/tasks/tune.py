@@ -245,7 +245,7 @@ class _Run:
         found = checkpoint.newest(folder)
         if found is None:
             raise OutputError(f"{folder} holds no checkpoint to resume from; start without resume")
-        path, (epoch, config, data, state, _) = found
+        path, (epoch, config, data, state, *_) = found
         wanted = self._settings()
         keys = (wanted | config).keys() - {"patience"}
         changed = sorted(key for key in keys if config.get(key) != wanted.get(key))
