@@ -175,6 +175,9 @@ MODEL_BANDS = BandSet(("B04", "B03", "B02", "B05", "B06", "B07", "B08", "B8A", "
 RGB_BANDS = BandSet(("B04", "B03", "B02"))
 """Order of the three-channel stem."""
 
+PRODUCT_BANDS = BandSet(band.name for band in SENTINEL2)
+"""All thirteen in ESA's product order."""
+
 
 class Pixels(NamedTuple):
     """Pixels of named bands on the pretraining scale.

@@ -29,7 +29,7 @@ from deo.errors import (
 from deo.models.weights import load_backbone
 from deo.training.run import checkpoint
 from deo.training.run.claim import claim
-from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
 from deo.training.tasks.tuning import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]

@@ -13,8 +13,8 @@ from timm.optim import _param_groups as timm_optim
 from torch import Tensor, nn
 
 from deo.errors import ConfigError
-from deo.training.tasks.dataset import IGNORE
 from deo.training.tasks.heads import HEADS, ChangeDetector, Network
+from deo.training.tasks.scores import IGNORE
 
 
 @dataclass(frozen=True, kw_only=True)

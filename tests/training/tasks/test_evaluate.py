@@ -11,10 +11,11 @@ import pytest
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, ModelError, OutputError
 from deo.training.tasks import evaluate as protocols
-from deo.training.tasks.dataset import IGNORE, Layout, Sample, Unit
+from deo.training.tasks.dataset import Layout, Sample, Unit
 from deo.training.tasks.evaluate import run
 from deo.training.tasks.request import Evaluation
 from deo.training.tasks.results import markdown, read_json, write_json
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.splits import divide
 from deo.training.tasks.task import PROTOCOLS, Benchmark, Task
 from deo.training.tasks.thresholds import best_threshold, difference

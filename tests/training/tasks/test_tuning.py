@@ -8,8 +8,8 @@ import torch
 from deo.bands import MODEL_BANDS
 from deo.errors import ConfigError
 from deo.training.tasks.backbones import open_backbone
-from deo.training.tasks.dataset import IGNORE
 from deo.training.tasks.heads import build_network
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.tuning import (
     TuneConfig,
     cross_entropy,
