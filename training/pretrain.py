@@ -16,6 +16,7 @@ import click
 
 from deo.errors import ConfigError, DeoError
 from deo.files.disk import make_folder, write_file
+from deo.files.lock import claim
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.data.identity import samples_identity
@@ -26,7 +27,6 @@ from deo.training.recipes import RECIPES, recipe
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
-from deo.training.run.claim import claim
 from deo.training.run.flops import estimate_flops, peak_flops
 from deo.training.run.journal import (
     METRICS_NAME,

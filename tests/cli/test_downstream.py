@@ -26,11 +26,11 @@ from deo.errors import (
     OutputError,
     WeightsError,
 )
+from deo.files.lock import claim
 from deo.models.weights import load_backbone
 from deo.training.run import checkpoint
-from deo.training.run.claim import claim
 from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
-from deo.training.tasks.tuning import TuneConfig
+from deo.training.tasks.tuneconfig import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]
 MODEL = ["--model", "test_deo_swin", "--untrained", "--device", "cpu"]

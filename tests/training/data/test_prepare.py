@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, SENTINEL2
 from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
+from deo.files.disk import make_folder
+from deo.files.lock import claim
 from deo.training.data import prepare as preparation
 from deo.training.data.fmow import Key, find_aerial, find_sentinel, pair
 from deo.training.data.prepare import Preparation, prepare, recognise
-from deo.training.data.report import locked
 from deo.training.data.samples import Samples, open_samples
 from deo.training.data.shards import Shards
 
@@ -580,7 +581,10 @@ def test_prepare__what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Pa
 def test_prepare__two_in_one_folder_one_refuses(tmp_path: Path) -> None:
     write_scenes(tmp_path / "in", count=1)
     (tmp_path / "out").mkdir()
-    with locked(tmp_path / "out"), pytest.raises(BusyError, match="another `deo prepare`"):
+    with (
+        claim(make_folder(tmp_path / "out" / "parts")),
+        pytest.raises(BusyError, match="another run"),
+    ):
         prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
     assert prepare(scene_plan(tmp_path / "in"), tmp_path / "out").samples == 12
 
