@@ -13,7 +13,6 @@ import rasterio
 from click.testing import CliRunner, Result
 from rasterio.transform import from_origin
 
-from deo.bands import SENTINEL2
 from deo.cli import cli
 from deo.cli.downstream import finetune
 from deo.cli.tasks import tile_bar, tuning
@@ -28,6 +27,7 @@ from deo.errors import (
 )
 from deo.files.lock import claim
 from deo.models.weights import load_backbone
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.run import checkpoint
 from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
 from deo.training.tasks.tuneconfig import TuneConfig

@@ -25,14 +25,8 @@ from deo.scene.grid import Grid, relate, resample, taps
 from deo.scene.scene import Scene, open_scene
 from deo.scene.sources import RasterSource
 from deo.scene.window import Window
-from deo.sensors.radiometry import (
-    CURE,
-    Evidence,
-    Range,
-    check_float_evidence,
-    common_float_evidence,
-    float_evidence,
-)
+from deo.sensors.evidence import CURE, Evidence
+from deo.sensors.floats import Range, check_float_evidence, common_float_evidence, float_evidence
 
 JUDGED = 64  # images of a data set that the unit of its floating-point numbers is judged by
 _CURE = (

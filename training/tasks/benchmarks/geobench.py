@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import PRODUCT_BANDS, RGB_BANDS, BandSet, canonical_name
+from deo.bands import PRODUCT_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, DataError, DeoError, require
 from deo.files.documents import load_json
+from deo.sensors.registry import canonical_name
 from deo.training.data.arrays import own_dataset
 from deo.training.tasks.benchmarks.eurosat import EUROSAT_CLASSES
 from deo.training.tasks.benchmarks.unpickling import unpickled
