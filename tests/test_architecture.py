@@ -66,7 +66,12 @@ ALLOWED: list[tuple[str, set[str]]] = [
         | {"deo.training.run", "deo.training.tasks"},
     ),
     ("deo.training", GROUND | {"deo.models", "deo.training"}),
-    ("deo", {"deo.errors", "deo.bands", "deo.sensors", "deo.models", "deo.api"}),
+    ("deo.registration", {"deo.models"}),
+    (
+        "deo",
+        {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
+        | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.scene"},
+    ),
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError, DeoError, RadiometryError, require
 from deo.scene.doors import Door
+from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
-from deo.scene.sources import RasterSource
 from deo.scene.window import Window
 from deo.sensors.evidence import Evidence
 from deo.sensors.floats import Range, check_float_evidence

@@ -1,10 +1,8 @@
 """Tasks and benchmarks: what is asked of a model, on which data, and how the answer is scored."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 
 from deo.bands import BandSet
 from deo.errors import DataError
@@ -19,18 +17,6 @@ class Task(Enum):
     MULTILABEL = "multilabel"
     SEGMENT = "segment"
     CHANGE = "change"
-
-
-PROTOCOLS: Mapping[str, Task] = MappingProxyType(
-    {
-        "knn": Task.CLASSIFY,
-        "probe": Task.CLASSIFY,
-        "pixels": Task.SEGMENT,
-        "segment": Task.SEGMENT,
-        "change": Task.CHANGE,
-    }
-)
-"""How `deo evaluate` can measure, and the task that each way reads a folder of user data for."""
 
 
 @dataclass(frozen=True, kw_only=True)
