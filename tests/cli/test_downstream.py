@@ -29,7 +29,7 @@ from deo.files.lock import claim
 from deo.models.weights import load_backbone
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.run import checkpoint
-from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
 from deo.training.tasks.tuneconfig import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]

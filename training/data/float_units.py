@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from deo.bands import BandSet
 from deo.errors import DeoError, RadiometryError
-from deo.scene.find import FloatJudge
+from deo.scene.units import FloatJudge
 from deo.sensors.evidence import Evidence
 from deo.sensors.floats import Range, check_float_evidence, common_float_evidence
 from deo.training.data.reading import open_quietly

@@ -256,7 +256,7 @@ def test_run__probes_a_labelled_set(
     import rasterio
     from affine import Affine
 
-    from deo.training.tasks.benchmarks.chips import EUROSAT_CLASSES
+    from deo.training.tasks.benchmarks.eurosat import EUROSAT_CLASSES
 
     rng = np.random.default_rng(0)
     for level, name in enumerate(EUROSAT_CLASSES):

@@ -10,10 +10,11 @@ import pytest
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, ModelError, OutputError
-from deo.training.tasks.dataset import IGNORE, Layout, Sample, Unit
+from deo.training.tasks.dataset import Layout, Sample, Unit
 from deo.training.tasks.evaluate import measure
 from deo.training.tasks.protocols import Evaluation
 from deo.training.tasks.results import markdown, read_json, write_json
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.splits import divide
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.thresholds import best_threshold, difference
