@@ -19,8 +19,9 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from deo.errors import ConfigError
+from deo.files.records import differences
 from deo.training import settings
-from deo.training.data.identity import differences
+from deo.training.data.identity import changed_data
 from deo.training.data.loading import Batch
 from deo.training.run.checkpoint import (
     Checkpoint,
@@ -142,12 +143,13 @@ def refuse_changes(
     Raises:
         ConfigError: something differs; every difference is shown.
     """
+    saved = settings.to_dict(settings.from_dict(checkpoint.config))
     lines = [
-        line
-        for line in settings.differences(settings.from_dict(checkpoint.config), config)
-        if not line.startswith((*(f"{name}:" for name in FREE), "monitor."))
+        str(one)
+        for one in differences(saved, settings.to_dict(config))
+        if one.name not in FREE and not one.name.startswith("monitor.")
     ]
-    lines += differences(checkpoint.data, data)
+    lines += changed_data(checkpoint.data, data)
     if len(checkpoint.randomness) != world_size:
         lines.append(f"processes: {len(checkpoint.randomness)} -> {world_size}")
     if lines:
