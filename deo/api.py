@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deo.bands import MODEL_BANDS, BandSet
-from deo.contracts import Contract, fit_contract
+from deo.contracts import Contract, fit_contract, model_bands
 from deo.errors import ConfigError, ModelError, OutputError
 from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.finished import open_finished
@@ -24,7 +24,7 @@ from deo.maps.job import (
 )
 from deo.maps.metadata import map_info
 from deo.maps.preview import check_picture, draw_preview
-from deo.maps.runner import PRECISIONS, FeatureModel, model_bands
+from deo.maps.runner import PRECISIONS, FeatureModel
 from deo.maps.sinks import DEFAULT_CHIP, check_apart, check_suffix
 from deo.maps.stac import check_items, item_paths, write_items
 from deo.maps.windows import Tiling, default_tile, tiles

@@ -35,8 +35,8 @@ from deo.maps.windows import Tiling
 from deo.scene.gdal import PLACELESS
 from deo.scene.inputs import Inputs
 from deo.scene.lanes import side_by_side
+from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
-from deo.scene.sources import RasterSource
 
 log = logging.getLogger(__name__)
 

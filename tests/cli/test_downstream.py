@@ -13,10 +13,9 @@ import rasterio
 from click.testing import CliRunner, Result
 from rasterio.transform import from_origin
 
-from deo.bands import SENTINEL2
 from deo.cli import cli
 from deo.cli.downstream import finetune
-from deo.cli.tasks import tile_bar, tuning
+from deo.cli.tasks import common, tile_bar
 from deo.errors import (
     BandError,
     BusyError,
@@ -28,9 +27,10 @@ from deo.errors import (
 )
 from deo.files.lock import claim
 from deo.models.weights import load_backbone
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.run import checkpoint
-from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
-from deo.training.tasks.tuning import TuneConfig
+from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.tasks.tuneconfig import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]
 MODEL = ["--model", "test_deo_swin", "--untrained", "--device", "cpu"]
@@ -145,7 +145,10 @@ def test_evaluate__says_what_is_wrong_in_one_message(tiles: Path, tmp_path: Path
 def test_finetune__defaults_are_those_of_the_configuration() -> None:
     needed = ["--task", "segment", "--dataset", "folder", "--data", "d", "-o", "run"]
     given = finetune.make_context("finetune", needed).params
-    assert tuning(given, seed=0, frozen=False) == TuneConfig()
+    keywords = common(given)
+    fields = TuneConfig.__dataclass_fields__.keys() - {"frozen", "seed"}  # `finetune` sets these
+    assert TuneConfig(**{name: keywords[name] for name in fields}) == TuneConfig()
+    assert (given["frozen"], given["seed"]) == (None, TuneConfig.seed)
 
 
 TUNE = ["--width", 8, "--epochs", 2, "--batch-size", 2, "--rate", 3e-3, "--loss", "ce"]

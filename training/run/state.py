@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -103,24 +103,6 @@ class State:
         if not self.config.switches.equal_draws:
             return samples
         return self.step * len(samples) + torch.arange(len(samples))
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds; the optical teacher is not in it."""
-        return {
-            "step": self.step,
-            "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from `state_dict`; every name must be there."""
-        self.student.load_state_dict(saved["student"])
-        self.teacher.load_state_dict(saved["teacher"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.step = saved["step"]
 
 
 def build(

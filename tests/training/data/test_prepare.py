@@ -15,10 +15,11 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, SENTINEL2
+from deo.bands import MODEL_BANDS
 from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
 from deo.files.disk import make_folder
 from deo.files.lock import claim
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data import prepare as preparation
 from deo.training.data.fmow import Key, find_aerial, find_sentinel, pair
 from deo.training.data.prepare import Preparation, prepare, recognise

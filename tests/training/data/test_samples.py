@@ -15,8 +15,9 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data.archives import AUTHORS_ORDER, Hdf5Samples, TarStream
 from deo.training.data.samples import SceneFolder, find_scenes, open_samples
 from deo.training.data.shards import (

@@ -10,12 +10,13 @@ import rasterio.shutil
 import torch
 from rasterio.transform import from_origin
 
-from deo.bands import MODEL_BANDS, SENTINEL2
+from deo.bands import MODEL_BANDS
 from deo.contracts import fit_contract
 from deo.errors import ConfigError, OutputError, SceneError, WeightsError
 from deo.maps.class_map import NODATA, colours
 from deo.scene.scene import open_scene
 from deo.scene.window import Window
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.tasks import predict as module
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.heads import build_network
