@@ -12,6 +12,7 @@ from deo.errors import DataError, OutputError
 from deo.files import atomic
 from deo.files.disk import write_file
 from deo.files.documents import load_json
+from deo.files.records import differences
 from deo.training.data.shard_index import INDEX_NAME, Shard
 
 log = logging.getLogger(__name__)
@@ -48,15 +49,11 @@ def check_plan(folder: Path, ours: dict[str, Any]) -> None:
     path = folder / PLAN_NAME
     theirs = _read_plan(path)
     if theirs is not None:
-        changed = [
-            f"{name}: {theirs.get(name)!r} -> {value!r}"
-            for name, value in ours.items()
-            if theirs.get(name) != value
-        ]
+        changed = [one for one in differences(theirs, ours) if one.name.split(".")[0] in ours]
         if changed:
             raise OutputError(
-                f"{folder} was begun with other settings ({'; '.join(changed)}); repeat those, "
-                "or choose another folder"
+                f"{folder} was begun with other settings ({'; '.join(map(str, changed))}); "
+                "repeat those, or choose another folder"
             )
     elif (folder / INDEX_NAME).exists() and not path.exists():
         raise OutputError(f"{folder} holds shards that `deo prepare` did not make; choose another")

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch.distributed as dist
 
 from deo.errors import ConfigError
+from deo.files.records import differences
 from deo.training import settings
 from deo.training.config import Config
-from deo.training.data.identity import differences
+from deo.training.data.identity import changed_data
 from deo.training.data.loading import Batch
 from deo.training.run import snapshot
 from deo.training.run.checkpoint import Checkpoint, save
@@ -99,17 +100,14 @@ def refuse_changes(
     Raises:
         ConfigError: something differs; every difference is shown.
     """
+    saved = settings.to_dict(settings.from_dict(checkpoint.config))
     lines = [
-        line
-        for line in settings.differences(settings.from_dict(checkpoint.config), config)
-        if not line.startswith((*(f"{name}:" for name in FREE), "monitor."))
+        str(one)
+        for one in differences(saved, settings.to_dict(config))
+        if one.name not in FREE and not one.name.startswith("monitor.")
     ]
-    lines += differences(checkpoint.data, inputs.data)
-    lines += [
-        f"{part}: {checkpoint.custom.get(part)} -> {inputs.custom.get(part)}"
-        for part in sorted(checkpoint.custom.keys() | inputs.custom.keys())
-        if checkpoint.custom.get(part) != inputs.custom.get(part)
-    ]
+    lines += changed_data(checkpoint.data, inputs.data)
+    lines += map(str, differences(checkpoint.custom, inputs.custom))
     if len(checkpoint.randomness) != world_size:
         lines.append(f"processes: {len(checkpoint.randomness)} -> {world_size}")
     if lines:
