@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch.distributed as dist
 
 from deo.errors import ConfigError
+from deo.files import records
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.data.identity import differences
@@ -99,23 +100,22 @@ def refuse_changes(
     Raises:
         ConfigError: something differs; every difference is shown.
     """
-    lines = [
-        line
-        for line in settings.differences(settings.from_dict(checkpoint.config), config)
-        if not line.startswith((*(f"{name}:" for name in FREE), "monitor."))
+    # read as a Config first: what an older version did not have yet is at its default
+    before = settings.to_dict(settings.from_dict(checkpoint.config))
+    changed = [
+        change
+        for change in records.differences(before, settings.to_dict(config))
+        if change.name not in FREE and not change.name.startswith("monitor.")
     ]
+    changed += records.differences(checkpoint.custom, inputs.custom)
+    lines = [f"{change.name}: {change.before!r} -> {change.now!r}" for change in changed]
     lines += differences(checkpoint.data, inputs.data)
-    lines += [
-        f"{part}: {checkpoint.custom.get(part)} -> {inputs.custom.get(part)}"
-        for part in sorted(checkpoint.custom.keys() | inputs.custom.keys())
-        if checkpoint.custom.get(part) != inputs.custom.get(part)
-    ]
     if len(checkpoint.randomness) != world_size:
         lines.append(f"processes: {len(checkpoint.randomness)} -> {world_size}")
     if lines:
         listed = "".join(f"\n  {line}" for line in lines)
         raise ConfigError(
-            f"this output folder holds a run with another configuration (saved -> asked for):"
+            "this output folder holds a run with another configuration (saved -> asked for):"
             f"{listed}\nRepeat the saved one to resume, or choose another --output"
         )
 
