@@ -11,7 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deo.training import settings
-from deo.training.data.prepare import Preparation, prepare, recognise
+from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.prepare import prepare
 from deo.training.recipes import recipe
 from deo.training.run.export import export
 from deo.training.run.pretraining import pretrain

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from deo.training.data.identity import sample_checksum
-from deo.training.method.teachers import Teacher
+from deo.training.method.optical import OpticalTeacher
 from deo.training.run.state import ViewMaker
 
 
 class Custom(NamedTuple):
     """What takes the place of a configured part of the run; None: as configured."""
 
-    optical: Teacher | None = None
+    optical: OpticalTeacher | None = None
     views: ViewMaker | None = None
 
     def record(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from deo.models.weights import save_weights
 from deo.training import settings
 from deo.training.config import Config, Optical
 from deo.training.data.identity import summary
-from deo.training.method.teachers import licence_of
+from deo.training.method.optical_table import licence_of
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run.card import Provenance, mlm_item, model_card
 from deo.training.run.checkpoint import CHECKPOINTS_NAME, Found

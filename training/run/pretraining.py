@@ -15,7 +15,7 @@ from deo.training.data.identity import samples_identity
 from deo.training.data.loading import batches
 from deo.training.data.order import Order
 from deo.training.data.samples import Samples, open_samples
-from deo.training.method.teachers import Teacher
+from deo.training.method.optical import OpticalTeacher
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
@@ -64,7 +64,7 @@ def pretrain(
     *,
     output: Path | str,
     data: Path | str | Samples | None = None,
-    optical: Teacher | None = None,
+    optical: OpticalTeacher | None = None,
     views: ViewMaker | None = None,
     resume: bool = True,
     progress: bool = True,

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch.distributed as dist
 
 from deo.errors import ConfigError
-from deo.files import records
+from deo.files.records import differences
 from deo.training import settings
 from deo.training.config import Config
-from deo.training.data.identity import differences
+from deo.training.data.identity import changed_data
 from deo.training.data.loading import Batch
 from deo.training.run import snapshot
 from deo.training.run.checkpoint import Checkpoint, save
@@ -100,16 +100,14 @@ def refuse_changes(
     Raises:
         ConfigError: something differs; every difference is shown.
     """
-    # read as a Config first: what an older version did not have yet is at its default
-    before = settings.to_dict(settings.from_dict(checkpoint.config))
-    changed = [
-        change
-        for change in records.differences(before, settings.to_dict(config))
-        if change.name not in FREE and not change.name.startswith("monitor.")
+    saved = settings.to_dict(settings.from_dict(checkpoint.config))
+    lines = [
+        str(one)
+        for one in differences(saved, settings.to_dict(config))
+        if one.name not in FREE and not one.name.startswith("monitor.")
     ]
-    changed += records.differences(checkpoint.custom, inputs.custom)
-    lines = [f"{change.name}: {change.before!r} -> {change.now!r}" for change in changed]
-    lines += differences(checkpoint.data, inputs.data)
+    lines += changed_data(checkpoint.data, inputs.data)
+    lines += map(str, differences(checkpoint.custom, inputs.custom))
     if len(checkpoint.randomness) != world_size:
         lines.append(f"processes: {len(checkpoint.randomness)} -> {world_size}")
     if lines:

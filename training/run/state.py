@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from deo.errors import ConfigError
 from deo.training.config import Config
-from deo.training.method.student import Average, EmaTeacher, Student
-from deo.training.method.teachers import Teacher, Widths, build_teacher
-from deo.training.method.views import ViewSpec, make_views, published_views
+from deo.training.method.ema import Average, EmaTeacher
+from deo.training.method.layers import Widths
+from deo.training.method.optical import OpticalTeacher, build_optical_teacher
+from deo.training.method.student import Student
+from deo.training.method.views import make_views
+from deo.training.method.viewspecs import ViewSpec, published_views
 from deo.training.run.distributed import Context, shard, share
 from deo.training.run.optim import build_optimizer
 from deo.training.run.schedules import Cosine, Schedules
@@ -50,7 +53,7 @@ class State:
     model: nn.Module
     teacher: EmaTeacher
     average: Average
-    optical: Teacher | None
+    optical: OpticalTeacher | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dtype: torch.dtype | None
@@ -90,7 +93,7 @@ def build(
     context: Context,
     *,
     steps_per_epoch: int,
-    optical: Teacher | None = None,
+    optical: OpticalTeacher | None = None,
     views: ViewMaker | None = None,
 ) -> State:
     """Build networks, optimiser and schedules; the same weights in every process.
@@ -103,7 +106,7 @@ def build(
     Raises:
         ConfigError, ModelError, WeightsError: the configuration cannot be built.
     """
-    optical = optical or build_teacher(
+    optical = optical or build_optical_teacher(
         config.optical,
         device=context.device,
         view_statistics=config.switches.optical_view_statistics,

@@ -13,7 +13,8 @@ from deo.errors import ConfigError, DataError, DeoError, OutputError
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.data.shards import Shards
-from deo.training.method.teachers import Features, Widths
+from deo.training.method.layers import Widths
+from deo.training.method.optical import OpticalFeatures
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed, pretraining
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
@@ -35,11 +36,11 @@ class ToyTeacher(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: Tensor) -> OpticalFeatures:
         maps = torch.einsum(
             "nchw,cd->ndhw", F.adaptive_avg_pool2d(images, 2), self.get_buffer("basis")
         )
-        return Features(maps.mean((2, 3)), maps, maps)
+        return OpticalFeatures(maps.mean((2, 3)), maps, maps)
 
 
 def toy_views(images: Tensor, keys: Tensor, epoch: int) -> Sequence[Tensor]:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deo.training.config import Config, Loss, Model, Optical, Optim, Run, Switches, Views
-from deo.training.method.teachers import Features, Widths
+from deo.training.method.layers import Widths
+from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context
 from deo.training.run.state import State, autocast_dtype, build, compile_blocks
 from deo.training.run.step import StepRecord, train_step
@@ -24,9 +25,9 @@ class Pixels:
     widths = Widths(3, 3, 6)
     licence = "none"
 
-    def __call__(self, images: Tensor) -> Features:
+    def __call__(self, images: Tensor) -> OpticalFeatures:
         small = F.adaptive_avg_pool2d(images, 4)
-        return Features(small.mean((2, 3)), small, torch.cat([small, small.square()], 1))
+        return OpticalFeatures(small.mean((2, 3)), small, torch.cat([small, small.square()], 1))
 
 
 def config(**changes: Any) -> Config:

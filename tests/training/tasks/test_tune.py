@@ -185,7 +185,7 @@ def test_tune__resume_refuses_other_settings_and_nothing(tmp_path: Path) -> None
     short = replace(CONFIG, epochs=1)
     list(tune(model, bench, parts["train"], None, short, folder=tmp_path))
     other = replace(short, rate=1e-3)
-    with pytest.raises(ConfigError, match=r"other settings: rate 0\.003, now 0\.001"):
+    with pytest.raises(ConfigError, match=r"other settings: rate: 0\.003 -> 0\.001"):
         next(tune(model, bench, parts["train"], None, other, folder=tmp_path, resume=True))
     with pytest.raises(ConfigError, match="other samples"):
         next(tune(model, bench, parts["valid"], None, short, folder=tmp_path, resume=True))
