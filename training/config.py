@@ -210,7 +210,6 @@ class Switches:
         local_gram: each process expands its own samples, divided by the number of processes.
         gram_autocast: the Gram matrix is rounded like the network's activations.
         clip_per_parameter: each parameter's gradient is clipped by its own norm.
-        ema_by_position: the EMA pairs parameters by their place in two lists.
         decay_tables: relative position tables, positional embeddings and class tokens are decayed.
         ignore_alpha: `loss.alpha` is read nowhere; the weight is .5.
         cls_other_views: the class distillation leaves out pairs of the same view (the paper's
@@ -225,7 +224,6 @@ class Switches:
     local_gram: bool = False
     gram_autocast: bool = False
     clip_per_parameter: bool = False
-    ema_by_position: bool = False
     decay_tables: bool = False
     ignore_alpha: bool = False
     cls_other_views: bool = True

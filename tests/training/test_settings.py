@@ -58,7 +58,7 @@ def test_override__values_of_every_kind() -> None:
     assert got.optical == Optical(name="dinov3_base")
     assert got.model.options == {"window_size": 8, "img_size": 64}
     assert not got.switches.local_gram
-    assert got.switches.ema_by_position
+    assert got.switches.decay_tables
     assert override(got, ["run.steps=none"]).run.steps is None
 
 
