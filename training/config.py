@@ -61,9 +61,6 @@ class Optical:
         weights: a file for a `deo_*` teacher, as `deo export` writes it.
         pretrained: False leaves the teacher at random: for tests and dry runs.
         options: passed to `timm.create_model`, e.g. `img_size`.
-        width: features are projected to this width by a fixed orthogonal matrix.
-        grid: patch features are resampled to this grid (rows = columns).
-        summary: which prefix token is the class feature, where a model has several.
         precision: of the teacher's weights and arithmetic.
     """
 
@@ -71,18 +68,7 @@ class Optical:
     weights: str | None = None
     pretrained: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
-    width: int | None = None
-    grid: int | None = None
-    summary: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-
-    def __post_init__(self) -> None:
-        _require(
-            "optical",
-            width=(self.width, self.width is None or self.width > 1, "at least 2"),
-            grid=(self.grid, self.grid is None or self.grid > 0, "positive"),
-            summary=(self.summary, self.summary >= 0, "0 or more"),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

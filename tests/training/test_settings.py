@@ -104,7 +104,7 @@ def test_load__unreadable(tmp_path: Path, content: bytes | None) -> None:
 
 
 def test_differences__names_what_changed() -> None:
-    new = override(Config(), ["run.epochs=50", "optical.width=64"])
+    new = override(Config(), ["run.epochs=50", "optical.weights=a.st"])
     changed = differences(to_dict(Config()), to_dict(new))
-    assert sorted(map(str, changed)) == ["optical.width: None -> 64", "run.epochs: 100 -> 50"]
+    assert sorted(map(str, changed)) == ["optical.weights: None -> 'a.st'", "run.epochs: 100 -> 50"]
     assert differences(to_dict(new), to_dict(new)) == []
