@@ -115,10 +115,10 @@ def report(seed: int, epoch: "Epoch") -> None:
 
 
 def device(name: str | None) -> str:
-    """CUDA where there is any, unless named."""
-    import torch
+    """The name of a device that can be used: CUDA where there is any, unless one is asked for."""
+    from deo.models.devices import choose_device
 
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+    return str(choose_device(name))
 
 
 def bands(text: str | None) -> BandSet | None:

@@ -65,11 +65,12 @@ def prepare(
     WebDataset tars. The same command again goes on where it was stopped. Beside the shards stand
     report.md (counts, statistics of each band), samples.csv and skipped.csv.
     """
-    from deo.training.data import prepare as preparation
+    from deo.training.data.preparation import Preparation, recognise
+    from deo.training.data.prepare import prepare as prepare_shards
 
-    plan = preparation.Preparation(
+    preparation = Preparation(
         source=source,
-        kind=preparation.recognise(source),
+        kind=recognise(source),
         aerial=rgb,
         unpaired="skip" if unpaired == "skip" else "keep",
         splits=splits,
@@ -81,7 +82,7 @@ def prepare(
         scale=scale,
         offset=offset,
     )
-    report = preparation.prepare(plan, output, workers=workers, progress=True)
+    report = prepare_shards(preparation, output, workers=workers, progress=True)
     click.echo(report.table())
     if report.skipped:
         click.echo(f"\nSkipped records and reasons: {output / 'skipped.csv'}")
@@ -97,7 +98,7 @@ def pretrain(arguments: tuple[str, ...]) -> None:
 
     Its options are those of the command it runs, which shows them with --help.
     """
-    from deo.training.pretrain import pretrain as command
+    from deo.training.pretrain import command
 
     command.main(list(arguments), prog_name="deo pretrain")
 

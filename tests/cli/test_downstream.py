@@ -29,7 +29,7 @@ from deo.files.lock import claim
 from deo.models.weights import load_backbone
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.run import checkpoint
-from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
 from deo.training.tasks.tuneconfig import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]
@@ -177,10 +177,10 @@ def test_finetune_predict__segment_own_folder(
     with pytest.raises(WeightsError, match=r"tuned for a task.*deo predict"):
         load_backbone(MODEL[1], weights=folder / "best.safetensors")
     other = str(error(run(*command, "--contract", "s2", "--bands", "B02,B03", "--resume")))
-    assert "contract.name pretrain, now s2" in other
+    assert "contract.name: 'pretrain' -> 's2'" in other
     assert "now ['B02', 'B03']" in other
     other = str(error(run(*command, "--model", "test_deo_vit", "--resume")))
-    assert "model test_deo_swin, now test_deo_vit" in other
+    assert "model: 'test_deo_swin' -> 'test_deo_vit'" in other
     scene = tmp_path / "scene.tif"
     write(scene, noise(9, 1500, 80), PRODUCT)
     said: list[Any] = []

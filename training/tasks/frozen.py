@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import ConfigError, DataError
-from deo.training.tasks.dataset import IGNORE, Split, Unit
+from deo.training.tasks.dataset import Split, Unit
 from deo.training.tasks.features import FeatureSource
 from deo.training.tasks.inputs import pixels_of
 from deo.training.tasks.knn import METRICS, knn
@@ -23,6 +23,7 @@ from deo.training.tasks.probes import (
     logistic_probe,
     pixel_probe,
 )
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.splits import require_test
 from deo.training.tasks.survey import class_counts, listed, warn_of_unseen
 from deo.training.tasks.task import Benchmark, Task

@@ -11,9 +11,10 @@ import rasterio.transform
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, ModelError
-from deo.training.tasks.dataset import IGNORE, Layout, Sample, Unit
+from deo.training.tasks.dataset import Layout, Sample, Unit
 from deo.training.tasks.evaluate import evaluate, measure
 from deo.training.tasks.protocols import Evaluation
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.splits import divide
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tuneconfig import TuneConfig
