@@ -30,7 +30,7 @@ from deo.training.data.listing import files_below, is_raster
 from deo.training.data.reading import open_quietly
 from deo.training.data.stored import StoredSample, as_floats, digital_numbers, formula
 
-SPLITS = ("train", "val", "test", "test_gt", "seq", "seq_gt")
+FMOW_SPLITS = ("train", "val", "test", "test_gt", "seq", "seq_gt")
 _NAME = re.compile(
     r"(?P<category>[a-z_]+)_(?P<location>\d+)_(?P<image>\d+)(?P<kind>\.tif|_rgb\.jpe?g)"
 )
@@ -64,7 +64,7 @@ class UnusableImageError(DataError):
 
 def looks_like_fmow(root: Path) -> bool:
     """Whether the first rasters of a tree are named and placed as fMoW does it."""
-    if any((root / f"{split}.csv").is_file() for split in SPLITS):
+    if any((root / f"{split}.csv").is_file() for split in FMOW_SPLITS):
         return True
     first = next((path for path in files_below(root) if is_raster(path)), None)
     return first is not None and _key(root, first) is not None
@@ -81,21 +81,21 @@ def find_sentinel(root: Path, splits: Sequence[str] = ()) -> dict[Key, Path]:
     Raises:
         DataError: nothing was found, or a csv lacks a column.
     """
-    tables = [root / f"{split}.csv" for split in splits or SPLITS]
+    tables = [root / f"{split}.csv" for split in splits or FMOW_SPLITS]
     tables = [table for table in tables if table.is_file()]
-    found: dict[Key, Path] = {}
+    records: dict[Key, Path] = {}
     for table in tables:
         for key in _rows(table):
-            found[key] = root / f"{key}.tif"
+            records[key] = root / f"{key}.tif"
     if not tables:
-        found = _walk(root, ".tif", splits)
-    if not found:
+        records = _walk(root, ".tif", splits)
+    if not records:
         wanted = f" in {', '.join(splits)}" if splits else ""
         raise DataError(
             f"{root} holds no fMoW-Sentinel image{wanted}; wanted "
             "<split>/<category>/<category>_<location>/<category>_<location>_<image>.tif"
         )
-    return found
+    return records
 
 
 def find_aerial(root: Path, splits: Sequence[str] = ()) -> dict[Key, Path]:
@@ -104,16 +104,16 @@ def find_aerial(root: Path, splits: Sequence[str] = ()) -> dict[Key, Path]:
     Raises:
         DataError: nothing was found.
     """
-    found = _walk(root, ".jpg", splits)
-    if not found:
+    records = _walk(root, ".jpg", splits)
+    if not records:
         raise DataError(
             f"{root} holds no fMoW-RGB image; wanted "
             "<split>/<category>/<category>_<location>/<category>_<location>_<image>_rgb.jpg"
         )
-    return found
+    return records
 
 
-def pair(sentinel: dict[Key, Path], aerial: dict[Key, Path]) -> list[Pair]:
+def pair_records(sentinel: dict[Key, Path], aerial: dict[Key, Path]) -> list[Pair]:
     """Every Sentinel-2 record in order, with its aerial image where exactly that one exists.
 
     When only one of the trees names splits, the splits are left out of the comparison, which is
@@ -235,13 +235,13 @@ def _rows(table: Path) -> Iterator[Key]:
 
 
 def _walk(root: Path, ending: str, splits: Sequence[str]) -> dict[Key, Path]:
-    found = {}
+    records = {}
     aerial = ending == ".jpg"
     for path in files_below(root):
         key = _key(root, path) if path.stem.endswith("_rgb") == aerial else None
         if key is not None and (not splits or key.split in (*splits, "")):
-            found[key] = path
-    return found
+            records[key] = path
+    return records
 
 
 def _key(root: Path, path: Path) -> Key | None:
@@ -253,5 +253,5 @@ def _key(root: Path, path: Path) -> Key | None:
         return None
     above = path.parent.parent.parent
     inside = above == root or root in above.parents
-    split = above.name if inside and above.name in SPLITS else ""
+    split = above.name if inside and above.name in FMOW_SPLITS else ""
     return Key(split, category, int(location), int(match["image"]))

@@ -33,7 +33,7 @@ from deo.training.data.parts import (
     is_done,
     load_part,
     part_path,
-    remove_unfinished,
+    remove_unfinished_shards,
 )
 from deo.training.data.plan import (
     Piece,
@@ -46,7 +46,7 @@ from deo.training.data.plan import (
     plan_parts,
 )
 from deo.training.data.preparation import Preparation
-from deo.training.data.report import Report, finish
+from deo.training.data.report import PreparationReport, finish
 from deo.training.data.shards import ShardWriter
 from deo.training.data.stored import StoredSample, formula
 from deo.training.data.tars import TarStream
@@ -54,7 +54,7 @@ from deo.training.data.tars import TarStream
 
 def prepare(
     settings: Preparation, output: str | Path, *, workers: int = 1, progress: bool = False
-) -> Report:
+) -> PreparationReport:
     """Make a folder of shards, or finish one that was begun with the same settings.
 
     Raises:
@@ -64,7 +64,7 @@ def prepare(
     """
     folder = make_folder(Path(output))
     with claim(make_folder(folder / "parts")):
-        remove_unfinished(folder)
+        remove_unfinished_shards(folder)
         opened_samples.cache_clear()  # the source may have changed since
         parts = plan_parts(settings)
         check_plan(folder, settings.record() | {"jobs": digest(parts)})

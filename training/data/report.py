@@ -15,7 +15,7 @@ from deo.training.data.parts import Part
 from deo.training.data.shard_index import Index
 
 
-class Report(NamedTuple):
+class PreparationReport(NamedTuple):
     """What a preparation made."""
 
     samples: int
@@ -40,7 +40,7 @@ class Report(NamedTuple):
         return "\n".join(rows)
 
 
-def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
+def finish(folder: Path, parts: list[Part], *, source: str) -> PreparationReport:
     """Write the lists, the report and, last, the index.
 
     Raises:
@@ -78,7 +78,7 @@ def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
             "statistics": statistics.rows(MODEL_BANDS.names),
         },
     )
-    report = Report(
+    report = PreparationReport(
         samples=len(origins),
         skipped=len(skipped),
         shards=len(full),
