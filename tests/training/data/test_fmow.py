@@ -192,4 +192,4 @@ def test_fmow__reads_by_the_evidence_of_its_files(tmp_path: Path) -> None:
     shards = Shards(tmp_path / "out")
     np.testing.assert_array_equal(np.stack([shards[0], shards[1]]), [wanted[CHOSEN]] * 2)
     (reason,) = reasons(tmp_path / "out").values()
-    assert "is no digital number" in reason
+    assert "cannot be digital numbers" in reason

@@ -162,7 +162,7 @@ def test_archives__empty_and_odd_samples_are_counted_one_by_one(tmp_path: Path) 
     assert (report.samples, report.skipped) == (17, 3)
     skipped = reasons(tmp_path / "out")
     assert skipped["a.h5:3"] == skipped["a.h5:5"] == "every pixel is 0 or missing"
-    assert "is no reflectance" in skipped["a.h5:7"]
+    assert "cannot be reflectance" in skipped["a.h5:7"]
     shards = Shards(tmp_path / "out")
     holed = shards[origins(tmp_path / "out").index("a.h5:9")]
     assert not holed[:, 0, :2].any()
