@@ -23,9 +23,10 @@ from deo.errors import DataError, DeoError, OutputError
 from deo.files.disk import make_folder, write_file
 from deo.files.lock import claim
 from deo.scene.scene import Scene
-from deo.training.data import fmow
 from deo.training.data.bandstats import BandStatistics
 from deo.training.data.cuts import Cut, OpenScenes, cut_scene
+from deo.training.data.fmow import Pair
+from deo.training.data.fmow_reading import UnusableImageError, read_pair
 from deo.training.data.hdf5 import Hdf5Samples
 from deo.training.data.parts import (
     Part,
@@ -92,12 +93,10 @@ def read_piece(settings: Preparation, piece: Piece, scenes: OpenScenes) -> Itera
         DeoError: the piece's file cannot be used.
     """
     if isinstance(piece, Record):
-        pair = fmow.Pair(
-            piece.key, Path(piece.sentinel), Path(piece.aerial) if piece.aerial else None
-        )
+        pair = Pair(piece.key, Path(piece.sentinel), Path(piece.aerial) if piece.aerial else None)
         if pair.aerial is None and settings.aerial is not None and settings.unpaired == "skip":
-            raise fmow.UnusableImageError("no aerial image of this record")
-        sample = fmow.read_pair(pair, settings.size, scale=settings.scale, offset=settings.offset)
+            raise UnusableImageError("no aerial image of this record")
+        sample = read_pair(pair, settings.size, scale=settings.scale, offset=settings.offset)
         yield MadeSample(f"{piece.key}{'+aerial' if pair.aerial else ''}", sample)
     elif isinstance(piece, Rows):
         samples = opened_samples(piece.source, settings.scale, settings.offset)

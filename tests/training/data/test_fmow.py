@@ -144,15 +144,6 @@ def test_fmow__unpaired_records_can_be_skipped(tmp_path: Path) -> None:
     assert list(reasons(tmp_path / "out").values()).count("no aerial image of this record") == 4
 
 
-def test_fmow__resampled_to_the_size(tmp_path: Path) -> None:
-    data = Fmow(tmp_path, table=False)
-    prepare(Preparation(source=data.sentinel, kind="fmow", size=24), tmp_path / "out")
-    shards = Shards(tmp_path / "out")
-    assert shards.index.shape == (10, 24, 24)
-    source = data.images["airport", 0, 3][CHOSEN]
-    assert shards[0].mean() == pytest.approx(source.mean(), rel=0.02)
-
-
 def test_fmow__splits_must_agree(tmp_path: Path) -> None:
     data = Fmow(tmp_path, table=False)
     sentinel = find_sentinel(data.sentinel)
@@ -173,23 +164,3 @@ def test_fmow__a_table_without_a_column_is_said(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("category,location_id,image_id\nairport,x,1\n")
     with pytest.raises(DataError, match="line 2"):
         find_sentinel(tmp_path)
-
-
-def test_fmow__reads_by_the_evidence_of_its_files(tmp_path: Path) -> None:
-    wanted = random_image(13, 8)
-    for location, (values, tags) in enumerate([
-        (wanted, {}),
-        (wanted + np.uint16(1000), {"s2:processing_baseline": "05.10"}),
-    ]):  # fmt: skip
-        path = fmow_path(tmp_path / "in", "train", "airport", location, 0, ".tif")
-        write_raster(path, values)
-        with rasterio.open(path, "r+") as file:
-            file.update_tags(**tags)
-    write_raster(
-        fmow_path(tmp_path / "in", "train", "airport", 2, 0, ".tif"), (wanted / 1e4).astype("f4")
-    )
-    prepare(Preparation(source=tmp_path / "in", kind="fmow", size=8), tmp_path / "out")
-    shards = Shards(tmp_path / "out")
-    np.testing.assert_array_equal(np.stack([shards[0], shards[1]]), [wanted[CHOSEN]] * 2)
-    (reason,) = reasons(tmp_path / "out").values()
-    assert "cannot be digital numbers" in reason
