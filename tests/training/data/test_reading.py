@@ -172,7 +172,7 @@ def test_folder__one_of_another_unit_is_refused_by_name(tmp_path: Path, odd: flo
     usual = 1e-4 if odd == 1 else 1
     chips = [digital_numbers(seed) * usual for seed in range(40)]
     segments(tmp_path, [*chips, digital_numbers(99) * odd], dtype="float32")
-    with pytest.raises(RadiometryError, match=r"40\.tif: float32 .* is no "):
+    with pytest.raises(RadiometryError, match=r"40\.tif: float32 .* cannot be "):
         opened(tmp_path)
 
 
