@@ -80,7 +80,9 @@ class TarStream:
                     self._members.append((tar, name, start, size))
                 else:
                     left.append(Path(name))
-        say_left_out(Path(tars[0]).parent, left, because="being no .npy or .tif member of its tars")
+        say_left_out(
+            Path(tars[0]).parent, left, because="as only .npy and .tif members of tars are read"
+        )
         if not self._members:
             raise DataError(f"{len(tars)} tars from {tars[0]} hold no .npy or .tif member")
 
