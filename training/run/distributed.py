@@ -70,6 +70,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        # each process holds the gradient of its own copy of the loss with respect to all samples;
+        # the transpose of gathering is to add those up and to keep the part of one's own
         total = gradients[0].contiguous()
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]

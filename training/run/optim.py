@@ -110,6 +110,8 @@ def advance(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, norm
         scaler.step(optimizer)
         scaler.update()
     elif optimizer.defaults.get("fused") and not isinstance(norm, DTensor):
+        # what a GradScaler sets: the fused kernel reads it and writes nothing where it is 1, so the
+        # device is not waited for
         optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         optimizer.step()
     elif norm.isfinite():

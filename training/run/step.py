@@ -105,15 +105,16 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
 
     with state.autocast():
         predictions = state.model(views)
+    # outside autocast: cosines and determinants of half-precision products lose their differences
     terms = objective(state, predictions, target, seen)
 
     torch.autograd.backward(state.scaler.scale(terms.loss))
-    state.scaler.unscale_(state.optimizer)
+    state.scaler.unscale_(state.optimizer)  # the limit is meant for gradients as they are
     clip = clip_each if state.config.switches.clip_per_parameter else clip_global
     grad_norm = clip(state.student.parameters(), state.config.optim.clip)
     advance(state.optimizer, state.scaler, grad_norm)
     state.optimizer.zero_grad(set_to_none=True)
-    state.average.update(rates.momentum)
+    state.average.update(rates.momentum)  # of a student left as it was too: the schedule goes on
     state.step += 1
 
     return StepRecord(
