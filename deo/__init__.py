@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from deo import models as models
-from deo.bands import MODEL_BANDS, RGB_BANDS, Band, BandSet
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
 from deo.errors import DeoError
+from deo.sensors.table import Band
 
 if TYPE_CHECKING:
     from deo.api import extract, open_scene
@@ -22,6 +23,7 @@ __all__ = [
     "Band",
     "BandSet",
     "DeoError",
+    "Pixels",
     "__version__",
     "extract",
     "open_scene",

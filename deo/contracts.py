@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS, BandSet
+from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS, BandSet, Pixels
 from deo.errors import ConfigError
-from deo.sensors.radiometry import Pixels as Pixels
 
 CONTRACTS = ("pretrain", "scene", "s2", "stats")
 RGB_PERCENTILE = 99.9

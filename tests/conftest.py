@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
-from deo.bands import MODEL_BANDS, BandSet
+from deo.bands import MODEL_BANDS, BandSet, Pixels
 from deo.contracts import Contract, fit_contract
 from deo.maps.runner import FeatureModel
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels
 
 SHARED = Path(os.environ.get("DEO_SHARED", Path(__file__).parents[2] / "shared"))
 

@@ -27,7 +27,7 @@ GROUND = {"deo.errors", "deo.files", "deo.bands", "deo.sensors"}
 ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.errors", set()),
     ("deo.files", {"deo.errors", "deo.files"}),
-    ("deo.bands", {"deo.errors"}),
+    ("deo.bands", {"deo.errors", "deo.sensors"}),
     ("deo.sensors", {"deo.errors", "deo.files", "deo.bands", "deo.sensors"}),
     ("deo.contracts", GROUND),
     ("deo.models", {"deo.errors", "deo.files", "deo.bands", "deo.models", "deo.assets"}),
@@ -66,7 +66,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
         | {"deo.training.run", "deo.training.tasks"},
     ),
     ("deo.training", GROUND | {"deo.models", "deo.training"}),
-    ("deo", {"deo.errors", "deo.bands", "deo.models", "deo.api"}),
+    ("deo", {"deo.errors", "deo.bands", "deo.sensors", "deo.models", "deo.api"}),
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",

@@ -2,8 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, SENTINEL2, BandSet, canonical_name
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError
+from deo.sensors.known.sentinel2 import SENTINEL2
+from deo.sensors.registry import canonical_name
 
 NAMES = [band.name for band in SENTINEL2]
 

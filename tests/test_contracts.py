@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, SENTINEL2, BandSet
-from deo.contracts import CONTRACTS, Contract, Pixels, fit_contract
+from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet, Pixels
+from deo.contracts import CONTRACTS, Contract, fit_contract
 from deo.errors import ConfigError
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 AERIAL = dict(zip(RGB_BANDS, zip(AERIAL_MEAN, AERIAL_STD, strict=True), strict=True))
 

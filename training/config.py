@@ -151,21 +151,19 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
-    """The optimiser and its schedules, all cosines over the whole run.
+    """AdamW and its schedules, all cosines over the whole run.
 
     Args:
-        name: of the optimiser.
         lr: peak learning rate for 256 samples per step; it grows with the batch.
         min_lr: learning rate at the end, whatever the batch.
         warmup_epochs: linear warm-up from 0.
         warmup_steps: the same in steps; takes the place of `warmup_epochs`.
-        betas, eps: of AdamW.
+        betas, eps: as in PyTorch.
         weight_decay, weight_decay_end: at the start and the end.
         clip: largest gradient norm; 0 does not clip.
         momentum, momentum_end: of the EMA teacher, at the start and the end.
     """
 
-    name: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: float = 5e-4
     min_lr: float = 1e-6
     warmup_epochs: float = 10.0
@@ -349,11 +347,7 @@ class Monitor:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole pretraining run.
-
-    Raises:
-        ConfigError: sections contradict each other.
-    """
+    """A whole pretraining run."""
 
     model: Model = field(default_factory=Model)
     optical: Optical = field(default_factory=Optical)
@@ -364,10 +358,6 @@ class Config:
     data: Data = field(default_factory=Data)
     run: Run = field(default_factory=Run)
     monitor: Monitor = field(default_factory=Monitor)
-
-    def __post_init__(self) -> None:
-        if self.run.strategy == "fsdp" and self.optim.name == "lars":
-            raise ConfigError("optim.name=lars needs whole parameters; use run.strategy=ddp")
 
     def with_preset(self, name: Preset) -> "Config":
         """The same run with all switches of a preset."""

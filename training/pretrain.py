@@ -15,18 +15,18 @@ from typing import Any, NamedTuple
 import click
 
 from deo.errors import ConfigError, DeoError
+from deo.files.disk import make_folder, write_file
+from deo.files.lock import claim
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.data.identity import samples_identity
 from deo.training.data.loading import batches
 from deo.training.data.order import Order
 from deo.training.data.samples import Samples, open_samples
-from deo.training.data.shards import make_folder, write_text
 from deo.training.recipes import RECIPES, recipe
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
-from deo.training.run.claim import claim
 from deo.training.run.flops import estimate_flops, peak_flops
 from deo.training.run.journal import (
     METRICS_NAME,
@@ -151,7 +151,7 @@ def run(config: Config, output: Path, *, progress: bool = True) -> State:
         prepared = prepare_run(config, output, context)
         state, request = prepared.state, StopRequest(context)
         if context.main:
-            write_text(output / CONFIG_NAME, settings.dumps(config))
+            write_file(output / CONFIG_NAME, settings.dumps(config))
         journal = Journal(_sinks(config, output, state, progress) if context.main else [])
         reading = batches(
             prepared.samples,

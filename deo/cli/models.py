@@ -43,13 +43,13 @@ def convert(checkpoint: Path, out: Path, model: str, teacher: bool, overwrite: b
     CHECKPOINT is a released file, a training checkpoint, or a file that deo wrote. Nothing is
     written unless it holds a whole backbone of that name.
     """
-    from deo.models import files, weights
+    from deo.models import sources, weight_files, weights
     from deo.models.registry import spec_of
 
     spec = spec_of(model)
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists; pass --overwrite to replace it, or name another file")
-    backbone = weights.from_file(checkpoint, spec, teacher=teacher)
+    backbone = sources.from_file(checkpoint, spec, teacher=teacher)
     origin = {"source": backbone.record.source, "source_sha256": backbone.record.sha256 or ""}
     weights.write_backbone(backbone, out, metadata=origin)
     click.echo(f"read    {checkpoint} ({backbone.layout})")
@@ -59,4 +59,4 @@ def convert(checkpoint: Path, out: Path, model: str, teacher: bool, overwrite: b
         f"dropped {len(backbone.dropped)} (projection heads, index buffers)"
     )
     click.echo(f"wrote   {out}")
-    click.echo(f"sha256  {files.sha256(out)}")
+    click.echo(f"sha256  {weight_files.sha256(out)}")

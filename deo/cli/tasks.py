@@ -14,7 +14,7 @@ from deo.errors import ConfigError
 if TYPE_CHECKING:
     from deo.training.tasks.task import Benchmark
     from deo.training.tasks.tune import Epoch
-    from deo.training.tasks.tuning import TuneConfig
+    from deo.training.tasks.tuneconfig import TuneConfig
 
 FILE = click.Path(path_type=Path)
 Command = Callable[..., None]
@@ -98,7 +98,7 @@ def chosen_benchmark(given: dict[str, Any], task: str) -> "Benchmark":
 
 def tuning(given: dict[str, Any], *, seed: int, frozen: bool) -> "TuneConfig":
     """The settings of tuning; `frozen` holds unless it was asked for otherwise."""
-    from deo.training.tasks.tuning import TuneConfig
+    from deo.training.tasks.tuneconfig import TuneConfig
 
     return TuneConfig(
         head=given["head"],

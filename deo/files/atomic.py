@@ -6,6 +6,7 @@ followed. It is on the disk before it gets its own name, and the name before the
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,18 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # Windows 
 def beside(target: Path, kind: str) -> Path:
     """A hidden name in the target's folder that no other run uses, on any machine."""
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{kind}")
+
+
+def remove_unfinished(folder: Path, names: str) -> None:
+    """Delete what killed runs left of files that they were writing in a folder, which is locked.
+
+    Args:
+        names: a pattern that the files' final names match; the files of other programs stay.
+    """
+    unfinished = re.compile(rf"\.(?:{names})\.[0-9a-f]{{8}}\.(?:new|probe)")
+    for path in folder.glob(".*"):
+        if unfinished.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def create(path: Path) -> BinaryIO:
@@ -59,12 +72,6 @@ def written(path: Path) -> Iterator[Path]:
         replace(new, path)
     finally:
         new.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a small file."""
-    with written(path) as new:
-        new.write_bytes(content)
 
 
 def replace(finished: Path, target: Path) -> None:

@@ -3,13 +3,14 @@
 import contextlib
 import errno
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from deo.errors import DeoError, OutputError
-from deo.files.atomic import beside, create, flush, flush_folder, replace
+from deo.files.atomic import beside, create, flush, flush_folder, replace, written
 
 _BLOCK = 2**20  # the most that is written at once: a disk with less free may be what refused
 _WRITING = ".writing-"
@@ -23,9 +24,15 @@ _REASONS = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENOENT: "the folder does not exist",
     errno.EISDIR: "it is a folder",
+    errno.EEXIST: "it is a file, and a folder is to be made; move the file, or choose another name",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "it is a symbolic link, and those are not followed here; delete the link",
 }
+_WRITERS_ERRORS = (
+    ("rasterio.errors", "RasterioError"),
+    ("rasterio._err", "CPLE_BaseError"),  # not a RasterioError; raised by copies as it is
+    ("safetensors", "SafetensorError"),
+)
 
 
 class Room(NamedTuple):
@@ -44,15 +51,55 @@ def disk_errors(target: Path) -> Iterator[None]:
     Raises:
         OutputError: the system, GDAL, PyArrow or a lack of memory stopped what was inside.
     """
-    from rasterio._err import CPLE_BaseError  # not a RasterioError; raised by copies as it is
-    from rasterio.errors import RasterioError
-
     try:
         yield
     except DeoError:
         raise
-    except (OSError, RasterioError, CPLE_BaseError, MemoryError, SystemError) as error:
+    except Exception as error:
+        if not isinstance(error, (OSError, MemoryError, SystemError, *_writers_errors())):
+            raise
         raise OutputError(f"cannot write {asked_for(target)}: {_reason(error, target)}") from error
+
+
+def _writers_errors() -> Iterator[type[BaseException]]:
+    """What GDAL and safetensors raise besides OSError.
+
+    A library that was never imported raised nothing, and importing rasterio for that would cost
+    every command that writes a small file 0.2 s.
+    """
+    for module, name in _WRITERS_ERRORS:
+        if module in sys.modules:
+            yield getattr(sys.modules[module], name)
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a small file, text as UTF-8; it appears under its name only when it is complete.
+
+    Raises:
+        OutputError: a folder has the name, or the disk refuses.
+    """
+    with disk_errors(path):
+        refuse_folder(path)
+        with written(path) as new:
+            new.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder and those above it, and check that a file can be put there.
+
+    Raises:
+        OutputError: it cannot be made, or not be written to.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _probe(folder / "write")
+    return folder
+
+
+def _probe(target: Path) -> None:
+    probe = beside(target, "probe")
+    create(probe).close()
+    probe.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -123,9 +170,7 @@ def check_folder(target: Path) -> None:
         folder = target.parent
         if not folder.is_dir():
             raise OutputError(f"cannot write {target}: there is no folder {folder}; make it first")
-        probe = beside(target, "probe")
-        create(probe).close()
-        probe.unlink(missing_ok=True)
+        _probe(target)
 
 
 def check_space(target: Path, size: int) -> None:

@@ -1,4 +1,10 @@
-"""One run at a time in a folder, where the file system has locks and where it has none."""
+"""One run at a time in a folder.
+
+Both doors rest on the system's advisory lock, which goes with the process however it ends. `lock`
+is for scratch folders and replaces the lock by a file that names the run where the file system
+has none. `claim` is for folders that stay, such as those of training runs. It only warns there: a
+run that a scheduler kills and starts anew on another machine must not wait for a stale file.
+"""
 
 import contextlib
 import json
@@ -7,21 +13,25 @@ import os
 import secrets
 import socket
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from deo.errors import BusyError
 from deo.files import atomic
+from deo.files.disk import disk_errors
 
 log = logging.getLogger(__name__)
 
-LOCK, OWNER = "lock", "owner"
+LOCK, OWNER, CLAIM = "lock", "owner", ".lock"
 _ATTEMPTS = 20  # at a folder that another run deletes at that moment
 _STALE_SECONDS = 2 * 3600
 """After so long without a sign of life a run on another machine counts as dead. A row of tiles
 takes minutes at most."""
 
 _warned: set[int] = set()  # devices without locks, each spoken of once
+_claims: "weakref.WeakSet[BinaryIO]" = weakref.WeakSet()
 
 
 class Lock(Protocol):
@@ -49,7 +59,9 @@ def lock(folder: Path) -> Lock:
             os.mkdir(folder)
         try:
             file = atomic.open_unlinked(path, append=True)
-            taken = _flock(file, folder)
+            taken = _flock(
+                file, folder, otherwise=f"a file named {OWNER} keeps other runs out instead"
+            )
         except FileNotFoundError:  # the run that held it is done and has deleted the folder
             continue
         except BlockingIOError:
@@ -60,13 +72,51 @@ def lock(folder: Path) -> Lock:
         if _is_named(file, path):
             return _Held(file, path)
         file.close()
-    raise BusyError(
-        f"another run is writing to {folder}; wait for it, or choose another output"
-    ) from None
+    raise _busy(folder) from None
 
 
-def _flock(file: BinaryIO, folder: Path) -> bool:
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Keep other runs out of an existing folder inside this block.
+
+    Raises:
+        BusyError: another run holds the folder.
+        OutputError: the folder cannot be written to.
+    """
+    with disk_errors(folder):
+        file = atomic.open_unlinked(folder / CLAIM, append=True)
+    with file:
+        try:
+            _flock(file, folder, otherwise="make sure that no second run writes there")
+        except BlockingIOError:
+            raise _busy(folder) from None
+        _claims.add(file)
+        try:
+            yield
+        finally:
+            _claims.discard(file)
+
+
+def _let_go() -> None:
+    """In a forked child: reading workers outlive a killed run by seconds and must not hold it."""
+    for file in list(_claims):
+        file.close()
+    _claims.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def _busy(folder: Path) -> BusyError:
+    return BusyError(f"another run is writing to {folder}; wait for it, or choose another output")
+
+
+def _flock(file: BinaryIO, folder: Path, *, otherwise: str) -> bool:
     """Whether the lock is ours now; False where there are no locks.
+
+    Args:
+        otherwise: what a warning says of a file system without locks.
 
     Raises:
         BlockingIOError: another process has it.
@@ -81,21 +131,18 @@ def _flock(file: BinaryIO, folder: Path) -> bool:
         file.close()
         raise
     except OSError as error:
-        _warn(file, folder, error)
+        _warn(file, folder, error, otherwise)
         return False
     return True
 
 
-def _warn(file: BinaryIO, folder: Path, error: OSError) -> None:
+def _warn(file: BinaryIO, folder: Path, reason: OSError, otherwise: str) -> None:
     """Lustre without `-o flock`, NFS without lockd and some FUSE systems have no locks."""
     device = os.fstat(file.fileno()).st_dev
     if device not in _warned:
         _warned.add(device)
         log.warning(
-            "the file system of %s has no locks (%s); a file named %s keeps other runs out instead",
-            folder,
-            error.strerror,
-            OWNER,
+            "the file system of %s has no locks (%s); %s", folder, reason.strerror, otherwise
         )
 
 

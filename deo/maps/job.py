@@ -211,8 +211,6 @@ def run_job(
 
 
 def _fill(job: Job, spool: Spool, progress: Callable[[int], None] | None) -> None:
-    if progress is not None and spool.finished == len(job.tiling.rows.starts):
-        progress(0)  # nothing is left to compute, but the outputs are written now
     with reading(job.scenes, job.tiling.rows.tile) as scene:
         rows = extract_rows(
             scene,

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.contracts import Contract
 from deo.errors import SceneError
 from deo.scene.scene import Scene
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import OutputError
-from deo.files.atomic import write_bytes
-from deo.files.disk import check_folder, disk_errors, refuse_folder
+from deo.files.disk import check_folder, disk_errors, refuse_folder, write_file
 from deo.maps.components import fit_components, project
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, png, stretch
@@ -51,7 +50,7 @@ def draw_preview(path: Path, scene: Scene, rows: RowReader, info: MapInfo) -> No
 def write_picture(page: Any, path: Path) -> None:
     """Write a picture; a folder of its name is refused, a link replaced."""
     with disk_errors(path):
-        write_bytes(path, png(page))
+        write_file(path, png(page))
 
 
 def metres_across(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from deo.errors import OutputError
 from deo.files import atomic
-from deo.files.disk import disk_errors
+from deo.files.disk import disk_errors, write_file
 from deo.files.documents import load_json
 from deo.files.lock import LOCK, OWNER, lock
 from deo.files.records import differences, plain
@@ -238,7 +238,7 @@ class Spool:
         return self.folder / f"values-{index}.f32", self.folder / f"valid-{index}.f32"
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
-        atomic.write_bytes(self.folder / name, json.dumps(content, indent=1).encode())
+        write_file(self.folder / name, json.dumps(content, indent=1))
 
 
 def spooled(folder: Path) -> int:

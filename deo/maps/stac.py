@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deo.errors import OutputError, SceneError
-from deo.files import atomic
-from deo.files.disk import disk_errors, refuse_folder
+from deo.files.disk import refuse_folder, write_file
 from deo.maps.metadata import MapInfo
 from deo.maps.runner import FeatureModel
 from deo.maps.sinks import check_suffix
@@ -67,8 +66,7 @@ def write_items(
         (model_path, model_item(info, scene, model)),
         (item_path, item),
     ):
-        with disk_errors(path):
-            atomic.write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+        write_file(path, json.dumps(content, indent=2) + "\n")
     return item_path, model_path
 
 

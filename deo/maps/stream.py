@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.contracts import Contract
 from deo.maps.background import read_ahead
 from deo.maps.blend import Canvas, RowBlock
@@ -22,7 +22,6 @@ from deo.maps.runner import FeatureModel, Runner
 from deo.maps.windows import Tiling
 from deo.scene.gdal import enough_memory
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels
 
 
 class Readable(Protocol):

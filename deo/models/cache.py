@@ -11,8 +11,9 @@ import torch
 from huggingface_hub import constants
 
 from deo.errors import OutputError
+from deo.files.disk import write_file
 from deo.files.documents import load_json
-from deo.models import convert, files
+from deo.models import convert, weight_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def is_intact(place: Path, name: str, note: Note) -> bool:
         return False
     if status.st_mtime_ns == note.mtime_ns:
         return True
-    if files.sha256(path) != note.converted_sha256:
+    if weight_files.sha256(path) != note.converted_sha256:
         return False
     with suppress(OutputError):  # a cache that cannot be written is hashed every time
         _remember(place, name, replace(note, mtime_ns=status.st_mtime_ns))
@@ -100,7 +101,7 @@ def store(
         OutputError: the cache cannot be written.
     """
     path = place / f"{name}-{sha256[:16]}-v{convert.VERSION}.safetensors"
-    files.write(tensors, path, {"model": name, "source_sha256": sha256})
+    weight_files.write(tensors, path, {"model": name, "source_sha256": sha256})
     status = path.stat()
     note = Note(
         asked=asked,
@@ -109,7 +110,7 @@ def store(
         sha256=sha256,
         mapping=convert.VERSION,
         converted=path.name,
-        converted_sha256=files.sha256(path),
+        converted_sha256=weight_files.sha256(path),
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
     )
@@ -118,4 +119,4 @@ def store(
 
 
 def _remember(place: Path, name: str, note: Note) -> None:
-    files.write_whole(place / f"{name}.json", json.dumps(asdict(note), indent=1).encode())
+    write_file(place / f"{name}.json", json.dumps(asdict(note), indent=1))

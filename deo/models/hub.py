@@ -15,7 +15,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.utils.tqdm import tqdm as hf_tqdm
 
 from deo.errors import WeightsError
-from deo.models import cache, convert, files
+from deo.models import cache, convert, weight_files
 
 if TYPE_CHECKING:
     from deo.models.registry import Published
@@ -195,7 +195,7 @@ def _verify(download: _Download, remembered: str | None) -> str:
     The Hub's ETag is the SHA-256 of a large file and the git blob hash of a small one.
     """
     wanted = remembered or _hub_hash(download)
-    digest = files.sha256(download.path)
+    digest = weight_files.sha256(download.path)
     if re.fullmatch(r"[0-9a-f]{64}", wanted):
         found = digest
     elif re.fullmatch(r"[0-9a-f]{40}", wanted):
@@ -239,7 +239,7 @@ def _converted(
     download: _Download, name: str, expected: Mapping[str, convert.Shape]
 ) -> dict[str, torch.Tensor]:
     try:
-        content = files.read(download.path, verified=True).content
+        content = weight_files.read(download.path, verified=True).content
         return convert.to_deo(content, expected, model=name).tensors
     except WeightsError as error:
         raise WeightsError(f"{download}: {error}") from error

@@ -12,7 +12,7 @@ from timm.models import PretrainedCfg
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import WeightsError
 from deo.files.documents import parse_json
-from deo.models import convert, files, hub
+from deo.models import convert, hub, weight_files
 from deo.models.registry import SPECS, Spec, shapes
 from deo.models.stems import MS
 
@@ -83,7 +83,7 @@ def released(spec: Spec, *, cache_dir: str | Path | None = None) -> Backbone:
         )
     found = hub.fetch(spec.name, spec.published, lambda: shapes(spec), cache_dir=cache_dir)
     record = WeightsRecord(model=spec.name, source=found.source, sha256=found.sha256)
-    content = files.read(found.path).content
+    content = weight_files.read(found.path).content
     return from_state_dict(content, spec, record=record, bands=MODEL_BANDS)
 
 
@@ -143,7 +143,7 @@ def from_file(
     Raises:
         WeightsError: unreadable, damaged, of another model, or not whole.
     """
-    stored = files.read(path)
+    stored = weight_files.read(path)
     said = stored.metadata or {}
     if TUNED in said:
         raise WeightsError(
@@ -157,7 +157,7 @@ def from_file(
     record = WeightsRecord(
         model=spec.name,
         source=source or f"file:{path.name}",
-        sha256=files.sha256(path),
+        sha256=weight_files.sha256(path),
         contract=_contract(said["contract"], path) if "contract" in said else None,
     )
     if "bands" in said:

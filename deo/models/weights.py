@@ -12,33 +12,18 @@ from torch import nn
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, WeightsError
-from deo.models import convert, files
+from deo.models import convert, weight_files
 from deo.models.registry import spec_of
 from deo.models.sources import (
     HEAD,
     MS_WEIGHT,
     Backbone,
     WeightsRecord,
-    from_cfg,
     from_file,
     from_state_dict,
     ms_width,
     released,
 )
-
-__all__ = [
-    "Backbone",
-    "LoadedBackbone",
-    "WeightsRecord",
-    "fill",
-    "from_cfg",
-    "from_file",
-    "from_state_dict",
-    "load_backbone",
-    "released",
-    "save_weights",
-    "write_backbone",
-]
 
 
 class LoadedBackbone(NamedTuple):
@@ -173,7 +158,7 @@ def write_backbone(
         said["bands"] = str(backbone.bands)
     if backbone.record.contract is not None:
         said["contract"] = json.dumps(backbone.record.contract)
-    files.write(backbone.tensors, path, {**(metadata or {}), **said})
+    weight_files.write(backbone.tensors, path, {**(metadata or {}), **said})
 
 
 def _bands_of(backbone: Backbone) -> BandSet:

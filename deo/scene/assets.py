@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from rasterio.enums import ColorInterp
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, SceneError
 from deo.scene.doors import Door
 from deo.scene.origins import evident, origin
 from deo.scene.sources import RasterSource, Source, is_floating
+from deo.sensors.evidence import Evidence
 from deo.sensors.names import file_band, is_ancillary, is_junk, raster_bands
-from deo.sensors.radiometry import Evidence
+from deo.sensors.registry import DEFAULT, sensor_of, sensors
 
 RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
 
@@ -27,7 +28,7 @@ class Asset:
         band: canonical name.
         source, index: where its stored numbers are; indexes count from 1.
         evidence: what is known of its scale and offset.
-        zero_is_nodata: it comes from ESA, where digital number 0 means no measurement.
+        zero_is_nodata: its sensor's products store 0 where nothing was measured.
         fill: a stored number that marks missing pixels without the file saying so.
     """
 
@@ -126,7 +127,7 @@ def _assets_of(
             source=source,
             index=i + 1,
             evidence=facts.by_band[band],
-            zero_is_nodata=facts.esa,
+            zero_is_nodata=facts.own_image and sensor_of(band).zero_is_missing,
         )
         for band, i in indexes.items()
     )
@@ -150,7 +151,7 @@ def _told(
         why = f"; not believed, since {doubt}" if doubt else ""
         raise BandError(
             f"{source.label} does not name its {count} band{'s' if count > 1 else ''} as "
-            f"Sentinel-2 bands (descriptions: {described or 'none'}{why}). "
+            f"{DEFAULT.name} bands (descriptions: {described or 'none'}{why}). "
             f"{_how_to_tell(count, picture=picture)} (bands=... in Python)"
         )
     if len(bands) != count:
@@ -163,22 +164,20 @@ def _told(
 
 def _how_to_tell(count: int, *, picture: bool) -> str:
     """What --bands would have to say for so many bands, as far as it can be guessed."""
-    if count > len(SENTINEL2):
+    if count > len(DEFAULT.bands):
         return (
-            f"--bands names each band once and there are {len(SENTINEL2)}: cut out those that "
-            f"Sentinel-2 has (gdal_translate -b), and name them in file order"
+            f"--bands names each band once and there are {len(DEFAULT.bands)}: cut out those that "
+            f"{DEFAULT.name} has (gdal_translate -b), and name them in file order"
         )
     examples = {
-        1: "--bands B04",
-        3: "--bands red,green,blue for this RGB picture"
+        **DEFAULT.listings,
+        1: RGB_BANDS[0],
+        3: "red,green,blue for this RGB picture"
         if picture
-        else "--bands B04,B03,B02 for red, green, blue",
-        4: "--bands B04,B03,B02,B08 for red, green, blue, near infrared",
-        10: f"--bands {MODEL_BANDS} for the order of the models",
-        12: "--bands B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12 for the order of L2A",
-        13: "--bands B01,B02,B03,B04,B05,B06,B07,B08,B09,B10,B11,B12,B8A if this is EuroSAT",
+        else f"{RGB_BANDS} for red, green, blue",
+        10: f"{MODEL_BANDS} for the order of the models",
     }
-    example = f", for instance {examples[count]}" if count in examples else ""
+    example = f", for instance --bands {examples[count]}" if count in examples else ""
     what = "what it is" if count == 1 else f"what all {count} are in file order"
     return f"Say {what} with --bands{example}"
 
@@ -245,12 +244,13 @@ def _check_order(path: str, source: RasterSource, files: Sequence[str], bands: B
 
 
 def folder_files(folder: Path) -> list[str]:
-    """Raster files of a folder and its R10m, R20m, R60m, that name a spectral band.
+    """Raster files that name a spectral band, of a folder and those that products have in it.
 
     Raises:
         SceneError: there is none.
     """
-    places = [folder, *(folder / name for name in ("R10m", "R20m", "R60m"))]
+    inside = dict.fromkeys(name for sensor in sensors() for name in sensor.folders)
+    places = [folder, *(folder / name for name in inside)]
     files = [
         str(file)
         for place in places
@@ -262,7 +262,7 @@ def folder_files(folder: Path) -> list[str]:
     if not named:
         raise SceneError(
             f"{folder} is no .SAFE product and none of its {len(files)} raster files names a band "
-            f"(as in T33TUL_20230823T095559_B02_10m.jp2 or B02.tif); give one file, or a list of "
+            f"(as in {DEFAULT.file_example} or B02.tif); give one file, or a list of "
             f"files with --bands"
         )
     return named

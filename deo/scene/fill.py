@@ -12,7 +12,7 @@ from deo.scene.assets import Asset
 from deo.scene.gdal import is_remote
 from deo.scene.sources import RasterSource, Source
 from deo.scene.window import Window
-from deo.sensors.radiometry import DARKEST, LARGEST_NUMBER
+from deo.sensors.floats import DARKEST, LARGEST_NUMBER
 
 _SAMPLE = 256  # pixels a side
 _SMALL = 2**21  # pixels of a file that GDAL's cache keeps for the reading that follows

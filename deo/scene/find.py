@@ -27,15 +27,11 @@ from deo.scene.grid import Grid
 from deo.scene.safe import Tree, folder_tree, product_root, read_product, zip_tree
 from deo.scene.sampling import ENOUGH, gone_through, telling, telling_pixels
 from deo.scene.sources import ArraySource, Source
+from deo.sensors.evidence import Evidence
+from deo.sensors.floats import LARGEST_NUMBER, Range, float_evidence, for_floats
 from deo.sensors.names import is_junk
-from deo.sensors.radiometry import (
-    LARGEST_NUMBER,
-    Evidence,
-    Radiometry,
-    Range,
-    float_evidence,
-    for_floats,
-)
+from deo.sensors.radiometry import Radiometry
+from deo.sensors.registry import sensor_of
 
 _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
 _FLOAT_SAMPLE = 256  # pixels a side
@@ -318,7 +314,8 @@ def with_zero_convention(assets: Sequence[Asset], radiometry: Radiometry) -> tup
     return tuple(
         replace(
             asset,
-            zero_is_nodata=not asset.floating and (asset.zero_is_nodata or offset < 0),
+            zero_is_nodata=not asset.floating
+            and (asset.zero_is_nodata or (offset < 0 and sensor_of(asset.band).zero_is_missing)),
         )
         for asset, offset in zip(assets, radiometry.offset, strict=True)
     )
@@ -334,5 +331,5 @@ def mask_source(assets: Sequence[Asset]) -> str:
         if asset.fill is not None:
             said[f"stored {asset.fill:.0f} (a fill value that nothing declares)"] = None
         if asset.zero_is_nodata and text != "nodata 0":
-            said["digital number 0 (Sentinel-2 convention)"] = None
+            said[f"digital number 0 ({sensor_of(asset.band).name} convention)"] = None
     return ", ".join(said) or "none: every pixel counts as valid"

@@ -12,8 +12,8 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from deo.bands import Pixels
 from deo.errors import SceneError
-from deo.sensors.radiometry import Pixels
 
 _TOLERANCE = 0.01  # of a pixel, for corners that ought to coincide
 _LARGEST_SIDE = 2**20  # pixels

@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from deo.bands import canonical_name
 from deo.errors import SceneError
 from deo.scene.doors import Door
 from deo.scene.gdal import is_remote
 from deo.scene.safe import product_evidence, product_root
 from deo.scene.sources import RasterSource, is_floating
-from deo.sensors.radiometry import (
-    Evidence,
+from deo.sensors.evidence import Evidence, gdal_evidence, packed_evidence
+from deo.sensors.registry import (
     archive_evidence,
-    gdal_evidence,
-    packed_evidence,
+    canonical_name,
+    path_evidence,
+    sensors,
     tag_evidence,
 )
-from deo.sensors.radiometry import path_evidence as names_evidence
 
-_ESA_FILE = re.compile(r"_?T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d\w)(_\d0m)?\.(jp2|tiff?)$")
 _SIDECARS = (".ovr", ".msk", ".aux.xml", ".xml", ".vrt.ovr")
 _MOST_OPENED = 16  # files of a virtual raster; the names of all are read
 _MOST_PRODUCTS = 64  # whose XML is read
@@ -84,11 +82,11 @@ class Evident(NamedTuple):
     """Facts about a raster's numbers.
 
     by_band: canonical band name -> facts, of those bands that were asked for.
-    esa: they are ESA's images, where digital number 0 means no measurement.
+    own_image: they are as the maker of the sensor's products stored them.
     """
 
     by_band: Mapping[str, tuple[Evidence, ...]]
-    esa: bool
+    own_image: bool
 
 
 def evident(
@@ -114,8 +112,10 @@ def evident(
     files, sources = behind.files, behind.sources
     places = [place for path in files for place in _places(path)]
     products = _products(places) if product is None else [product]
-    named = tuple(fact for place in places for fact in names_evidence(place))
-    esa = bool(named or any(products) or any(_ESA_FILE.search(place) for place in places))
+    named = tuple(fact for place in places for fact in path_evidence(place))
+    own_image = bool(named or any(products)) or any(
+        sensor.own_image.search(place) for sensor in sensors() for place in places
+    )
     archive = archive_evidence(
         *places,
         tags=[{**one.tags, **one.band_tags[0]} for one in (source, *sources)],
@@ -137,7 +137,7 @@ def evident(
             for tags in one.band_tags:
                 facts += _tags_say(band, one.tags, tags, floating=floating, overruled=overruled)
         by_band[band] = tuple(dict.fromkeys((*facts, *archive)))
-    return Evident(by_band, esa=esa and not archive)
+    return Evident(by_band, own_image=own_image and not archive)
 
 
 def _tags_say(

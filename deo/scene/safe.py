@@ -14,10 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from deo.bands import SENTINEL2, BandSet, canonical_name
+from deo.bands import BandSet
 from deo.errors import SceneError
+from deo.sensors.evidence import PER_REFLECTANCE, Evidence
+from deo.sensors.known.sentinel2 import SENTINEL2, baseline_evidence
 from deo.sensors.names import file_band, is_junk
-from deo.sensors.radiometry import PER_REFLECTANCE, Evidence, baseline_evidence
+from deo.sensors.registry import canonical_name
 
 _METADATA = re.compile(
     r"(MTD_MSIL(1C|2A)|S2[A-D]_(OPER|USER)_MTD_(SAF|DMP)L(1C|2A)_.+)\.xml", re.IGNORECASE

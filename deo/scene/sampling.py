@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from deo.bands import Pixels
 from deo.scene.grid import Extent, Grid
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels
 
 ENOUGH = 1000
 """Valid numbers other than 0 below which a thin sample is not trusted: a 99.9th percentile."""

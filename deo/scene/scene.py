@@ -11,7 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.errors import SceneError
 from deo.scene.assets import Asset, Found
 from deo.scene.doors import Door
@@ -31,7 +31,9 @@ from deo.scene.grid import Extent, Grid, Relation, relate, resample, taps, thin
 from deo.scene.sampling import ENOUGH, telling, telling_pixels
 from deo.scene.sources import RasterSource, Source
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels, Radiometry, decide, float_evidence
+from deo.sensors.floats import float_evidence
+from deo.sensors.radiometry import Radiometry, decide
+from deo.sensors.registry import sensor_of
 
 log = logging.getLogger(__name__)
 
@@ -386,11 +388,9 @@ def _notes(name: str, source: Source, radiometry: Radiometry) -> list[str]:
     """What a user ought to know before relying on the scene."""
     notes = []
     if radiometry.assumed:
-        small = "; 8-bit numbers are no Sentinel-2 digital numbers" if _is_byte(source) else ""
-        notes.append(
-            f"{name}: nothing says whether its numbers carry the offset of processing baseline "
-            f"04.00; taken as without one (--offset -1000 if they do){small}"
-        )
+        sensor = sensor_of(radiometry.bands[0])
+        small = f"; 8-bit numbers are no {sensor.name} digital numbers" if _is_byte(source) else ""
+        notes.append(f"{name}: nothing says {sensor.assumption}{small}")
     if isinstance(source, RasterSource) and not source.grid.georeferenced:
         place = (
             "has ground control points but no transform; warp it (gdalwarp) to place results on "

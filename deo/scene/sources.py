@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window as RasterioWindow
 
+from deo.bands import Pixels
 from deo.errors import SceneError
 from deo.scene.doors import Door
 from deo.scene.gdal import is_remote, public
@@ -20,7 +21,6 @@ from deo.scene.grid import Extent, Grid
 from deo.scene.handle import Handle
 from deo.scene.sampling import overviews_tell, thin_image
 from deo.scene.window import Window
-from deo.sensors.radiometry import Pixels
 
 _LARGEST_DIRECT = 2**28  # pixels that a decimated read without overviews may go through
 _STAC_PREFIXES = ("s2", "eo", "earthsearch", "processing")

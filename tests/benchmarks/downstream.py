@@ -21,7 +21,7 @@ from deo.training.tasks.benchmarks.catalogue import benchmark
 from deo.training.tasks.evaluate import run
 from deo.training.tasks.request import Evaluation
 from deo.training.tasks.results import markdown, read_json, write_json
-from deo.training.tasks.tuning import TuneConfig
+from deo.training.tasks.tuneconfig import TuneConfig
 
 SEEDS = (0, 1, 2)
 TESTED = "rennes"  # chosen before anything was run: the last in order of name

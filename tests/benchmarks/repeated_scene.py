@@ -10,7 +10,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from deo import MODEL_BANDS, open_scene
-from deo.maps.windows import Window as Pixels
+from deo.scene import window
 
 SHARED = Path(os.environ.get("DEO_SHARED", Path(__file__).parents[3] / "shared"))
 SCENES = SHARED / "data" / "sentinel2"
@@ -22,7 +22,7 @@ def real_pixels(name: str = "mumbai_1_20151130.tif") -> NDArray[np.uint16]:
     if not (SCENES / name).exists():
         return np.random.default_rng(0).integers(200, 4000, (10, 800, 500)).astype(np.uint16)
     with open_scene(SCENES / name, offset=0) as scene:
-        inner = Pixels(row=24, col=24, height=scene.height - 48, width=scene.width - 48)
+        inner = window.Window(row=24, col=24, height=scene.height - 48, width=scene.width - 48)
         return scene.read(inner, MODEL_BANDS).values.clip(1, 65_535).astype(np.uint16)
 
 

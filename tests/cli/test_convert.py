@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 import deo  # noqa: F401
 from deo.cli import cli
 from deo.errors import DeoError, ModelError, OutputError, WeightsError
-from deo.models import files, weights
+from deo.models import weight_files, weights
 
 MODEL = "test_deo_vit"
 
@@ -46,8 +46,8 @@ def test_convert__writes_a_file_that_loads(released: Path, tmp_path: Path) -> No
     result = convert(released, out)
     assert result.exit_code == 0
     assert "used    56 tensors of test_deo_vit, dropped 1 " in result.output
-    assert f"sha256  {files.sha256(released)}" in result.output
-    assert f"sha256  {files.sha256(out)}" in result.output
+    assert f"sha256  {weight_files.sha256(released)}" in result.output
+    assert f"sha256  {weight_files.sha256(out)}" in result.output
     loaded = weights.load_backbone(MODEL, weights=out, features_only=False)
     expected = state()
     assert torch.equal(

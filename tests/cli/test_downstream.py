@@ -13,7 +13,6 @@ import rasterio
 from click.testing import CliRunner, Result
 from rasterio.transform import from_origin
 
-from deo.bands import SENTINEL2
 from deo.cli import cli
 from deo.cli.downstream import finetune
 from deo.cli.tasks import tile_bar, tuning
@@ -26,11 +25,12 @@ from deo.errors import (
     OutputError,
     WeightsError,
 )
+from deo.files.lock import claim
 from deo.models.weights import load_backbone
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.run import checkpoint
-from deo.training.run.claim import claim
 from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
-from deo.training.tasks.tuning import TuneConfig
+from deo.training.tasks.tuneconfig import TuneConfig
 
 PRODUCT = [band.name for band in SENTINEL2]
 MODEL = ["--model", "test_deo_swin", "--untrained", "--device", "cpu"]

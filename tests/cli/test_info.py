@@ -6,10 +6,11 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 
-from deo.bands import SENTINEL2, BandSet
+from deo.bands import BandSet
 from deo.cli.scenes import info
 from deo.contracts import Contract
 from deo.errors import BandError, DeoError
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import rasterio
 from affine import Affine
 from click.testing import CliRunner, Result
 
-from deo.bands import SENTINEL2
 from deo.cli import cli
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 SETTINGS = (
     "steps=16", "checkpoint_every=3", "batch_size=4", "workers=1", "log_every=1",

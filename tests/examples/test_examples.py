@@ -11,7 +11,7 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from deo.bands import SENTINEL2
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.tasks.benchmarks.chips import EUROSAT_CLASSES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -1,21 +1,25 @@
 import errno
 import json
+import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deo.errors import BusyError
+from deo.errors import BusyError, OutputError
 from deo.files import lock as locks
-from deo.files.lock import lock
+from deo.files.lock import CLAIM, claim, lock
 
 fcntl = pytest.importorskip("fcntl", reason="locks of POSIX")
+FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
@@ -135,3 +139,54 @@ def test_lock__without_locks_one_of_many_threads_gets_it(tmp_path: Path) -> None
     for thread in threads:
         thread.join()
     assert sorted(got) == ["busy"] * 11 + ["held"]
+
+
+def test_claim__is_for_one_at_a_time(tmp_path: Path) -> None:
+    with claim(tmp_path):
+        with pytest.raises(BusyError, match="another run is writing") as caught, claim(tmp_path):
+            pass
+        assert caught.value.retriable
+    with claim(tmp_path):
+        pass
+
+
+def hold(folder: Path, said: Connection) -> None:
+    """A run with a reading process of its own that outlives it."""
+    with claim(folder):
+        reader = FORK.Process(target=time.sleep, args=(60,))
+        reader.start()
+        said.send(reader.pid)
+        time.sleep(60)
+
+
+def test_claim__a_killed_run_lets_go_though_its_readers_live(tmp_path: Path) -> None:
+    heard, said = FORK.Pipe()
+    process = FORK.Process(target=hold, args=(tmp_path, said))
+    process.start()
+    reader = heard.recv()
+    try:
+        with pytest.raises(BusyError), claim(tmp_path):
+            pass
+        process.kill()
+        process.join()
+        with claim(tmp_path):
+            pass
+    finally:
+        os.kill(reader, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("lockless")
+def test_claim__goes_on_where_there_are_no_locks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with claim(tmp_path):
+        assert "has no locks" in caplog.text
+        assert "no second run" in caplog.text
+        assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
+
+
+def test_claim__does_not_follow_a_planted_link(tmp_path: Path) -> None:
+    (tmp_path / CLAIM).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="cannot write"), claim(tmp_path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, ModelError
 from deo.maps.runner import FeatureModel, Runner, model_bands
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 
 def model_that_holds(tiles: int, sizes: list[int], error: type[Exception]) -> FeatureModel:

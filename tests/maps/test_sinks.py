@@ -1,6 +1,5 @@
 """Every format, from rows held in memory."""
 
-import errno
 import json
 import shutil
 from dataclasses import dataclass, replace
@@ -13,11 +12,9 @@ import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioIOError
 
 from deo.errors import ConfigError, OutputError
 from deo.files.atomic import beside
-from deo.files.disk import disk_errors, publish
 from deo.maps import geoparquet
 from deo.maps.finished import open_finished
 from deo.maps.metadata import MapInfo, scale_transform, sensing_time
@@ -362,40 +359,6 @@ def test_write_output__replaces_a_link_and_leaves_what_it_led_to(
     assert {path.name for path in tmp_path.iterdir()} <= {link.name, "other", "work"}
 
 
-def test_publish__replaces_no_folder_by_a_file_nor_a_file_by_a_folder(tmp_path: Path) -> None:
-    file, folder = tmp_path / "file", tmp_path / "folder"
-    file.write_text("mine")
-    folder.mkdir()
-    (folder / "mine").touch()
-    with pytest.raises(OutputError, match="it is a folder"):
-        publish(file, folder)
-    with pytest.raises(OutputError, match="it is a file"):
-        publish(folder, file)
-    assert file.read_text() == "mine"
-    assert [path.name for path in folder.iterdir()] == ["mine"]
-
-
-@pytest.mark.parametrize(
-    ("cause", "free", "said"),
-    [
-        (OSError(errno.ENOSPC, "?"), 2**40, "No space left on device"),
-        (ValueError("TIFFAppendToStrip:Write error"), 0, "No space left on device"),
-        (ValueError("TIFFAppendToStrip:Write error"), 2**40, "TIFFAppendToStrip:Write error"),
-    ],
-)
-def test_disk_errors__say_the_reason_and_what_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception, free: int, said: str
-) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=free)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    folder = tmp_path / "map.tif.partial"
-    folder.mkdir()
-    with pytest.raises(OutputError) as caught, disk_errors(folder / "finished.tif"):
-        raise RasterioIOError("Write failed. See previous exception for details.") from cause
-    assert str(caught.value).startswith(f"cannot write {tmp_path / 'map.tif'}: ")
-    assert said in str(caught.value)
-
-
 def test_beside__never_gives_the_same_name_twice(tmp_path: Path) -> None:
     assert len({beside(tmp_path / "map.tif", "new") for _ in range(20)}) == 20
 
@@ -599,25 +562,6 @@ def test_check_apart__refuses_a_folder_that_holds_the_input(tmp_path: Path) -> N
         check_apart([store], [store / "scene.tif"])
     with pytest.raises(OutputError, match="is what is being read"):
         check_apart([store / "scene.tif"], [store])
-
-
-@pytest.mark.parametrize(
-    "error", [MemoryError(), np._core._exceptions._ArrayMemoryError((9,), np.dtype("f4"))]
-)
-def test_disk_errors__a_lack_of_memory_is_one_message(tmp_path: Path, error: Exception) -> None:
-    said = r"map\.tif: there is not enough memory"
-    with pytest.raises(OutputError, match=said), disk_errors(tmp_path / "map.tif"):
-        raise error
-
-
-def test_disk_errors__gdal_s_own_errors_are_one_message(tmp_path: Path) -> None:
-    from rasterio._err import CPLE_AppDefinedError
-
-    place = tmp_path / "a.tif.partial" / ".writing-x"
-    place.mkdir(parents=True)
-    said = rf"cannot write {tmp_path}/b.tif: Write error .*MiB free"
-    with pytest.raises(OutputError, match=said), disk_errors(place / "b.tif"):
-        raise CPLE_AppDefinedError(1, 1, "Write error")
 
 
 def test_map_info__places_cells() -> None:

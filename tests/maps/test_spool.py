@@ -278,11 +278,11 @@ def test_spool__a_lock_that_another_run_removed_is_none(
     first = spool(tmp_path / "p")
     take = lock._flock
 
-    def take_too_late(file: Any, folder: Path) -> bool:
+    def take_too_late(file: Any, folder: Path, **told: Any) -> bool:
         """The other run is through between the opening of its lock and the claim of it."""
         if (tmp_path / "p" / "job.json").exists():
             first.remove()
-        return take(file, folder)
+        return take(file, folder, **told)
 
     monkeypatch.setattr(lock, "_flock", take_too_late)
     with spool(tmp_path / "p") as second:

@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS
+from deo.bands import MODEL_BANDS, Pixels
 from deo.contracts import Contract, fit_contract
 from deo.errors import ModelError, SceneError
 from deo.maps.runner import FeatureModel
 from deo.maps.stream import extract_rows
 from deo.maps.windows import tiles
-from deo.sensors.radiometry import Pixels
 
 
 def stitched(

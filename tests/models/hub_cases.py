@@ -43,7 +43,7 @@ from huggingface_hub import constants  # noqa: E402
 import deo.cli  # noqa: E402
 from deo.bands import MODEL_BANDS  # noqa: E402
 from deo.errors import WeightsError  # noqa: E402
-from deo.models import entrypoints, files, registry, weights  # noqa: E402
+from deo.models import entrypoints, registry, weight_files, weights  # noqa: E402
 
 REPO, FILE = "SolaireTheSun/DEO", "DEO_swin_b.pth"
 SWIN, VIT = "deo_swin_b", "deo_vit_b"
@@ -161,13 +161,13 @@ def case_warm_load_reads_the_converted_file_alone() -> None:
     host({FILE: Hosted(content=released())})
     load()
     read, hashed = [], []
-    originals = files.read, files.sha256
-    files.read = lambda path, **kw: read.append(path) or originals[0](path, **kw)
-    files.sha256 = lambda path: hashed.append(path) or originals[1](path)
+    originals = weight_files.read, weight_files.sha256
+    weight_files.read = lambda path, **kw: read.append(path) or originals[0](path, **kw)
+    weight_files.sha256 = lambda path: hashed.append(path) or originals[1](path)
     try:
         load()
     finally:
-        files.read, files.sha256 = originals
+        weight_files.read, weight_files.sha256 = originals
     assert read == [converted()]
     assert hashed == []
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import deo
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import ModelError, OutputError, WeightsError
-from deo.models import files, weights
+from deo.models import sources, weight_files, weights
 
 MICRO = ["test_deo_swin", "test_deo_vit"]
 FOUR = BandSet(["B08", "B04", "B03", "B02"])
@@ -74,10 +74,10 @@ def test_save_weights__metadata_says_what_the_file_is(name: str, saved: Path) ->
 def test_load_backbone__file_of_ours(name: str, saved: Path) -> None:
     loaded = weights.load_backbone(name, weights=saved, features_only=False)
     assert loaded.bands == MODEL_BANDS
-    assert loaded.weights == weights.WeightsRecord(
+    assert loaded.weights == sources.WeightsRecord(
         model=name,
         source="file:saved.safetensors",
-        sha256=files.sha256(saved),
+        sha256=weight_files.sha256(saved),
         contract={"name": "scene"},
     )
     own, source = loaded.model.state_dict(), state_of(name)
@@ -168,7 +168,7 @@ def test_save_weights__refuses_what_could_not_be_loaded(name: str, tmp_path: Pat
 
 def test_load_backbone__untrained_is_asked_for_by_name(name: str) -> None:
     loaded = weights.load_backbone(name, untrained=True, bands=RGB_BANDS)
-    assert loaded.weights == weights.WeightsRecord(model=name, source="untrained")
+    assert loaded.weights == sources.WeightsRecord(model=name, source="untrained")
     assert loaded.model(torch.zeros(1, 3, 64, 64))
     with pytest.raises(WeightsError, match=r"no public weights .*deo_swin_b.*--untrained"):
         weights.load_backbone(name)
@@ -284,11 +284,11 @@ def test_from_file__a_pickled_object_never_lives(
 def test_read__namespace_is_the_only_object_allowed(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save({"args": argparse.Namespace(lr=1e-3)}, path)
-    assert files.read(path).content["args"].lr == 1e-3
+    assert weight_files.read(path).content["args"].lr == 1e-3
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
     torch.save({"args": Path("x")}, path)
     with pytest.raises(WeightsError, match="PosixPath"):
-        files.read(path)
+        weight_files.read(path)
 
 
 @pytest.mark.parametrize("content", [torch.zeros(2), [1, 2], {1: torch.zeros(2)}, None])
@@ -296,7 +296,7 @@ def test_read__anything_but_named_tensors_is_an_error(tmp_path: Path, content: o
     path = tmp_path / "x.pth"
     torch.save(content, path)
     with pytest.raises(WeightsError, match="not tensors under names"):
-        files.read(path)
+        weight_files.read(path)
 
 
 @pytest.mark.parametrize(
@@ -314,13 +314,13 @@ def test_read__what_is_no_weights_file_is_an_error(tmp_path: Path, content: byte
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"x\.pth"):
-        files.read(path)
+        weight_files.read(path)
 
 
 @pytest.mark.parametrize("place", ["absent.pth", "."])
 def test_read__absent_file_is_an_error(tmp_path: Path, place: str) -> None:
     with pytest.raises(WeightsError, match="cannot read weights"):
-        files.read(tmp_path / place)
+        weight_files.read(tmp_path / place)
 
 
 def test_create_model__overlay_takes_every_layout(

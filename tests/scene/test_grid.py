@@ -4,7 +4,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deo.contracts import Pixels
+from deo.bands import Pixels
 from deo.errors import SceneError
 from deo.scene.grid import Grid, Line, Turn, relate, resample, taps, upright
 

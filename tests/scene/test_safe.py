@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import RadiometryError, SceneError
 from deo.scene.safe import folder_tree, product_root, read_product
 from deo.scene.scene import Scene, open_scene
 from deo.scene.window import Window
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 EXTENT = 240
 L2A = "S2B_MSIL2A_20230823T095559_{n}_R122_T34UCF_20230823T124759"

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.contracts import fit_contract
 from deo.errors import BandError, RadiometryError, SceneError
 from deo.scene.scene import Scene, open_scene
 from deo.scene.window import Window
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 HEIGHT, WIDTH = 37, 53
 NAMES = tuple(band.name for band in SENTINEL2)

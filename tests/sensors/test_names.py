@@ -10,7 +10,8 @@ import rasterio
 
 from deo.errors import BandError
 from deo.scene.scene import open_scene
-from deo.sensors.names import Names, described_band, file_band, raster_bands
+from deo.sensors.known.sentinel2 import SENSOR
+from deo.sensors.names import Names, describe, file_band, raster_bands
 
 STACK = ("B02", "B03", "B04")
 
@@ -44,7 +45,7 @@ def named(
     ],
 )
 def test_description__of_a_band(text: str, band: str) -> None:
-    assert described_band(text) == band
+    assert describe(text, SENSOR).band == band
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_description__of_a_band(text: str, band: str) -> None:
     ],
 )
 def test_description__that_begins_like_a_band(text: str) -> None:
-    assert described_band(text) is None
+    assert describe(text, SENSOR).band is None
 
 
 def test_description__of_something_derived_overrules_other_places() -> None:

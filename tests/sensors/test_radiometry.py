@@ -3,22 +3,17 @@ import pytest
 
 from deo.bands import BandSet
 from deo.errors import RadiometryError
-from deo.sensors.radiometry import (
-    Evidence,
-    Radiometry,
+from deo.sensors.evidence import Evidence, gdal_evidence, packed_evidence
+from deo.sensors.floats import (
     Range,
-    archive_evidence,
-    baseline_evidence,
     check_float_evidence,
     common_float_evidence,
-    decide,
     float_evidence,
     for_floats,
-    gdal_evidence,
-    packed_evidence,
-    path_evidence,
-    tag_evidence,
 )
+from deo.sensors.known.sentinel2 import baseline_evidence
+from deo.sensors.radiometry import Radiometry, decide
+from deo.sensors.registry import archive_evidence, path_evidence, tag_evidence
 
 BAND = BandSet("B02")
 OLD = "S2A_MSIL2A_20180721T053721_N0212_R062_T43MDV_20201011T181419"

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError, DeoError, RadiometryError, require
 from deo.scene.doors import Door
 from deo.scene.scene import Scene
 from deo.scene.sources import RasterSource
 from deo.scene.window import Window
+from deo.sensors.evidence import Evidence
+from deo.sensors.floats import Range, check_float_evidence
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.sensors.names import is_junk
-from deo.sensors.radiometry import Evidence, Range, check_float_evidence, path_evidence
+from deo.sensors.registry import path_evidence
 from deo.training.data.arrays import LARGEST_SAMPLE, own_dataset, read_npy
 from deo.training.data.listing import say_left_out
 from deo.training.data.reading import (

@@ -23,7 +23,8 @@ from deo.errors import BandError, DataError, DeoError, SceneError
 from deo.scene.doors import Door, open_raster
 from deo.scene.scene import Scene
 from deo.scene.sources import RasterSource
-from deo.sensors.radiometry import Evidence, Range, check_float_evidence
+from deo.sensors.evidence import Evidence
+from deo.sensors.floats import Range, check_float_evidence
 from deo.training.data.archives import ESA_ORDER
 from deo.training.data.listing import files_below, is_raster
 from deo.training.data.reading import open_quietly

@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, OutputError
+from deo.files.disk import make_folder, write_file
+from deo.files.lock import claim
 from deo.scene.scene import Scene, open_scene
 from deo.training.data import fmow
 from deo.training.data.archives import Hdf5Samples, TarStream
@@ -29,11 +31,10 @@ from deo.training.data.bandstats import BandStatistics
 from deo.training.data.report import (
     Part,
     Report,
-    claim,
+    check_plan,
     finish,
     is_done,
     load_part,
-    locked,
     part_path,
     remove_unfinished,
 )
@@ -48,7 +49,7 @@ from deo.training.data.samples import (
     open_samples,
     scene_door,
 )
-from deo.training.data.shards import ShardWriter, make_folder, write_text
+from deo.training.data.shards import ShardWriter
 from deo.training.data.stored import Stored, formula
 
 Kind = Literal["fmow", "scenes", "samples"]
@@ -158,14 +159,14 @@ def prepare(
         OutputError: the folder cannot be written or was begun with other settings.
         BusyError: another preparation is writing there now.
     """
-    folder = make_folder(output)
-    with locked(folder):
+    folder = make_folder(Path(output))
+    with claim(make_folder(folder / "parts")):
         remove_unfinished(folder)
         _opened.cache_clear()  # the source may have changed since
         parts = group(list_jobs(plan), budget=_SHARD_BYTES // (20 * plan.size**2))
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()
         ours = {name: _plain(value) for name, value in asdict(plan).items()} | {"jobs": digest}
-        claim(folder, ours)
+        check_plan(folder, ours)
         todo = [number for number in range(len(parts)) if not is_done(folder, number)]
         done = len(parts) - len(todo)
         with tqdm(total=len(parts), initial=done, unit="shard", disable=not progress) as bar:
@@ -321,7 +322,7 @@ def make_part(arguments: tuple[Path, Preparation, int, list[Job]]) -> None:
         radiometry=dict(radiometry),
         statistics=statistics.record(),
     )
-    write_text(part_path(folder, number), json.dumps(asdict(part)))
+    write_file(part_path(folder, number), json.dumps(asdict(part)))
 
 
 def _usable(sample: Stored | DeoError) -> Stored:

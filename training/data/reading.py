@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as transform_coordinates
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.errors import BandError, DataError, DeoError, RadiometryError, SceneError
 from deo.scene.doors import Door, check_whole, open_raster
 from deo.scene.find import FloatJudge
@@ -25,15 +25,8 @@ from deo.scene.grid import Grid, relate, resample, taps
 from deo.scene.scene import Scene, open_scene
 from deo.scene.sources import RasterSource
 from deo.scene.window import Window
-from deo.sensors.radiometry import (
-    CURE,
-    Evidence,
-    Pixels,
-    Range,
-    check_float_evidence,
-    common_float_evidence,
-    float_evidence,
-)
+from deo.sensors.evidence import CURE, Evidence
+from deo.sensors.floats import Range, check_float_evidence, common_float_evidence, float_evidence
 
 JUDGED = 64  # images of a data set that the unit of its floating-point numbers is judged by
 _CURE = (

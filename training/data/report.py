@@ -1,12 +1,10 @@
 """The parts of a preparation: one shard each, what was skipped, and how they make one folder."""
 
-import contextlib
 import csv
 import json
 import logging
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,18 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deo.bands import MODEL_BANDS
-from deo.errors import BusyError, DataError, OutputError
+from deo.errors import DataError, OutputError
 from deo.files import atomic
+from deo.files.disk import write_file
 from deo.files.documents import load_json
 from deo.training.data.bandstats import BandStatistics
-from deo.training.data.shards import INDEX_NAME, Index, Shard, write_text
+from deo.training.data.shards import INDEX_NAME, Index, Shard
 
 log = logging.getLogger(__name__)
 
 PLAN_NAME = "plan.json"
-_UNFINISHED = re.compile(  # what `deo.training.data.shards.unfinished_name` makes of our files
-    r"\.(shard-\d{5,}\.bin|\d{5,}\.json|plan\.json|index\.json|report\.md|write)\.[0-9a-f]{32}"
-)
+_WRITTEN = r"shard-\d{5,}\.bin|\d{5,}\.json|plan\.json|index\.json|report\.md|write"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +66,7 @@ class Report(NamedTuple):
         return "\n".join(rows)
 
 
-def claim(folder: Path, ours: dict[str, Any]) -> None:
+def check_plan(folder: Path, ours: dict[str, Any]) -> None:
     """Record what a folder is for, or refuse one that was begun for something else.
 
     Args:
@@ -97,7 +94,7 @@ def claim(folder: Path, ours: dict[str, Any]) -> None:
         if path.exists():  # damaged: what the parts were made with is not known
             for part in (folder / "parts").glob("*.json"):
                 part.unlink()
-        write_text(path, json.dumps(ours, indent=1) + "\n")
+        write_file(path, json.dumps(ours, indent=1) + "\n")
 
 
 def _read_plan(path: Path) -> dict[str, Any] | None:
@@ -114,40 +111,10 @@ def _read_plan(path: Path) -> dict[str, Any] | None:
     return found
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other preparations out of a folder; makes `parts` in it, where the lock lies.
-
-    Raises:
-        BusyError: another one is at work there.
-    """
-    parts = folder / "parts"
-    try:
-        parts.mkdir(exist_ok=True)
-        file = (parts / "lock").open("ab")
-    except OSError as error:
-        raise OutputError(f"cannot write to the folder {folder}: {error.strerror}") from error
-    with file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(
-                f"another `deo prepare` is writing to {folder}; wait for it, or choose another "
-                "folder"
-            ) from error
-        except (ImportError, OSError) as error:  # Windows, or a file system without such locks
-            log.info("%s cannot be locked (%s); take care that one run writes there", folder, error)
-        yield
-
-
 def remove_unfinished(folder: Path) -> None:
-    """Delete the hidden files that killed runs left; the folder has to be `locked`."""
+    """Delete the hidden files that killed runs left; the folder has to be claimed."""
     for place in (folder, folder / "parts"):
-        for path in place.iterdir():
-            if _UNFINISHED.fullmatch(path.name) and path.is_file():
-                path.unlink(missing_ok=True)
+        atomic.remove_unfinished(place, _WRITTEN)
 
 
 def is_done(folder: Path, number: int) -> bool:
@@ -226,7 +193,7 @@ def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
         bytes=len(origins) * index.sample_bytes,
         statistics=statistics,
     )
-    write_text(folder / "report.md", report.table() + "\n")
+    write_file(folder / "report.md", report.table() + "\n")
     index.write(folder)
     return report
 

@@ -4,10 +4,9 @@ A folder of shards holds `shard-00000.bin`, ... (samples in C order, little-endi
 and `index.json`, which is written last: a folder without it is not finished.
 """
 
+import contextlib
 import hashlib
 import json
-import os
-import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
-from deo.errors import BandError, DataError, DeoError, OutputError
+from deo.errors import BandError, DataError
 from deo.files import atomic
+from deo.files.disk import disk_errors, make_folder, write_file
 from deo.files.documents import load_json
 
 INDEX_NAME = "index.json"
@@ -74,7 +74,7 @@ class Index:
     def write(self, folder: Path) -> None:
         """Write `index.json` atomically."""
         text = json.dumps({"format": _FORMAT, "version": _VERSION, **asdict(self)}, indent=1)
-        write_text(folder / INDEX_NAME, text + "\n")
+        write_file(folder / INDEX_NAME, text + "\n")
 
     @property
     def fingerprint(self) -> str:
@@ -220,14 +220,13 @@ class ShardWriter:
 
     def __init__(self, path: Path, *, shape: tuple[int, int, int], dtype: str) -> None:
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype).newbyteorder("<")
-        self._temporary = unfinished_name(path)
         self._crc: list[str] = []
 
     def __enter__(self) -> Self:
-        try:
-            self._file = atomic.create(self._temporary)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        with disk_errors(self.path), contextlib.ExitStack() as stack:
+            new = stack.enter_context(atomic.written(self.path))
+            self._file = stack.enter_context(new.open("wb"))
+            self._closing = stack.pop_all()
         return self
 
     def append(self, sample: NDArray[Any]) -> None:
@@ -238,7 +237,8 @@ class ShardWriter:
                 f"{self.shape} {self.dtype}"
             )
         data = np.ascontiguousarray(sample, dtype=self.dtype).data
-        self._file.write(data)
+        with disk_errors(self.path):
+            self._file.write(data)
         self._crc.append(f"{zlib.crc32(data):08x}")
 
     @property
@@ -252,16 +252,11 @@ class ShardWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-            if kind is not None:
-                self._temporary.unlink(missing_ok=True)
         if kind is None:
-            atomic.replace(self._temporary, self.path)
+            with disk_errors(self.path):
+                self._closing.close()
+        else:
+            self._closing.__exit__(kind, error, traceback)
 
 
 def write_shards(
@@ -278,7 +273,7 @@ def write_shards(
         DataError: there are no samples, or they differ in shape or type.
         OutputError: the folder cannot be written.
     """
-    folder, iterator = make_folder(folder), iter(samples)
+    folder, iterator = make_folder(Path(folder)), iter(samples)
     first = next(iterator, None)
     if first is None:
         raise DataError(f"there are no samples to write to {folder}")
@@ -302,31 +297,3 @@ def write_shards(
     )
     index.write(folder)
     return index
-
-
-def unfinished_name(path: Path) -> Path:
-    """A hidden name beside `path` that no other process has, on this machine or another.
-
-    Not tempfile's: its files are readable by their owner alone, also after they are renamed.
-    """
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file; it appears under its name only when it is complete."""
-    atomic.write_bytes(path, text.encode())
-
-
-def make_folder(folder: str | Path) -> Path:
-    """Create a folder, or raise an OutputError that says why it cannot be written."""
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = unfinished_name(path / "write")
-        probe.touch()
-        probe.unlink(missing_ok=True)
-    except DeoError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write to the folder {path}: {error.strerror}") from error
-    return path

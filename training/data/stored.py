@@ -9,16 +9,10 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import DataError
-from deo.sensors.radiometry import (
-    Evidence,
-    Radiometry,
-    Range,
-    check_float_evidence,
-    decide,
-    for_floats,
-    gdal_evidence,
-    tag_evidence,
-)
+from deo.sensors.evidence import Evidence, gdal_evidence
+from deo.sensors.floats import Range, check_float_evidence, for_floats
+from deo.sensors.radiometry import Radiometry, decide
+from deo.sensors.registry import tag_evidence
 from deo.training.data.reading import FloatSize
 
 _FLOAT_PERCENTILE = 99.9

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from deo.errors import OutputError, WeightsError
-from deo.training.data.shards import unfinished_name
+from deo.files import atomic
 
 log = logging.getLogger(__name__)
 
@@ -77,19 +77,13 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         OutputError: the folder cannot be written, or the disk is full.
     """
     path = folder / f"step-{checkpoint.step:08d}.pt"
-    temporary = unfinished_name(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with atomic.written(path) as new, new.open("wb") as file:
             hashing = _Hashing(file)
             torch.save(checkpoint._asdict(), cast(IO[bytes], hashing))
             file.write(hashing.seal())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(folder)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
         raise OutputError(
             f"cannot save {path}: {error}. The checkpoints before it are intact"
         ) from error
@@ -108,8 +102,7 @@ def saved(folder: Path) -> list[Path]:
 
 def remove_unfinished(folder: Path) -> None:
     """Delete what a killed save left behind."""
-    for path in folder.glob(".step-*.pt.*"):
-        path.unlink(missing_ok=True)
+    atomic.remove_unfinished(folder, _NAME.pattern)
 
 
 def load(path: Path) -> Checkpoint:
@@ -215,11 +208,3 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss_next))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,7 +13,8 @@ from torch import nn
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.contracts import Contract, fit_contract
 from deo.errors import DataError, OutputError, WeightsError
-from deo.models import files
+from deo.files.disk import write_file
+from deo.models import weight_files
 from deo.models.weights import save_weights
 from deo.training import settings
 from deo.training.config import Config
@@ -141,8 +142,8 @@ def export(
     text = model_card(provenance, trained.contract, weights=output.name, licence=licence)
     described = mlm_item(provenance, trained.contract, trained.model, shape, weights=output.name)
     _write(trained, output, config, metadata)
-    files.write_whole(written.card, text.encode())
-    files.write_whole(written.mlm, (json.dumps(described, indent=2) + "\n").encode())
+    write_file(written.card, text)
+    write_file(written.mlm, json.dumps(described, indent=2) + "\n")
     return written
 
 
@@ -229,7 +230,7 @@ def _write(trained: Trained, path: Path, config: Config, metadata: dict[str, str
         "bands": str(trained.contract.bands),
         "contract": json.dumps(record),
     }
-    files.write(trained.model.state_dict(), path, metadata)
+    weight_files.write(trained.model.state_dict(), path, metadata)
 
 
 @torch.no_grad()

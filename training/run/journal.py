@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from deo.errors import DataError, OutputError, require
 from deo.files.atomic import open_unlinked
-from deo.training.data.shards import write_text
+from deo.files.disk import write_file
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class JsonLines:
             if path.exists():
                 records = read_records(path, counter=counter)
                 kept = [record for record in records if record[counter] <= resume_at]
-                write_text(path, "".join(f"{_line(record)}\n" for record in kept))
+                write_file(path, "".join(f"{_line(record)}\n" for record in kept))
             self._file = TextIOWrapper(open_unlinked(path, append=True), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
@@ -82,7 +82,7 @@ class WeightsAndBiases:
         wandb = require("wandb", extra="wandb")
         kept = folder / WANDB_ID_NAME
         if not kept.exists():
-            write_text(kept, uuid.uuid4().hex + "\n")
+            write_file(kept, secrets.token_hex(16) + "\n")
         self._run = wandb.init(
             project="deo",
             name=folder.name,

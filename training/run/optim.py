@@ -1,10 +1,10 @@
 """The optimiser: which parameters decay, how gradients are clipped, how schedules are applied."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
+import timm.optim
 import torch
-from timm.optim.lars import Lars
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -14,52 +14,54 @@ from deo.training import config
 TABLES = ("relative_position_bias_table", "pos_embed", "cls_token", "reg_token")
 """Last parts of the names of learned tables: looked up, not multiplied, so not decayed."""
 
-
-class Groups(NamedTuple):
-    """Parameters that decay and those that do not, by name, in the module's order."""
-
-    decayed: dict[str, nn.Parameter]
-    kept: dict[str, nn.Parameter]
+ParameterGroup = dict[str, Any]
+"""`params`, `weight_decay` and, with layer-wise decay, `lr_scale`, as PyTorch has them."""
 
 
-def parameter_groups(module: nn.Module, *, decay_tables: bool = False) -> Groups:
-    """Split trainable parameters: biases and 1-D ones are never decayed, tables as told.
+def parameter_groups(
+    module: nn.Module,
+    *,
+    weight_decay: float,
+    decay_tables: bool = False,
+    layer_decay: float | None = None,
+) -> list[ParameterGroup]:
+    """Split trainable parameters: biases and vectors are never decayed, tables only when told.
 
     Args:
-        decay_tables: as the published code, which looks at names and dimensions only.
+        weight_decay: of the parameters that decay.
+        decay_tables: as published code does, which looks at names and dimensions only.
+        layer_decay: each layer below the last learns by this factor more slowly; None: all alike.
     """
-    groups = Groups({}, {})
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            last = name.rsplit(".", 1)[-1]
-            kept = last == "bias" or parameter.ndim == 1 or (last in TABLES and not decay_tables)
-            (groups.kept if kept else groups.decayed)[name] = parameter
+    names = [name for name, _ in module.named_parameters()]
+    tables = [name for name in names if name.rsplit(".", 1)[-1] in TABLES]
+    spared = () if decay_tables else tables
+    public: Any = timm.optim  # it lists nothing in `__all__`, which mypy takes for private
+    groups: list[ParameterGroup]
+    if layer_decay is None:
+        groups = public.param_groups_weight_decay(module, weight_decay, no_weight_decay_list=spared)
+    else:
+        groups = public.param_groups_layer_decay(
+            module, weight_decay, no_weight_decay_list=spared, layer_decay=layer_decay
+        )
     return groups
 
 
-def build_optimizer(groups: Groups, optim: config.Optim) -> torch.optim.Optimizer:
-    """The optimiser with the decayed parameters as first group; `set_step` fills in the rates.
+def build_optimizer(
+    module: nn.Module, optim: config.Optim, *, decay_tables: bool = False
+) -> torch.optim.AdamW:
+    """AdamW with the decayed parameters as its first group; `set_step` fills in the rates.
 
-    AdamW and SGD are fused, which lets a step be left out on the device (`found_inf`), unless the
-    parameters are sharded.
+    It is fused, which lets a step be left out on the device (`found_inf`), unless the parameters
+    are sharded.
     """
-    fused = not any(isinstance(p, DTensor) for group in groups for p in group.values())
-    parameters: list[dict[str, Any]] = [
-        {"params": list(groups.decayed.values())},
-        {"params": list(groups.kept.values()), "weight_decay": 0.0},
-    ]
-    if optim.name == "adamw":
-        return torch.optim.AdamW(
-            parameters, lr=0.0, betas=optim.betas, eps=optim.eps, weight_decay=0.0, fused=fused
-        )
-    if optim.name == "sgd":
-        sgd = torch.optim.SGD(parameters, lr=0.0, momentum=0.9, fused=fused)
-        for group in sgd.param_groups:  # else a first step that is left out leaves them unset
-            for parameter in group["params"]:
-                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        return sgd
-    lars: torch.optim.Optimizer = Lars(parameters, lr=0.0, momentum=0.9, weight_decay=0.0)
-    return lars
+    # any decay but 0 does, for timm makes no second group without one; the schedule's first value
+    # may be 0
+    split = parameter_groups(module, weight_decay=1.0, decay_tables=decay_tables)
+    groups = sorted(split, key=lambda group: not group["weight_decay"])
+    sharded = any(isinstance(parameter, DTensor) for parameter in module.parameters())
+    return torch.optim.AdamW(
+        groups, lr=0.0, betas=optim.betas, eps=optim.eps, weight_decay=0.0, fused=not sharded
+    )
 
 
 def set_step(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: float) -> None:

@@ -13,7 +13,7 @@ from deo.training.method.student import Average, EmaTeacher, Student
 from deo.training.method.teachers import Teacher, build_teacher
 from deo.training.method.views import ViewSpec, make_views, published_views
 from deo.training.run.distributed import Context, shard, share
-from deo.training.run.optim import build_optimizer, parameter_groups
+from deo.training.run.optim import build_optimizer
 from deo.training.run.schedules import Cosine
 
 REFERENCE_BATCH = 256
@@ -167,9 +167,7 @@ def build(
         teacher=teacher,
         average=average,
         optical=optical,
-        optimizer=build_optimizer(
-            parameter_groups(student, decay_tables=switches.decay_tables), config.optim
-        ),
+        optimizer=build_optimizer(student, config.optim, decay_tables=switches.decay_tables),
         scaler=torch.amp.GradScaler(context.device.type, enabled=dtype == torch.float16),
         dtype=dtype,
         schedules=build_schedules(

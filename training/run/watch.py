@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from deo.files.disk import write_file
 from deo.training.data.loading import Batch
-from deo.training.data.shards import write_text
 from deo.training.run.distributed import Context
 from deo.training.run.journal import Journal
 from deo.training.run.monitors import (
@@ -144,7 +144,7 @@ def _dump(folder: Path, suspect: _Suspect, norm: float, rank: int) -> Path:
         "grad_norm": str(norm),
         **terms,
     }
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_file(path, json.dumps(content, indent=1) + "\n")
     return path
 
 

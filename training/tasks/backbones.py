@@ -10,7 +10,8 @@ from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, ModelError
 from deo.models.initial import SeededDraws
 from deo.models.registry import SPECS
-from deo.models.weights import LoadedBackbone, WeightsRecord, load_backbone
+from deo.models.sources import WeightsRecord
+from deo.models.weights import LoadedBackbone, load_backbone
 
 RAW_BANDS, BAND_STATISTICS = "raw-bands", "band-statistics"
 BASELINES = (RAW_BANDS, BAND_STATISTICS)

@@ -10,17 +10,11 @@ import numpy as np
 from deo.errors import ConfigError
 from deo.training.tasks.backbones import BASELINES, RAW_BANDS
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.frozen import (
-    BLOCK_UNIT,
-    Outcome,
-    block_confusions,
-    evaluate_knn,
-    evaluate_pixels,
-    evaluate_probe,
-)
+from deo.training.tasks.frozen import evaluate_knn, evaluate_pixels, evaluate_probe
 from deo.training.tasks.heads import build_network
+from deo.training.tasks.inference import confusions
 from deo.training.tasks.inputs import choose_bands, choose_contract
-from deo.training.tasks.outcome import confusions
+from deo.training.tasks.outcome import BLOCK_UNIT, Outcome, block_confusions
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.request import Evaluation, chosen_backbone, feature_source
 from deo.training.tasks.results import Result, summarise

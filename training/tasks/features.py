@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deo.bands import BandSet
-from deo.sensors.radiometry import Pixels
+from deo.bands import BandSet, Pixels
 from deo.training.tasks.backbones import BAND_STATISTICS, RAW_BANDS
 from deo.training.tasks.inputs import InputContract
 

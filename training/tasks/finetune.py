@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 from deo.bands import BandSet
 from deo.errors import ConfigError, OutputError
-from deo.training.data.shards import make_folder
+from deo.files.disk import make_folder
+from deo.files.lock import claim
 from deo.training.run import checkpoint
-from deo.training.run.claim import claim
 from deo.training.tasks.backbones import BASELINES, open_backbone
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.heads import Network, build_network
+from deo.training.tasks.inference import confusions
 from deo.training.tasks.inputs import InputContract, choose_bands, choose_contract
-from deo.training.tasks.outcome import confusions
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.scores import STATISTICS
 from deo.training.tasks.splits import divide, fraction
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tune import LOG_NAME, Epoch, tune
+from deo.training.tasks.tuneconfig import TuneConfig
 from deo.training.tasks.tuned import BEST, Description, load_tuned, save_tuned
-from deo.training.tasks.tuning import TuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)

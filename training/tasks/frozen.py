@@ -15,6 +15,7 @@ from deo.training.tasks.dataset import IGNORE, Split, Unit
 from deo.training.tasks.features import FeatureSource
 from deo.training.tasks.inputs import pixels_of
 from deo.training.tasks.knn import METRICS, knn
+from deo.training.tasks.outcome import BLOCK_UNIT, Outcome, block_confusions, tile_confusions
 from deo.training.tasks.probes import (
     C_GRID,
     cross_validated_probe,
@@ -22,27 +23,11 @@ from deo.training.tasks.probes import (
     logistic_probe,
     pixel_probe,
 )
-from deo.training.tasks.scores import confusion, multilabel_confusion
 from deo.training.tasks.splits import require_test
 from deo.training.tasks.survey import class_counts, listed, warn_of_unseen
 from deo.training.tasks.task import Benchmark, Task
 
 _ORDER = ("train", "valid", "test")
-BLOCK = 64
-BLOCK_UNIT = f"block of {BLOCK} x {BLOCK} pixels"
-
-
-class Outcome(NamedTuple):
-    """What a protocol measured.
-
-    `matrices`: (units, K, K) confusion matrices, rows the truth.
-    `unit`: what a unit is: a tile, a scene.
-    `settings`: what was chosen or found on the way, JSON-able.
-    """
-
-    matrices: NDArray[np.int64]
-    unit: str
-    settings: Mapping[str, Any]
 
 
 class PooledSplit(NamedTuple):
@@ -179,26 +164,6 @@ def evaluate_pixels(
     return Outcome(np.stack(matrices), BLOCK_UNIT, how)
 
 
-def block_confusions(
-    truth: NDArray[np.int64], predicted: NDArray[Any], *, classes: int, side: int = BLOCK
-) -> list[NDArray[np.int64]]:
-    """One confusion matrix per square block of a map: neighbouring pixels are no independent units.
-
-    Blocks without a known pixel are left out; a map without any gives one empty matrix.
-    """
-    height, width = truth.shape
-    corners = [(row, col) for row in range(0, height, side) for col in range(0, width, side)]
-    matrices = [
-        confusion(
-            truth[row : row + side, col : col + side],
-            predicted[row : row + side, col : col + side],
-            classes=classes,
-        )
-        for row, col in corners
-    ]
-    return [matrix for matrix in matrices if matrix.any()] or [matrices[0]]
-
-
 def _classification_only(benchmark: Benchmark, protocol: str) -> None:
     if benchmark.task not in (Task.CLASSIFY, Task.MULTILABEL):
         raise ConfigError(
@@ -210,17 +175,3 @@ def _classification_only(benchmark: Benchmark, protocol: str) -> None:
 def _joined(parts: Any) -> PooledSplit:
     features, labels = zip(*parts, strict=True)
     return PooledSplit(np.concatenate(features), np.concatenate(labels))
-
-
-def tile_confusions(
-    truth: NDArray[np.int64], predicted: NDArray[Any], benchmark: Benchmark
-) -> NDArray[np.int64]:
-    """(N, K, K): one confusion matrix per tile."""
-    if benchmark.task is Task.MULTILABEL:
-        pairs = zip(truth, predicted, strict=True)
-        return np.stack([multilabel_confusion(one, other) for one, other in pairs])
-    rows = [
-        confusion(np.atleast_1d(one), np.atleast_1d(other), classes=benchmark.class_count)
-        for one, other in zip(truth, predicted, strict=True)
-    ]
-    return np.stack(rows)

@@ -175,3 +175,17 @@ def build_network(
     with SeededDraws(seed):
         made = HEADS[head](info.channels(), info.reduction(), classes=classes, width=width)
     return NETWORKS[task](backbone, made, frozen=frozen)
+
+
+def least_batch(network: Network) -> int:
+    """Patches that the network can learn from at once.
+
+    Batch normalisation needs two values per channel, and pyramid pooling makes one of a patch. A
+    backbone sees the two dates of a pair as two.
+    """
+    learning: list[nn.Module] = [network.head]
+    if not network.frozen and not isinstance(network, ChangeDetector):
+        learning.append(network.backbone)
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+    found = any(isinstance(module, norms) for part in learning for module in part.modules())
+    return 2 if found else 1

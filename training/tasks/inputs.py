@@ -8,10 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
 from deo.contracts import CONTRACTS, Contract, fit_contract
 from deo.errors import ConfigError
-from deo.sensors.radiometry import Pixels
 from deo.training.tasks.dataset import Layout, Sample, Split, Unit
 
 _MEASURED = 500  # samples that statistics are measured on

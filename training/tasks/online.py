@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
-from deo.contracts import Contract, Pixels, fit_contract
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
+from deo.contracts import Contract, fit_contract
 from deo.errors import ConfigError, DataError
 from deo.training.run.state import State
 from deo.training.tasks.benchmarks.catalogue import BENCHMARKS

@@ -1,77 +1,60 @@
-"""A tuned network over samples in memory: scores, labels, confusion matrices per unit."""
+"""What a protocol measured: one confusion matrix for every unit that is scored by itself."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from deo.errors import DataError
-from deo.maps.windows import tiles
-from deo.training.tasks.frozen import block_confusions, tile_confusions
-from deo.training.tasks.heads import Classifier, Network
-from deo.training.tasks.patches import Examples
+from deo.training.tasks.scores import confusion, multilabel_confusion
 from deo.training.tasks.task import Benchmark, Task
 
-_LARGEST = 1024  # samples up to this side are predicted whole
+BLOCK = 64
+BLOCK_UNIT = f"block of {BLOCK} x {BLOCK} pixels"
 
 
-def confusions(
-    network: Network,
-    examples: Examples,
-    benchmark: Benchmark,
-    *,
-    crop: int | None = None,
-    device: str = "cpu",
+class Outcome(NamedTuple):
+    """What a protocol measured.
+
+    `matrices`: (units, K, K) confusion matrices, rows the truth.
+    `unit`: what a unit is: a tile, a scene.
+    `settings`: what was chosen or found on the way, JSON-able.
+    """
+
+    matrices: NDArray[np.int64]
+    unit: str
+    settings: Mapping[str, Any]
+
+
+def tile_confusions(
+    truth: NDArray[np.int64], predicted: NDArray[Any], benchmark: Benchmark
 ) -> NDArray[np.int64]:
-    """(units, K, K): one matrix per tile, or per block of a mask.
+    """(N, K, K): one confusion matrix per tile."""
+    if benchmark.task is Task.MULTILABEL:
+        pairs = zip(truth, predicted, strict=True)
+        return np.stack([multilabel_confusion(one, other) for one, other in pairs])
+    rows = [
+        confusion(np.atleast_1d(one), np.atleast_1d(other), classes=benchmark.class_count)
+        for one, other in zip(truth, predicted, strict=True)
+    ]
+    return np.stack(rows)
 
-    Args:
-        crop: side that the network was tuned on; larger samples are covered by overlapping
-            windows of it. None: whole samples.
 
-    Raises:
-        DataError: a score is not finite, so that no class can be read from it.
+def block_confusions(
+    truth: NDArray[np.int64], predicted: NDArray[Any], *, classes: int, side: int = BLOCK
+) -> list[NDArray[np.int64]]:
+    """One confusion matrix per square block of a map: neighbouring pixels are no independent units.
+
+    Blocks without a known pixel are left out; a map without any gives one empty matrix.
     """
-    matrices = []
-    for index in range(len(examples)):
-        image, target = examples[index]
-        scores = sample_scores(network, torch.from_numpy(image), crop=crop, device=device)
-        if not scores.isfinite().all():
-            raise DataError(
-                f"the network's scores of {examples.split.names[index]} are not finite: its "
-                "weights are not, or the sample's pixels"
-            )
-        if benchmark.task in (Task.CLASSIFY, Task.MULTILABEL):
-            multilabel = benchmark.task is Task.MULTILABEL
-            label = (scores > 0).long() if multilabel else scores.argmax(0)
-            matrices += list(tile_confusions(target[None], label.numpy()[None], benchmark))
-        else:
-            matrices += block_confusions(
-                target, scores.argmax(0).numpy(), classes=benchmark.class_count
-            )
-    return np.stack(matrices)
-
-
-@torch.inference_mode()
-def sample_scores(
-    network: Network, image: Tensor, *, crop: int | None = None, device: str = "cpu"
-) -> Tensor:
-    """Scores of one sample, on the CPU: (K,) for tiles, (K, H, W) for masks.
-
-    Masks of samples larger than `crop` are the mean over windows that overlap by a quarter.
-    """
-    network.eval()
-    height, width = image.shape[-2:]
-    side = crop or _LARGEST
-    if max(height, width) <= side or isinstance(network, Classifier):
-        whole: Tensor = network(image[None].to(device))[0].float().cpu()
-        return whole
-    total, weight = torch.zeros(()), torch.zeros(height, width)
-    for window in tiles(height=height, width=width, tile=side, overlap=side // 4, multiple=1):
-        rows, cols = window.slices
-        part = network(image[None, ..., rows, cols].to(device))[0].float().cpu()
-        if not total.ndim:
-            total = torch.zeros(len(part), height, width)
-        total[:, rows, cols] += part
-        weight[rows, cols] += 1
-    return total / weight
+    height, width = truth.shape
+    corners = [(row, col) for row in range(0, height, side) for col in range(0, width, side)]
+    matrices = [
+        confusion(
+            truth[row : row + side, col : col + side],
+            predicted[row : row + side, col : col + side],
+            classes=classes,
+        )
+        for row, col in corners
+    ]
+    return [matrix for matrix in matrices if matrix.any()] or [matrices[0]]

@@ -15,7 +15,7 @@ from deo.training.tasks.inputs import InputContract, choose_contract
 from deo.training.tasks.splits import first_part
 from deo.training.tasks.task import PROTOCOLS, Benchmark
 from deo.training.tasks.tune import Epoch
-from deo.training.tasks.tuning import TuneConfig
+from deo.training.tasks.tuneconfig import TuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)

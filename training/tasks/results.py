@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from deo.errors import DataError, OutputError
+from deo.files.disk import write_file
 from deo.files.documents import load_json
-from deo.models import files
-from deo.training.tasks.frozen import Outcome
+from deo.training.tasks.outcome import Outcome
 from deo.training.tasks.scores import STATISTICS, bootstrap_runs
 from deo.training.tasks.task import Benchmark
 
@@ -140,7 +140,7 @@ def write_json(result: Result, path: Path) -> None:
     """
     check_target(path)
     text = json.dumps(result.record(), indent=2) + "\n"
-    files.write_whole(path, text.encode())
+    write_file(path, text)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from deo.errors import DataError
 from deo.training.data.identity import named_identity, sample_checksum
-from deo.training.tasks.dataset import IGNORE
 from deo.training.tasks.patches import Examples
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.task import Benchmark, Task
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.training.tasks.dataset import IGNORE
-from deo.training.tasks.scores import confusion, positive_f1
+from deo.training.tasks.scores import IGNORE, confusion, positive_f1
 
 _CANDIDATES = 200
 

@@ -12,25 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from deo.errors import ConfigError, DataError, OutputError
+from deo.files.disk import make_folder
 from deo.training.data.identity import differences
-from deo.training.data.shards import make_folder
 from deo.training.run import checkpoint
 from deo.training.run.checkpoint import Checkpoint
 from deo.training.run.journal import JsonLines
-from deo.training.tasks.heads import Network
-from deo.training.tasks.outcome import confusions
+from deo.training.tasks.heads import Network, least_batch
+from deo.training.tasks.inference import confusions
+from deo.training.tasks.objectives import LOSSES, class_weights
 from deo.training.tasks.patches import Batch, Examples, batches, patch_count
 from deo.training.tasks.scores import STATISTICS
 from deo.training.tasks.survey import listed, survey, warn_of_unseen
 from deo.training.tasks.task import Benchmark, Task
-from deo.training.tasks.tuning import (
-    LOSSES,
-    TuneConfig,
-    class_weights,
-    least_batch,
-    parameter_groups,
-    set_rate,
-)
+from deo.training.tasks.tuneconfig import TuneConfig, parameter_groups, set_rate
 
 LOG_NAME = "log.jsonl"
 

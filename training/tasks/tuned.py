@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from deo.bands import BandSet
 from deo.errors import WeightsError
 from deo.files.documents import parse_json
-from deo.models import files
+from deo.models import weight_files
 from deo.models.sources import TUNED
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.heads import Network, build_network
@@ -65,7 +65,7 @@ def save_tuned(network: Network, description: Description, path: Path) -> None:
         OutputError: it cannot be written there.
     """
     tensors = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    files.write(tensors, path, {TUNED: json.dumps(asdict(description))})
+    weight_files.write(tensors, path, {TUNED: json.dumps(asdict(description))})
 
 
 def load_tuned(path: Path) -> Tuned:
@@ -75,7 +75,7 @@ def load_tuned(path: Path) -> Tuned:
         WeightsError: the file is missing, damaged, or is no tuned network.
     """
     path = path / BEST if path.is_dir() else path
-    stored = files.read(path)
+    stored = weight_files.read(path)
     if not stored.metadata or TUNED not in stored.metadata:
         raise WeightsError(f"{path} is no network tuned by deo finetune; give its best.safetensors")
     try:
@@ -102,4 +102,4 @@ def load_tuned(path: Path) -> Tuned:
         raise WeightsError(f"{path} does not fit {description.backbone}: {error}") from error
     network.requires_grad_(False)
     contract = contract_from_record(description.contract)
-    return Tuned(network.eval(), contract, description, files.sha256(path))
+    return Tuned(network.eval(), contract, description, weight_files.sha256(path))

@@ -15,12 +15,14 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, SENTINEL2
+from deo.bands import MODEL_BANDS
 from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
+from deo.files.disk import make_folder
+from deo.files.lock import claim
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data import prepare as preparation
 from deo.training.data.fmow import Key, find_aerial, find_sentinel, pair
 from deo.training.data.prepare import Preparation, prepare, recognise
-from deo.training.data.report import locked
 from deo.training.data.samples import Samples, open_samples
 from deo.training.data.shards import Shards
 
@@ -306,7 +308,7 @@ def test_prepare__nothing_usable_is_said(tmp_path: Path) -> None:
 def test_prepare__an_unwritable_output_is_said(tmp_path: Path) -> None:
     write_scenes(tmp_path / "in", count=1)
     (tmp_path / "out").touch()
-    with pytest.raises(OutputError, match="cannot write to the folder"):
+    with pytest.raises(OutputError, match=r"cannot write .*out: it is a file"):
         prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
 
 
@@ -567,7 +569,7 @@ def test_prepare__under_a_damaged_plan_everything_is_made_again(
 
 def test_prepare__what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     write_scenes(tmp_path / "in", count=1)
-    out, mark = tmp_path / "out", "0123456789abcdef" * 2
+    out, mark = tmp_path / "out", "0123cdef.new"
     prepare(scene_plan(tmp_path / "in"), out)
     ours = [f".shard-00000.bin.{mark}", f".index.json.{mark}", f"parts/.00000.json.{mark}"]
     theirs = [".shard-00000.bin.bak", ".notes", f".other.{mark}"]
@@ -580,7 +582,10 @@ def test_prepare__what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Pa
 def test_prepare__two_in_one_folder_one_refuses(tmp_path: Path) -> None:
     write_scenes(tmp_path / "in", count=1)
     (tmp_path / "out").mkdir()
-    with locked(tmp_path / "out"), pytest.raises(BusyError, match="another `deo prepare`"):
+    with (
+        claim(make_folder(tmp_path / "out" / "parts")),
+        pytest.raises(BusyError, match="another run"),
+    ):
         prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
     assert prepare(scene_plan(tmp_path / "in"), tmp_path / "out").samples == 12
 

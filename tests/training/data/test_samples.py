@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -16,17 +15,16 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
-from deo.errors import BandError, DataError, OutputError
+from deo.bands import MODEL_BANDS, BandSet
+from deo.errors import BandError, DataError
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data.archives import AUTHORS_ORDER, Hdf5Samples, TarStream
 from deo.training.data.samples import SceneFolder, find_scenes, open_samples
 from deo.training.data.shards import (
     Index,
     Shards,
     ShardWriter,
-    make_folder,
     write_shards,
-    write_text,
 )
 
 ESA = [band.name for band in SENTINEL2]
@@ -163,23 +161,6 @@ def test_shard_writer__two_of_one_pid_do_not_meet(tmp_path: Path) -> None:
         assert path.stat().st_size == 8
     assert path.stat().st_size == 4
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_write_text__whole_or_nothing(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="taken"):
-        write_text(tmp_path / "taken", "text")
-    write_text(tmp_path / "text", "text")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken", "text"]
-    umask = os.umask(0)
-    os.umask(umask)
-    assert (tmp_path / "text").stat().st_mode & 0o777 == 0o666 & ~umask
-
-
-def test_make_folder__unwritable_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to the folder"):
-        make_folder(tmp_path / "file" / "below")
 
 
 def write_hdf5(path: Path, images: NDArray[Any], **options: Any) -> None:

@@ -28,7 +28,7 @@ def test_save__keeps_the_last_and_no_unfinished(tmp_path: Path) -> None:
         "step-00000002.pt",
         "step-00000030.pt",
     ]
-    (tmp_path / ".step-00000031.pt.77").write_bytes(b"half")
+    (tmp_path / ".step-00000031.pt.0123cdef.new").write_bytes(b"half")
     checkpoints.remove_unfinished(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 

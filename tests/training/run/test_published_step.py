@@ -25,8 +25,8 @@ from deo.training.run.schedules import Cosine
 from deo.training.run.state import State, build
 from deo.training.run.step import StepRecord, train_step
 
-COMMITTED = Path(__file__).parents[1] / "golden" / "step_vit.npz"
-SHARED = Path(os.environ.get("DEO_SHARED", Path(__file__).parents[3] / "shared"))
+COMMITTED = Path(__file__).parents[2] / "golden" / "step_vit.npz"
+SHARED = Path(os.environ.get("DEO_SHARED", Path(__file__).parents[4] / "shared"))
 SIZES = (224, 224, 96, 96)
 BATCH = 2
 EPOCHS, STEPS_PER_EPOCH = 2, 3

@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from deo.errors import BusyError, ConfigError
+from deo.files.lock import CLAIM, claim
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.data.shards import Shards, write_shards
 from deo.training.pretrain import EXIT_REQUEUE, run
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run.checkpoint import CHECKPOINTS_NAME, Checkpoint
-from deo.training.run.claim import LOCK_NAME, claim
 from deo.training.run.saving import Stopped
 
 FORK = multiprocessing.get_context("fork")
@@ -196,7 +196,7 @@ def test_run__a_second_one_in_the_folder_is_refused(tiny_config: Config, tmp_pat
     other = settings.override(tiny_config, ["run.seed=5"])
     with claim(tmp_path), pytest.raises(BusyError, match="another run is writing"):
         run(other, tmp_path, progress=False)
-    assert [path.name for path in tmp_path.iterdir()] == [LOCK_NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
     process = start(settings.override(tiny_config, ["run.steps=500"]), tmp_path)
     while not (tmp_path / "metrics.jsonl").exists():
         time.sleep(0.01)

@@ -7,7 +7,7 @@ import pytest
 
 from deo.training.run.schedules import Cosine
 
-COMMITTED = Path(__file__).parents[1] / "golden" / "schedules.npz"
+COMMITTED = Path(__file__).parents[2] / "golden" / "schedules.npz"
 PUBLISHED = {
     "lr": Cosine(base=5e-4, final=1e-6, steps=3700, warmup=370),
     "wd": Cosine(base=0.04, final=0.4, steps=3700),

@@ -18,7 +18,7 @@ from deo.training.tasks.results import markdown, read_json, write_json
 from deo.training.tasks.splits import divide
 from deo.training.tasks.task import PROTOCOLS, Benchmark, Task
 from deo.training.tasks.thresholds import best_threshold, difference
-from deo.training.tasks.tuning import TuneConfig
+from deo.training.tasks.tuneconfig import TuneConfig
 
 
 class Levels:

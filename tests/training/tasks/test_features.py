@@ -3,9 +3,8 @@
 import numpy as np
 from torch import Tensor, nn
 
-from deo.bands import BandSet
+from deo.bands import BandSet, Pixels
 from deo.contracts import fit_contract
-from deo.sensors.radiometry import Pixels
 from deo.training.tasks.features import NetworkFeatures
 
 BANDS = BandSet(("B8A", "B11"))

@@ -14,12 +14,12 @@ from deo.training.run import checkpoint
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.dataset import IGNORE, Sample, Split, Unit
 from deo.training.tasks.heads import Network, build_network
-from deo.training.tasks.outcome import confusions, sample_scores
+from deo.training.tasks.inference import confusions, sample_scores
 from deo.training.tasks.patches import Example, Examples, batches
 from deo.training.tasks.scores import STATISTICS, macro_iou
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tune import Epoch, tune
-from deo.training.tasks.tuning import TuneConfig
+from deo.training.tasks.tuneconfig import TuneConfig
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from deo.bands import RGB_BANDS, SENTINEL2, BandSet
+from deo.bands import RGB_BANDS, BandSet
 from deo.errors import BandError, DataError
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.tasks.benchmarks.chips import EUROSAT_CLASSES, EuroSAT, Sen1Floods11
 from deo.training.tasks.benchmarks.geobench import BandKeys, GeoBench
 from deo.training.tasks.benchmarks.pairs import LEVIR, OSCD

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from deo.bands import SENTINEL2, BandSet
+from deo.bands import BandSet
 from deo.errors import DataError, DeoError
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data.listing import files_below, files_in, is_raster, raster_named
 from deo.training.data.reading import float_judge, read_image, read_labels
 from deo.training.tasks.dataset import IGNORE, SPLITS, Sample, absent, read_split_file

@@ -17,7 +17,7 @@ import numpy as np
 from deo.bands import BandSet
 from deo.errors import BandError, ConfigError, DataError
 from deo.scene.scene import Scene
-from deo.sensors.radiometry import Evidence
+from deo.sensors.evidence import Evidence
 from deo.training.data.listing import (
     files_below,
     files_in,

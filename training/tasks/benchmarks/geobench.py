@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import BandSet, canonical_name
+from deo.bands import BandSet
 from deo.errors import BandError, DataError, DeoError, require
 from deo.files.documents import load_json
+from deo.sensors.registry import canonical_name
 from deo.training.data.arrays import own_dataset
 from deo.training.tasks.benchmarks.unpickling import unpickled
 from deo.training.tasks.dataset import SPLITS, Sample, absent, read_split_file, same_shape

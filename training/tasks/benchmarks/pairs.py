@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import RGB_BANDS, SENTINEL2, BandSet
+from deo.bands import RGB_BANDS, BandSet, Pixels
 from deo.errors import DataError
-from deo.sensors.radiometry import Pixels
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data.listing import files_in, raster_named
 from deo.training.data.reading import float_judge, lay_on, read_image, read_labels
 from deo.training.tasks.dataset import (

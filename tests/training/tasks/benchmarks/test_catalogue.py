@@ -10,8 +10,9 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from deo.bands import MODEL_BANDS, SENTINEL2, BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data.reading import read_image
 from deo.training.tasks.benchmarks.catalogue import BENCHMARKS, benchmark
 from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES

@@ -5,8 +5,7 @@ import hashlib
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from deo.errors import OutputError, WeightsError
+from deo.errors import WeightsError
 from deo.files.atomic import written
+from deo.files.disk import disk_errors
 
 
 class Stored(NamedTuple):
@@ -68,28 +68,8 @@ def write(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, s
         OutputError: it cannot be written there.
     """
     alone = {name: _alone(tensor) for name, tensor in tensors.items()}
-    with _in_place(path) as partial:
-        save_file(alone, partial, metadata={"format": "pt", **metadata})
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file; it appears under its name only when it is complete.
-
-    Raises:
-        OutputError: it cannot be written there.
-    """
-    with _in_place(path) as partial:
-        partial.write_bytes(content)
-
-
-@contextmanager
-def _in_place(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` at the end, removed on failure."""
-    try:
-        with written(path) as partial:
-            yield partial
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {path}: {error}") from error
+    with disk_errors(path), written(path) as new:
+        save_file(alone, new, metadata={"format": "pt", **metadata})
 
 
 def sha256(path: Path) -> str:

@@ -1,6 +1,4 @@
-"""Losses against their loops, rates, parameter groups."""
-
-import math
+"""Settings, rates and parameter groups of tuning."""
 
 import pytest
 import torch
@@ -8,57 +6,8 @@ import torch
 from deo.bands import MODEL_BANDS
 from deo.errors import ConfigError
 from deo.training.tasks.backbones import open_backbone
-from deo.training.tasks.dataset import IGNORE
 from deo.training.tasks.heads import build_network
-from deo.training.tasks.tuning import (
-    TuneConfig,
-    cross_entropy,
-    one_hot_bce,
-    parameter_groups,
-    set_rate,
-)
-
-SCORES = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-TARGETS = torch.randint(-1, 3, (2, 4, 4), generator=torch.Generator().manual_seed(1))
-WEIGHTS = torch.tensor([0.5, 1.0, 1.5])
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_one_hot_bce__equals_the_loop(weights: torch.Tensor | None) -> None:
-    values = []
-    for b in range(2):
-        for row in range(4):
-            for col in range(4):
-                label = int(TARGETS[b, row, col])
-                if label == IGNORE:
-                    continue
-                total = 0.0
-                for k in range(3):
-                    p = torch.sigmoid(SCORES[b, k, row, col]).item()
-                    weight = 1.0 if weights is None else weights[k].item()
-                    total -= weight * math.log(p if k == label else 1 - p)
-                values.append(total / 3)
-    found = one_hot_bce(SCORES, TARGETS, weights).item()
-    assert found == pytest.approx(sum(values) / len(values), rel=1e-5)
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_cross_entropy__equals_torch_where_anything_is_known(weights: torch.Tensor | None) -> None:
-    wanted = torch.nn.functional.cross_entropy(SCORES, TARGETS, weights, ignore_index=IGNORE)
-    torch.testing.assert_close(cross_entropy(SCORES, TARGETS, weights), wanted)
-
-
-@pytest.mark.parametrize("loss", [cross_entropy, one_hot_bce])
-def test_losses__nothing_known_costs_nothing(loss: object) -> None:
-    assert callable(loss)
-    assert loss(SCORES, torch.full_like(TARGETS, IGNORE), None) == 0
-
-
-def test_one_hot_bce__takes_multi_hot_labels() -> None:
-    hot = torch.tensor([[1, 0, 1], [0, 0, 1]])
-    scores = SCORES[:, :, 0, 0]
-    wanted = torch.nn.functional.binary_cross_entropy_with_logits(scores, hot.float())
-    torch.testing.assert_close(one_hot_bce(scores, hot, None), wanted)
+from deo.training.tasks.tuneconfig import TuneConfig, parameter_groups, set_rate
 
 
 def test_set_rate__warms_up_then_falls_and_scales_by_group() -> None:

@@ -1,20 +1,16 @@
-"""How a network is tuned: settings, losses, parameter groups, learning rate. No loop."""
+"""How a network is tuned: the settings, and the parameters and rates that follow from them."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from timm.optim import _param_groups as timm_optim
-from torch import Tensor, nn
 
 from deo.errors import ConfigError
-from deo.training.tasks.dataset import IGNORE
-from deo.training.tasks.heads import HEADS, ChangeDetector, Network
+from deo.training.run import optim
+from deo.training.run.optim import ParameterGroup
+from deo.training.tasks.heads import HEADS, Network
+from deo.training.tasks.objectives import LOSSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,43 +72,21 @@ class TuneConfig:
             raise ConfigError("layer_decay needs a backbone that learns; drop --frozen")
 
 
-def cross_entropy(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Softmax cross-entropy: (B, K, ...) scores, (B, ...) labels, `IGNORE` skipped."""
-    every = F.cross_entropy(scores, targets, weight=weights, ignore_index=IGNORE, reduction="none")
-    seen = targets != IGNORE
-    share = seen if weights is None else weights[targets.clamp(min=0)] * seen
-    return every.sum() / share.sum().clamp(min=1e-6)
-
-
-def one_hot_bce(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Binary cross-entropy on every class: labels one-hot, or multi-hot (B, K) as they are."""
-    if targets.ndim == scores.ndim:
-        return F.binary_cross_entropy_with_logits(scores, targets.to(scores.dtype), weights)
-    seen = targets != IGNORE
-    hot = F.one_hot(targets.clamp(min=0), scores.shape[1]).movedim(-1, 1).to(scores.dtype)
-    shape = (1, -1) + (1,) * (scores.ndim - 2)
-    weighed = None if weights is None else weights.view(shape)
-    every = F.binary_cross_entropy_with_logits(scores, hot, weighed, reduction="none")
-    return (every.mean(1) * seen).sum() / seen.sum().clamp(min=1)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
-    "bce": one_hot_bce,
-    "ce": cross_entropy,
-}
-
-
-def parameter_groups(network: Network, config: TuneConfig) -> list[dict[str, Any]]:
+def parameter_groups(network: Network, config: TuneConfig) -> list[ParameterGroup]:
     """Parameters that learn, with `lr_scale` per group and no weight decay on vectors."""
-    groups = timm_optim.param_groups_weight_decay(network.head, config.weight_decay)
+    # The tables of positions decay here as in the authors' code, which looks at dimensions only.
+    groups = optim.parameter_groups(
+        network.head, weight_decay=config.weight_decay, decay_tables=True
+    )
     if not network.frozen:
+        # timm wraps a backbone for its maps; layers are told apart by the names inside.
         inner: Any = getattr(network.backbone, "model", network.backbone)
-        if config.layer_decay is None:
-            groups += timm_optim.param_groups_weight_decay(inner, config.weight_decay)
-        else:
-            groups += timm_optim.param_groups_layer_decay(
-                inner, config.weight_decay, layer_decay=config.layer_decay
-            )
+        groups += optim.parameter_groups(
+            inner,
+            weight_decay=config.weight_decay,
+            decay_tables=True,
+            layer_decay=config.layer_decay,
+        )
     return [group for group in groups if group["params"]]
 
 
@@ -125,23 +99,3 @@ def set_rate(optimiser: torch.optim.Optimizer, config: TuneConfig, epoch: float)
         rate = config.rate * 0.5 * (1 + math.cos(math.pi * done))
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
-
-
-def least_batch(network: Network) -> int:
-    """Patches that the network can learn from at once.
-
-    Batch normalisation needs two values per channel, and pyramid pooling makes one of a patch. A
-    backbone sees the two dates of a pair as two.
-    """
-    learning: list[nn.Module] = [network.head]
-    if not network.frozen and not isinstance(network, ChangeDetector):
-        learning.append(network.backbone)
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
-    found = any(isinstance(module, norms) for part in learning for module in part.modules())
-    return 2 if found else 1
-
-
-def class_weights(counts: NDArray[np.int64]) -> Tensor:
-    """(classes,) inverse square roots of the label counts, 1 on average."""
-    weights = 1 / np.sqrt(np.maximum(counts, 1))
-    return torch.tensor(weights / weights.mean(), dtype=torch.float32)

@@ -1,8 +1,16 @@
-"""Signs that a raster is another sensor's, whose `B5` is not Sentinel-2's."""
+"""Whose sensor's a raster is: one whose files are understood, or a stranger's.
+
+`B5` of a Landsat file is not Sentinel-2's, so that the names of bands mean nothing before their
+sensor is known.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from deo.sensors.registry import DEFAULT, sensors
+from deo.sensors.table import Sensor
 
 _EDGE, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 # names of products, wherever they stand in a text
@@ -36,10 +44,6 @@ _IN_FILE_NAME = re.compile(
     r"|S2._OPER_PRD_MSIL2A_)",
     re.IGNORECASE,
 )
-_SENTINEL2 = re.compile(
-    rf"sentinel[-_ ]?2|{_EDGE}S2[A-D]?{_END}|{_EDGE}S2[A-D]_|{_EDGE}MSI{_END}|HLS[._]?S30",
-    re.IGNORECASE,
-)
 _PLATFORM_TAGS = frozenset(
     [
         *("satellite", "satellite_name", "satelliteid", "platform", "eo:platform", "spacecraft"),
@@ -58,19 +62,61 @@ _BAND = re.compile(
 _LONGEST = 300  # characters of a tag that may be a product's name
 
 
-def other_sensor(
+class Recognised(NamedTuple):
+    """Whose a raster is.
+
+    sensor: None for a sensor whose files are not understood.
+    sign: what tells of that one, for people.
+    """
+
+    sensor: Sensor | None
+    sign: str | None = None
+
+
+def recognise(
     paths: Iterable[str], tags: Mapping[str, str], descriptions: Sequence[str | None]
-) -> str | None:
-    """What says that a file is no Sentinel-2 data, for people; None: nothing does.
+) -> Recognised:
+    """The sensor whose a file is; `DEFAULT` where nothing tells of any other.
 
     Args:
         paths: of the file, and of those that it reads if it is virtual.
     """
-    for path in paths:
-        if (sign := sensor_in_path(path)) is not None:
-            return sign
+    parts = [_named_parts(path) for path in paths]
     platforms = {key: tags[key] for key in tags if key.lower() in _PLATFORM_TAGS}
-    if any(_SENTINEL2.search(value) for value in platforms.values()):
+    texts = [part for file in parts for part in file] + [*platforms.values()]
+    named = [text for text in descriptions if text and DEFAULT.band(text) is None]
+    for sensor in sensors()[1:]:
+        if any(map(sensor.sign.search, texts)) or any(map(sensor.band, named)):
+            return Recognised(sensor)
+    sign = next(filter(None, map(_strange_path, parts)), None) or _strange_tags(
+        tags, platforms, descriptions
+    )
+    return Recognised(None, sign) if sign else Recognised(DEFAULT)
+
+
+def recognise_path(path: str) -> Recognised:
+    """As `recognise`, by the name of a file, or of the product's folder that it is in."""
+    return recognise([path], {}, ())
+
+
+def _named_parts(path: str) -> tuple[str, ...]:
+    """The last two parts of a path or URL: the folder's name may be the product's."""
+    return PurePosixPath(path.split("?")[0]).parts[-2:]
+
+
+def _strange_path(parts: Sequence[str]) -> str | None:
+    for part in reversed(parts):
+        if match := _PRODUCT.search(part):
+            return f"the name {part} ({match[0]})"
+    if parts and (match := _IN_FILE_NAME.search(parts[-1])) and not DEFAULT.sign.search(parts[-1]):
+        return f"the name {parts[-1]} ({match[0]})"
+    return None
+
+
+def _strange_tags(
+    tags: Mapping[str, str], platforms: Mapping[str, str], descriptions: Sequence[str | None]
+) -> str | None:
+    if any(map(DEFAULT.sign.search, platforms.values())):
         return None
     for key, value in tags.items():
         if key.lower().startswith(("landsat_", "modis_")):
@@ -81,15 +127,4 @@ def other_sensor(
     for text in descriptions:
         if text and (_BAND.fullmatch(text.strip()) or _PRODUCT.search(text)):
             return f"band {text.strip()[:60]}"
-    return None
-
-
-def sensor_in_path(path: str) -> str | None:
-    """As `other_sensor`, by the name of a file, or of the product's folder that it is in."""
-    parts = PurePosixPath(path.split("?")[0]).parts[-2:]
-    for part in reversed(parts):
-        if match := _PRODUCT.search(part):
-            return f"the name {part} ({match[0]})"
-    if parts and (match := _IN_FILE_NAME.search(parts[-1])) and not _SENTINEL2.search(parts[-1]):
-        return f"the name {parts[-1]} ({match[0]})"
     return None

@@ -1,0 +1,1 @@
+"""The sensors whose files are understood: one module each, which defines `SENSOR`."""
