@@ -1,19 +1,22 @@
 """Features from Sentinel-2 with the DEO backbones.
 
-Importing `deo` registers the backbones with timm and does no other work.
+Importing `deo` registers the backbones with timm, before or after timm itself is imported. It loads
+neither timm nor torch nor rasterio: each name below brings what it needs when it is first used.
 """
 
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from deo import models as models
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
 from deo.errors import DeoError
+from deo.registration import register_with_timm
 from deo.sensors.table import Band
 
 if TYPE_CHECKING:
-    from deo.api import extract, open_scene
+    from deo.api import Extraction, extract, open_scene
+    from deo.contracts import fit_contract
+    from deo.models.weights import load_backbone
 
 __version__ = version("deo")
 
@@ -23,17 +26,26 @@ __all__ = [
     "Band",
     "BandSet",
     "DeoError",
+    "Extraction",
     "Pixels",
     "__version__",
     "extract",
+    "fit_contract",
+    "load_backbone",
     "open_scene",
 ]
 
-_LATE = {"extract": "deo.api", "open_scene": "deo.api"}
+_LATE = {
+    "Extraction": "deo.api",
+    "extract": "deo.api",
+    "fit_contract": "deo.contracts",
+    "load_backbone": "deo.models.weights",
+    "open_scene": "deo.scene.scene",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs rasterio only when it is asked for."""
+    """Import what needs rasterio or torch only when it is asked for."""
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'deo' has no attribute {name!r}")
@@ -41,3 +53,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+register_with_timm()

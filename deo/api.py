@@ -8,19 +8,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from deo.bands import MODEL_BANDS, BandSet
-from deo.contracts import Contract, fit_contract
+from deo.contracts import Contract, fit_contract, model_bands
 from deo.errors import ConfigError, ModelError
 from deo.maps.cache import gdal_settings
 from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.job import Job, Output
 from deo.maps.make import make_outputs, refuse_existing
 from deo.maps.metadata import map_info
-from deo.maps.runner import PRECISIONS, FeatureModel, model_bands, plan_tiles
+from deo.maps.runner import PRECISIONS, FeatureModel, plan_tiles
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
 from deo.maps.worklist import Entry, Item, Shard, pair
+from deo.models.devices import choose_device
 from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
@@ -357,7 +356,8 @@ def feature_model(
     """Load a backbone as extraction takes it: one layer, or all of them with `layer=None`.
 
     Raises:
-        ModelError: there is no such backbone, layer or device.
+        ModelError: there is no such backbone or layer.
+        ConfigError: the device cannot be used.
         WeightsError: there are no weights, or they do not fit.
     """
     spec = spec_of(name)
@@ -370,7 +370,7 @@ def feature_model(
             bands=bands,
             out_indices=tuple(spec.out_indices[index] for index in layers),
         )
-    where = _device(device)
+    where = choose_device(device)
     network = backbone.model.to(where).eval()
     info: Any = network.feature_info
     model = FeatureModel(
@@ -411,17 +411,6 @@ def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], 
         tuple(contract.mean[position] for position in positions),
         tuple(contract.std[position] for position in positions),
     )
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ModelError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return device
 
 
 def _hash_parameters(backbone: LoadedBackbone) -> str:

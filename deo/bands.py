@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from deo.errors import BandError
+from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.sensors.registry import bands_by_name, canonical_name
 from deo.sensors.table import Band
 
@@ -102,6 +103,9 @@ MODEL_BANDS = BandSet(("B04", "B03", "B02", "B05", "B06", "B07", "B08", "B8A", "
 
 RGB_BANDS = BandSet(("B04", "B03", "B02"))
 """Order of the three-channel stem."""
+
+PRODUCT_BANDS = BandSet(band.name for band in SENTINEL2)
+"""All thirteen bands of Sentinel-2 in ESA's product order."""
 
 
 class Pixels(NamedTuple):

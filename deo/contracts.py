@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS, BandSet, Pixels
-from deo.errors import ConfigError
+from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet, Pixels
+from deo.errors import BandError, ConfigError
 
 CONTRACTS = ("pretrain", "scene", "s2", "stats")
 RGB_PERCENTILE = 99.9
@@ -184,6 +184,34 @@ class Contract:
     def __str__(self) -> str:
         maximum = "" if self.rgb_maximum is None else f", RGB maximum {self.rgb_maximum:g}"
         return f"{self.name} ({self.bands}{maximum})"
+
+
+def model_bands(scene: str, present: BandSet, *, chosen: bool, unnamed: int = 0) -> BandSet:
+    """The bands a model is to take from a scene that holds `present`, and `unnamed` ones.
+
+    All ten when they are there, red, green and blue when nothing else is, and otherwise only what
+    the caller chose by name: a model fed fewer bands than it was pretrained on is a decision.
+
+    Raises:
+        BandError: some are missing and the caller did not choose.
+    """
+    known = [band for band in MODEL_BANDS if band in present]
+    if len(known) == len(MODEL_BANDS):
+        return MODEL_BANDS
+    if known == list(RGB_BANDS) and (chosen or not (len(present) > len(known) or unnamed)):
+        return RGB_BANDS
+    if known and chosen:
+        return BandSet(known)
+    missing = [band for band in MODEL_BANDS if band not in present]
+    raise BandError(
+        f"{scene} lacks {', '.join(missing)} of the model's ten bands; it holds {present}"
+        f"{f' and {unnamed} without a known name' if unnamed else ''}. "
+        + (
+            f"To go on with fewer, name them: --bands {','.join(known)}"
+            if known
+            else "None of them is one of the ten"
+        )
+    )
 
 
 def fit_contract(

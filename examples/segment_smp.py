@@ -14,8 +14,8 @@ import torch
 import deo
 from deo.contracts import fit_contract
 from deo.training.tasks.benchmarks.catalogue import benchmark
-from deo.training.tasks.dataset import IGNORE
 from deo.training.tasks.patches import Examples, batches
+from deo.training.tasks.scores import IGNORE
 
 
 def main() -> None:

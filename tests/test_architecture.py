@@ -53,6 +53,13 @@ ALLOWED: list[tuple[str, set[str]]] = [
             "deo.training.tasks.backbones",
         },
     ),
+    # joins a run and its probe of labelled data: the only module of a run that knows tasks
+    (
+        "deo.training.run.pretraining",
+        GROUND
+        | {"deo.training.config", "deo.training.settings", "deo.training.data"}
+        | {"deo.training.method", "deo.training.run", "deo.training.tasks.online"},
+    ),
     (
         "deo.training.run",
         GROUND
@@ -66,7 +73,12 @@ ALLOWED: list[tuple[str, set[str]]] = [
         | {"deo.training.run", "deo.training.tasks"},
     ),
     ("deo.training", GROUND | {"deo.models", "deo.training"}),
-    ("deo", {"deo.errors", "deo.bands", "deo.sensors", "deo.models", "deo.api"}),
+    ("deo.registration", {"deo.models"}),
+    (
+        "deo",
+        {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
+        | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.scene"},
+    ),
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",

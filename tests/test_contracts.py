@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet, Pixels
-from deo.contracts import CONTRACTS, Contract, fit_contract
-from deo.errors import ConfigError
+from deo.contracts import CONTRACTS, Contract, fit_contract, model_bands
+from deo.errors import BandError, ConfigError
 from deo.sensors.known.sentinel2 import SENTINEL2
 
 AERIAL = dict(zip(RGB_BANDS, zip(AERIAL_MEAN, AERIAL_STD, strict=True), strict=True))
@@ -179,3 +180,36 @@ def test_from_record__refuses_what_no_contract_wrote(change: dict) -> None:
         Contract.from_record(record)
     with pytest.raises(ConfigError):
         Contract.from_record({})
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen", "wanted"),
+    [
+        ([band.name for band in SENTINEL2], False, MODEL_BANDS),
+        (reversed(MODEL_BANDS.names), True, MODEL_BANDS),
+        (["B02", "B03", "B04"], False, RGB_BANDS),
+        (["B08", "B04", "B01"], True, BandSet(["B04", "B08"])),
+    ],
+)
+def test_model_bands__by_what_the_scene_holds(present: Any, chosen: bool, wanted: BandSet) -> None:
+    assert model_bands("scene", BandSet(present), chosen=chosen) == wanted
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"),
+    [
+        (MODEL_BANDS.names[:-1], False),
+        (["B04", "B03", "B02", "B01"], False),
+    ],
+)
+def test_model_bands__never_fewer_unsaid(present: Any, chosen: bool) -> None:
+    with pytest.raises(BandError, match=r"lacks .* --bands"):
+        model_bands("scene", BandSet(present), chosen=chosen)
+
+
+def test_model_bands__refuses_rgb_among_nameless_bands_and_none_of_the_ten() -> None:
+    with pytest.raises(BandError, match=r"B02 and 7 without a known name.*--bands B04,B03,B02"):
+        model_bands("scene", RGB_BANDS, chosen=False, unnamed=7)
+    assert model_bands("scene", RGB_BANDS, chosen=True, unnamed=7) == RGB_BANDS
+    with pytest.raises(BandError, match="None of them is one of the ten"):
+        model_bands("scene", BandSet("B01,B09"), chosen=True)

@@ -1,4 +1,4 @@
-"""A run's configuration as TOML, changed from the command line, and compared with another.
+"""A run's configuration as TOML, changed from the command line.
 
 None is an absent key. Every value is checked against its annotation before a section is made.
 """
@@ -71,16 +71,6 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
             tree = {part: tree}
         config = from_dict(tree, base=config)
     return config
-
-
-def differences(old: Config, new: Config) -> list[str]:
-    """One line per changed value: `run.epochs: 100 -> 50`."""
-    before, after = _flat(to_dict(old)), _flat(to_dict(new))
-    return [
-        f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
 
 
 def _merge(base: Any, tree: Any, path: str) -> Any:
@@ -181,13 +171,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value).lower()
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

@@ -2,32 +2,44 @@
 
 import sys
 from importlib import import_module
+from typing import NamedTuple
 
 import click
 
 from deo.cli.streams import guard_streams, output_fault
 from deo.errors import DeoError
 
+
+class _Door(NamedTuple):
+    """Where a command is, under its own name ("-" becomes "_"), and what it does in one line.
+
+    The line repeats the first of the command's docstring, so that `deo --help` need not import
+    thirteen commands to show it; a test compares the two.
+    """
+
+    module: str
+    summary: str
+
+
 _COMMANDS = {
-    # command: module that holds it under the same name ("-" becomes "_")
-    "convert": "deo.cli.models",
-    "demo": "deo.cli.demo",
-    "evaluate": "deo.cli.downstream",
-    "export": "deo.cli.training",
-    "extract": "deo.cli.scenes",
-    "finetune": "deo.cli.downstream",
-    "info": "deo.cli.scenes",
-    "models": "deo.cli.models",
-    "plot": "deo.cli.training",
-    "predict": "deo.cli.downstream",
-    "prepare": "deo.cli.training",
-    "pretrain": "deo.cli.training",
-    "similar": "deo.cli.scenes",
+    "convert": _Door("deo.cli.models", "Write the backbone in CHECKPOINT as a safetensors file."),
+    "demo": _Door("deo.cli.demo", "See what deo does, without a network connection."),
+    "evaluate": _Door("deo.cli.downstream", "Measure a backbone by PROTOCOL on a data set."),
+    "export": _Door("deo.cli.training", "Write the backbone that RUN trained."),
+    "extract": _Door("deo.cli.scenes", "Turn each SCENE into a georeferenced map of features."),
+    "finetune": _Door("deo.cli.downstream", "Tune a backbone for a task."),
+    "info": _Door("deo.cli.scenes", "Say what deo understands of SCENE."),
+    "models": _Door("deo.cli.models", "List the backbones and where their weights come from."),
+    "plot": _Door("deo.cli.training", "Draw the curves of the pretraining in RUN."),
+    "predict": _Door("deo.cli.downstream", "Map a scene with the network in TUNED."),
+    "prepare": _Door("deo.cli.training", "Make shards for `deo pretrain` from SOURCE."),
+    "pretrain": _Door("deo.cli.training", "Pretrain a backbone, or resume a run."),
+    "similar": _Door("deo.cli.scenes", "Map how alike every place of FEATURES is to one of them."),
 }
 
 
 class _LateGroup(click.Group):
-    """A group that imports a command's module only to run or describe that command."""
+    """A group that imports a command's module only to run that command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -35,9 +47,14 @@ class _LateGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
+        module = import_module(_COMMANDS[cmd_name].module)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, door.summary) for name, door in sorted(_COMMANDS.items())])
 
 
 @click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})

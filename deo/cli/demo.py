@@ -13,7 +13,10 @@ from tqdm import tqdm
 @click.option("--untrained", is_flag=True, help="Random weights, for trials.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier tour.")
 def demo(folder: Path, scene: Path | None, model: str, untrained: bool, overwrite: bool) -> None:
-    """See what deo does, without network: a scene, its features, and two pictures in DIR."""
+    """See what deo does, without a network connection.
+
+    Writes a scene, its features, and two pictures of them to DIR.
+    """
     from deo.demo import take_tour
 
     with tqdm(desc="extracting", unit="tile", disable=None) as bar:

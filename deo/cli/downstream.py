@@ -12,17 +12,15 @@ from deo.cli.tasks import (
     MODEL,
     TUNING,
     bands,
-    chosen_benchmark,
+    common,
     device,
     integers,
     layers,
-    names,
     report,
     tile_bar,
-    tuning,
     with_options,
 )
-from deo.training.tasks.task import PROTOCOLS
+from deo.training.tasks.protocols import PROTOCOLS
 
 
 @click.command()
@@ -38,43 +36,32 @@ from deo.training.tasks.task import PROTOCOLS
 @click.option("--seeds", default="0", show_default=True, help="One run each: 0,1,2")
 @click.option("--json", "json_file", type=FILE, help="Write the result here.")
 def evaluate(protocol: str, **given: Any) -> None:
-    """Measure a backbone by PROTOCOL on a data set, beside the paper's number.
+    """Measure a backbone by PROTOCOL on a data set.
+
+    The result stands beside the number that the paper gives.
 
     knn and probe classify tiles from frozen features; pixels is a logistic probe per pixel of a
     single scene; segment and change tune a head, and the backbone unless --frozen. --model also
     takes raw-bands and band-statistics.
     """
-    from deo.training.tasks.evaluate import run
-    from deo.training.tasks.request import Evaluation
+    from deo.training.tasks.evaluate import evaluate as measure
     from deo.training.tasks.results import check_target, markdown, write_json
 
     json_file = given["json_file"]
     if json_file is not None:
         check_target(json_file)
-    request = Evaluation(
-        protocol=protocol,
-        benchmark=chosen_benchmark(given, PROTOCOLS[protocol].value),
-        data=given["data"],
-        model=given["model"],
-        weights=given["weights"],
-        untrained=given["untrained"],
+    result = measure(
+        protocol,
         seeds=integers("--seeds", given["seeds"]),
-        share=given["fraction"],
-        bands=bands(given["bands"]),
-        contract=given["contract"],
         layers=layers(given["layers"]),
         size=given["size"],
         k=given["k"],
         metric=given["metric"],
         temperature=given["temperature"],
         folds=given["folds"],
-        test=names(given["test"]),
-        valid=given["valid"],
-        tuning=tuning(given, seed=0, frozen=protocol == "segment"),
-        device=device(given["device"]),
         report=report,
+        **common(given),
     )
-    result = run(request)
     if json_file is not None:
         write_json(result, json_file)
     click.echo(markdown([result.record()]), nl=False)
@@ -89,29 +76,20 @@ def evaluate(protocol: str, **given: Any) -> None:
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder.")
 @click.option("--overwrite", is_flag=True, help="Start anew in a folder that holds a run.")
 def finetune(task: str, **given: Any) -> None:
-    """Tune a backbone for a task; the best epoch is kept for `deo predict`."""
-    from deo.training.tasks.finetune import TunedRun, run_tuning
+    """Tune a backbone for a task.
 
-    result = run_tuning(
-        TunedRun(
-            benchmark=chosen_benchmark(given, task),
-            data=given["data"],
-            model=given["model"],
-            weights=given["weights"],
-            untrained=given["untrained"],
-            bands=bands(given["bands"]),
-            contract=given["contract"],
-            test=names(given["test"]),
-            valid=given["valid"],
-            share=given["fraction"],
-            tuning=tuning(given, seed=given["seed"], frozen=False),
-            device=device(given["device"]),
-        ),
-        task=task,
-        folder=given["output"],
+    The best epoch is kept for `deo predict`.
+    """
+    from deo.training.tasks.finetune import finetune as tune
+
+    result = tune(
+        task,
+        output=given["output"],
+        seed=given["seed"],
         resume=given["resume"],
         overwrite=given["overwrite"],
-        report=lambda epoch: report(given["seed"], epoch),
+        report=report,
+        **common(given),
     )
     click.echo(f"{result.path}: {result.summary}")
     click.echo(f"next: deo predict {given['output']} SCENE -o map.tif")
@@ -133,7 +111,9 @@ def finetune(task: str, **given: Any) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace maps that are there.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def predict(tuned: Path, scenes: tuple[Path, ...], output: Path, quiet: bool, **given: Any) -> None:
-    """Map a scene with the network in TUNED, a folder that `deo finetune` made.
+    """Map a scene with the network in TUNED.
+
+    TUNED is a folder that `deo finetune` made.
 
     Networks for change take two dates on one grid. Any size of scene: it is read, computed and
     written in parts.

@@ -230,9 +230,10 @@ def _fail(failures: list[_Failure]) -> NoReturn:
 def similar(
     features: Path, place: str, output: Path, preview: Path | None, overwrite: bool
 ) -> None:
-    """Map how alike every place of FEATURES is to one of them (cosine, -1 to 1).
+    """Map how alike every place of FEATURES is to one of them.
 
-    FEATURES is a GeoTIFF that `deo extract` wrote.
+    FEATURES is a GeoTIFF that `deo extract` wrote. The map holds the cosine of the features of each
+    place and those of the place at --at, from -1 to 1.
     """
     from deo.errors import OutputError
     from deo.maps.similar import map_similarity

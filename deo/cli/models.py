@@ -9,7 +9,7 @@ from deo.errors import OutputError
 
 @click.command()
 def models() -> None:
-    """List the backbones: size, stems, attention and where their weights come from."""
+    """List the backbones and where their weights come from."""
     from deo.models.registry import SPECS, parameters
 
     rows = [("NAME", "PARAMETERS", "STEMS", "ATTENTION", "WEIGHTS", "LICENCE")]
@@ -38,10 +38,10 @@ def models() -> None:
 @click.option("--teacher", is_flag=True, help="From a training checkpoint take the EMA teacher.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def convert(checkpoint: Path, out: Path, model: str, teacher: bool, overwrite: bool) -> None:
-    """Write the backbone in CHECKPOINT as a safetensors file OUT.
+    """Write the backbone in CHECKPOINT as a safetensors file.
 
-    CHECKPOINT is a released file, a training checkpoint, or a file that deo wrote. Nothing is
-    written unless it holds a whole backbone of that name.
+    CHECKPOINT is a released file, a training checkpoint, or a file that deo wrote. OUT is the file
+    to write; nothing is written unless CHECKPOINT holds a whole backbone of that name.
     """
     from deo.models import sources, weight_files, weights
     from deo.models.registry import spec_of

@@ -11,9 +11,8 @@ import click
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.cli.extraction import extract as extract
 from deo.cli.extraction import similar as similar
-from deo.contracts import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract
+from deo.contracts import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract, model_bands
 from deo.errors import BandError
-from deo.maps.runner import model_bands
 from deo.scene.scene import SAMPLE_SIZE, Scene, open_scene
 
 
@@ -36,7 +35,9 @@ def info(
     resolution: float | None,
     as_json: bool,
 ) -> None:
-    """Say what deo understands of SCENE and how it would feed it to a model.
+    """Say what deo understands of SCENE.
+
+    It also says how a model would be fed with the scene.
 
     SCENE is a raster file or URL, a .SAFE folder or zip, or a folder of single-band files.
     """

@@ -12,9 +12,7 @@ from deo.bands import BandSet
 from deo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deo.training.tasks.task import Benchmark
     from deo.training.tasks.tune import Epoch
-    from deo.training.tasks.tuneconfig import TuneConfig
 
 FILE = click.Path(path_type=Path)
 Command = Callable[..., None]
@@ -73,49 +71,22 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]
     return decorate
 
 
-def chosen_benchmark(given: dict[str, Any], task: str) -> "Benchmark":
-    """The data set that --dataset names, or a folder of one's own."""
-    from deo.training.tasks.benchmarks.catalogue import benchmark
-    from deo.training.tasks.benchmarks.folder import FOLDER, folder_benchmark
-    from deo.training.tasks.benchmarks.geobench import BandKeys
-    from deo.training.tasks.task import Task
-
-    stored = bands(given["stored_bands"])
-    if given["dataset"] == FOLDER:
-        return folder_benchmark(
-            Task(task), given["data"], bands=stored, classes=names(given["classes"])
-        )
-    if given["classes"] is not None:
-        raise ConfigError(f"--classes is for --dataset {FOLDER}; benchmarks name their own")
-    keys = given["band_keys"]
-    return benchmark(
-        given["dataset"],
-        keys=BandKeys(keys) if keys else None,
-        partition=given["partition"],
-        stored=stored,
+def common(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of DATA, MODEL and TUNING as keywords of `evaluate` and `finetune`."""
+    plain = (
+        *("dataset", "data", "model", "weights", "untrained", "contract", "band_keys", "partition"),
+        *("fraction", "valid", "head", "width", "frozen", "layer_decay", "loss", "balance"),
+        *("epochs", "warmup", "rate", "weight_decay", "crop", "patience"),
     )
-
-
-def tuning(given: dict[str, Any], *, seed: int, frozen: bool) -> "TuneConfig":
-    """The settings of tuning; `frozen` holds unless it was asked for otherwise."""
-    from deo.training.tasks.tuneconfig import TuneConfig
-
-    return TuneConfig(
-        head=given["head"],
-        width=given["width"],
-        frozen=frozen if given["frozen"] is None else given["frozen"],
-        layer_decay=given["layer_decay"],
-        loss=given["loss"],
-        balance=given["balance"],
-        epochs=given["epochs"],
-        warmup=min(given["warmup"], given["epochs"]),
-        batch=given["batch_size"],
-        rate=given["rate"],
-        weight_decay=given["weight_decay"],
-        crop=given["crop"],
-        patience=given["patience"],
-        seed=seed,
-    )
+    return {
+        **{name: given[name] for name in plain},
+        "batch": given["batch_size"],
+        "bands": bands(given["bands"]),
+        "stored_bands": bands(given["stored_bands"]),
+        "classes": names(given["classes"]),
+        "test": names(given["test"]),
+        "device": given["device"],
+    }
 
 
 @contextmanager
@@ -144,10 +115,10 @@ def report(seed: int, epoch: "Epoch") -> None:
 
 
 def device(name: str | None) -> str:
-    """CUDA where there is any, unless named."""
-    import torch
+    """The name of a device that can be used: CUDA where there is any, unless one is asked for."""
+    from deo.models.devices import choose_device
 
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+    return str(choose_device(name))
 
 
 def bands(text: str | None) -> BandSet | None:

@@ -65,11 +65,12 @@ def prepare(
     WebDataset tars. The same command again goes on where it was stopped. Beside the shards stand
     report.md (counts, statistics of each band), samples.csv and skipped.csv.
     """
-    from deo.training.data import prepare as preparation
+    from deo.training.data.preparation import Preparation, recognise
+    from deo.training.data.prepare import prepare as prepare_shards
 
-    plan = preparation.Preparation(
+    preparation = Preparation(
         source=source,
-        kind=preparation.recognise(source),
+        kind=recognise(source),
         aerial=rgb,
         unpaired="skip" if unpaired == "skip" else "keep",
         splits=splits,
@@ -81,7 +82,7 @@ def prepare(
         scale=scale,
         offset=offset,
     )
-    report = preparation.prepare(plan, output, workers=workers, progress=True)
+    report = prepare_shards(preparation, output, workers=workers, progress=True)
     click.echo(report.table())
     if report.skipped:
         click.echo(f"\nSkipped records and reasons: {output / 'skipped.csv'}")
@@ -93,8 +94,11 @@ def prepare(
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def pretrain(arguments: tuple[str, ...]) -> None:
-    """Pretrain a backbone; the same command again resumes. See `deo pretrain --help`."""
-    from deo.training.pretrain import pretrain as command
+    """Pretrain a backbone, or resume a run.
+
+    Its options are those of the command it runs, which shows them with --help.
+    """
+    from deo.training.pretrain import command
 
     command.main(list(arguments), prog_name="deo pretrain")
 
@@ -103,7 +107,7 @@ def pretrain(arguments: tuple[str, ...]) -> None:
 @click.argument("run", type=_FOLDER)
 @click.option("-o", "--output", type=_ANY, help="PNG to write.  [default: RUN/curves.png]")
 def plot(run: Path, output: Path | None) -> None:
-    """Draw the curves of the pretraining in RUN to a PNG."""
+    """Draw the curves of the pretraining in RUN."""
     from deo.training.run.plots import plot_run
 
     click.echo(plot_run(run, output or run / "curves.png"))
@@ -126,10 +130,11 @@ def export(
     overwrite: bool,
     repository: str | None,
 ) -> None:
-    """Write the backbone that RUN trained, with a model card and an MLM description beside.
+    """Write the backbone that RUN trained.
 
-    The student is written, with both stems where an optical teacher took part. The file loads
-    with timm (pretrained_cfg_overlay=dict(file=...)) and with `deo extract --weights`.
+    The student is written, with both stems where an optical teacher took part, and a model card
+    and an MLM description beside it. The file loads with timm
+    (pretrained_cfg_overlay=dict(file=...)) and with `deo extract --weights`.
     """
     from deo.training.run import export as exporting
 

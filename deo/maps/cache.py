@@ -13,8 +13,8 @@ import rasterio
 from deo.maps.pair import ScenePair, joined
 from deo.scene.gdal import PLACELESS
 from deo.scene.lanes import side_by_side
+from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
-from deo.scene.sources import RasterSource
 
 log = logging.getLogger(__name__)
 

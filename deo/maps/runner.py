@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
-from deo.errors import BandError, ModelError
+from deo.bands import BandSet
+from deo.errors import ModelError
 from deo.maps.windows import Tiling, default_overlap, default_tile, tiles
 from deo.scene.scene import Scene
 
@@ -83,34 +83,6 @@ def plan_tiles(
         tile=side,
         overlap=default_overlap(side, model.stride) if overlap is None else overlap,
         multiple=model.stride,
-    )
-
-
-def model_bands(scene: str, present: BandSet, *, chosen: bool, unnamed: int = 0) -> BandSet:
-    """The bands a model is to take from a scene that holds `present`, and `unnamed` ones.
-
-    All ten when they are there, red, green and blue when nothing else is, and otherwise only what
-    the caller chose by name: a model fed fewer bands than it was pretrained on is a decision.
-
-    Raises:
-        BandError: some are missing and the caller did not choose.
-    """
-    known = [band for band in MODEL_BANDS if band in present]
-    if len(known) == len(MODEL_BANDS):
-        return MODEL_BANDS
-    if known == list(RGB_BANDS) and (chosen or not (len(present) > len(known) or unnamed)):
-        return RGB_BANDS
-    if known and chosen:
-        return BandSet(known)
-    missing = [band for band in MODEL_BANDS if band not in present]
-    raise BandError(
-        f"{scene} lacks {', '.join(missing)} of the model's ten bands; it holds {present}"
-        f"{f' and {unnamed} without a known name' if unnamed else ''}. "
-        + (
-            f"To go on with fewer, name them: --bands {','.join(known)}"
-            if known
-            else "None of them is one of the ten"
-        )
     )
 
 

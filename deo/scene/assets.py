@@ -12,7 +12,8 @@ from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, SceneError
 from deo.scene.doors import Door
 from deo.scene.origins import evident, origin
-from deo.scene.sources import RasterSource, Source, is_floating
+from deo.scene.raster import RasterSource
+from deo.scene.sources import Source, is_floating
 from deo.sensors.evidence import Evidence
 from deo.sensors.names import file_band, is_ancillary, is_junk, raster_bands
 from deo.sensors.registry import DEFAULT, sensor_of, sensors
@@ -266,3 +267,33 @@ def folder_files(folder: Path) -> list[str]:
             f"files with --bands"
         )
     return named
+
+
+def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tuple[Asset, ...]:
+    """One asset for each band: the one at `resolution`, else the finest.
+
+    Args:
+        wanted: bands to use, in order; None: all, as they come.
+
+    Raises:
+        BandError: a wanted band is missing, or one is there twice at the same pixel size.
+    """
+    names = tuple(dict.fromkeys(asset.band for asset in found.assets))
+    if wanted is not None:
+        try:
+            wanted.positions_in(names)
+        except BandError as error:
+            raise BandError(f"{found.name}: {error} (names from {found.names_source})") from None
+    chosen = []
+    for band in wanted or names:
+        same = [asset for asset in found.assets if asset.band == band]
+        sizes = [asset.source.grid.pixel[0] for asset in same]
+        size = resolution if resolution in sizes else min(sizes)
+        best = [asset for asset, own in zip(same, sizes, strict=True) if own == size]
+        if len(best) > 1:
+            raise BandError(
+                f"{found.name}: band {band} is there {len(best)} times: "
+                f"{', '.join(asset.source.label for asset in best)}; give it once"
+            )
+        chosen.append(best[0])
+    return tuple(chosen)

@@ -21,19 +21,16 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform as reproject
 
 from deo.errors import SceneError
+from deo.scene.rings import TOUCHING, Numbers, by_the_pole, cut_at_180, thin_rings
 
 STEPS = 64
 """Segments at most of each side of an outline: 0.1 m beside the side of a Sentinel-2 tile."""
 
 _DEGREES = "EPSG:4326"
-_CLOSE = 1e-6  # degrees, 0.1 m: what an outline may differ from the true sides
-_TOUCHING = 1e-9  # degrees: what rounding moves a point beside the 180th meridian
 _BEYOND_POLE = 1.0  # degrees that a global grid of coarse pixels may reach past a pole
 _FARTHEST = 540.0  # degrees: one turn beyond 180
 _SAME_PLACE = 1e-5  # degrees, 1 m
 _METRES_PER_DEGREE = 111_320.0
-
-Numbers = NDArray[np.float64]
 
 
 class Place(NamedTuple):
@@ -180,14 +177,12 @@ class Ground:
         cols = (left + still, left + along, right + still, right - along, left)
         rows = (top + down, bottom + still, bottom - down, top + still, top)
         rings = np.stack(self.degrees(np.concatenate(cols, 1), np.concatenate(rows, 1)), axis=2)
-        polar = np.abs(rings[:, :-1, 1]) > 90.0 - _TOUCHING
+        polar = np.abs(rings[:, :-1, 1]) > 90.0 - TOUCHING
         polar &= ~np.roll(polar, 1, axis=1) & ~np.roll(polar, -1, axis=1)
         if polar.any():  # a side of these runs through a pole
-            return [
-                Area(_cut_at_180(_by_the_pole(*pair))) for pair in zip(rings, polar, strict=True)
-            ]
+            return [Area(cut_at_180(by_the_pole(*pair))) for pair in zip(rings, polar, strict=True)]
         rings[:, 1:, 0] -= 360.0 * np.rint(np.diff(rings[..., 0]) / 360.0).cumsum(axis=1)
-        return [Area(_cut_at_180(ring)) for ring in _thin(rings, steps)]
+        return [Area(cut_at_180(ring)) for ring in thin_rings(rings, steps)]
 
     def area(self, *, height: int, width: int) -> Area:
         """The ground of the whole raster.
@@ -279,141 +274,6 @@ def metres_per_unit(crs: Any, *, y: float) -> Metres | None:
         return None
     metres = math.degrees(factor) * _METRES_PER_DEGREE
     return Metres(metres * max(math.cos(y * factor), 1e-6), metres)
-
-
-def _thin(rings: Numbers, steps: int) -> Numbers:
-    """Of closed rings (n, 4 x steps + 1, 2) every step-th point, as few as `_CLOSE` allows."""
-    count = 1
-    while count < steps:
-        step = steps // count
-        start, end = rings[:, :-1:step, None], rings[:, step::step, None]
-        inside = rings[:, :-1].reshape(len(rings), -1, step, 2)
-        chord, way = end - start, inside - start
-        across = np.abs(chord[..., 0] * way[..., 1] - chord[..., 1] * way[..., 0])
-        if (across <= _CLOSE * np.maximum(np.hypot(chord[..., 0], chord[..., 1]), _CLOSE)).all():
-            break
-        count *= 2
-    return rings[:, :: steps // count]
-
-
-def _cut_at_180(ring: Numbers) -> tuple[Numbers, ...]:
-    """Parts in -180..180 of a closed ring whose longitudes go on beyond 180."""
-    turns = round((ring[-1, 0] - ring[0, 0]) / 360.0)
-    if turns:
-        ring = _over_the_pole(ring, turns)
-    ring = ring.copy()
-    west = ring[:, 0].min()
-    if not turns and ring[:, 0].max() - west >= 360.0 - _TOUCHING:
-        # once around is all there is, wherever its sides are
-        ring[:, 0] = np.minimum(ring[:, 0] - west, 360.0) - 180.0
-    else:
-        ring[:, 0] -= 360.0 * math.floor((west + 180.0 + _TOUCHING) / 360.0)
-    parts, rest = [], [ring]
-    while rest:
-        beyond = []
-        for piece in rest:
-            piece[np.abs(piece[:, 0] - 180.0) < _TOUCHING, 0] = 180.0
-            piece[np.abs(piece[:, 0] + 180.0) < _TOUCHING, 0] = -180.0
-            if piece[:, 0].max() <= 180.0:
-                parts.append(piece)
-                continue
-            east = piece[:-1, 0] > 180.0
-            parts += _side(piece, ~east)
-            beyond += [part - (360.0, 0.0) for part in _side(piece, east)]
-        rest = beyond
-    return tuple(parts)
-
-
-def _by_the_pole(ring: Numbers, polar: NDArray[np.bool_]) -> Numbers:
-    """A closed ring with unbroken longitudes, where some points are poles, whose own means nothing.
-
-    A ring has its inside on its left: it passes the north pole going west, the south pole east.
-    """
-    start = int(np.flatnonzero(~polar)[0])
-    points, polar = np.roll(ring[:-1], -start, axis=0), np.roll(polar, -start)
-    out = [points[0]]
-    for index in range(1, len(points) + 1):
-        last, (longitude, latitude) = out[-1][0], points[index % len(points)]
-        if polar[index % len(points)]:
-            following = points[(index + 1) % len(points), 0]
-            if latitude > 0:
-                passed = last - (last - following) % 360.0
-            else:
-                passed = last + (following - last) % 360.0
-            out += [np.array((last, latitude)), np.array((passed, latitude))]
-        else:
-            out.append(
-                np.array((longitude - 360.0 * np.rint((longitude - last) / 360.0), latitude))
-            )
-    return np.stack(out)
-
-
-def _over_the_pole(ring: Numbers, turns: int) -> Numbers:
-    """A ring around a pole, opened at the 180th meridian and led along it to the pole.
-
-    A ring has its inside on its left: going east it is around the north pole.
-    """
-    lap = np.floor((ring[:, 0] + 180.0) / 360.0)
-    crossings = np.flatnonzero(np.diff(lap))
-    at = crossings[np.abs(ring[crossings, 1]).argmax()]  # nothing of the ring is nearer the pole
-    (x0, y0), (x1, y1) = ring[at], ring[at + 1]
-    seam = 360.0 * max(lap[at], lap[at + 1]) - 180.0
-    latitude = y0 + (y1 - y0) * (seam - x0) / (x1 - x0)
-    after = np.concatenate((ring[at + 1 : -1], ring[: at + 1] + np.array((360.0 * turns, 0.0))))
-    pole = math.copysign(90.0, turns)
-    end = seam + 360.0 * turns
-    return np.concatenate(
-        (
-            [[seam, latitude]], after,
-            [[end, latitude], [end, pole], [seam, pole], [seam, latitude]],
-        )
-    )  # fmt: skip
-
-
-def _side(ring: Numbers, own: NDArray[np.bool_]) -> list[Numbers]:
-    """The closed parts of a closed ring on one side of longitude 180.
-
-    Args:
-        own: (n - 1,), which points of the ring are on that side; not all, and not none.
-
-    Where the ring crosses the meridian several times, every second stretch between crossings is
-    inside: a part that ends at one end of such a stretch goes on at the other.
-    """
-    points = ring[:-1]
-    start = int(np.flatnonzero(own & ~np.roll(own, 1))[0])
-    points, own = np.roll(points, -start, axis=0), np.roll(own, -start)
-    following = np.roll(points, -1, axis=0)
-    crossing = np.flatnonzero(own != np.roll(own, -1))  # between a point and the next
-    share = (180.0 - points[crossing, 0]) / (following[crossing, 0] - points[crossing, 0])
-    latitude = points[crossing, 1] + share * (following[crossing, 1] - points[crossing, 1])
-    # crossings 0, 2, ... leave this side and 1, 3, ... come back; chain k ends at crossing 2k
-    rank = np.empty(len(crossing), np.intp)
-    order = np.argsort(latitude, kind="stable")
-    rank[order] = np.arange(len(order))
-    partner = order[rank ^ 1]
-    chains, begin = [], 0
-    for number in range(0, len(crossing), 2):
-        end = int(crossing[number])
-        chains.append(points[begin : end + 1])
-        begin = int(crossing[number + 1]) + 1
-    parts, left = [], set(range(len(chains)))
-    while left:
-        chain = min(left)
-        pieces: list[Any] = []
-        while chain in left:
-            left.remove(chain)
-            come = latitude[2 * chain - 1]  # chain 0 begins at the last crossing
-            pieces += [[(180.0, come)], chains[chain], [(180.0, latitude[2 * chain])]]
-            chain = (int(partner[2 * chain]) + 1) // 2 % len(chains)
-        parts.append(_closed(np.concatenate(pieces)))
-    return [part for part in parts if len(part) > 3]
-
-
-def _closed(points: Numbers) -> Numbers:
-    """A closed ring without points that repeat the one before."""
-    moved = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1) > 0
-    kept = points[moved]
-    return np.concatenate((kept, kept[:1]))
 
 
 def geojson(area: Area, *, digits: int) -> dict[str, Any]:

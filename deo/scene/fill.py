@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from deo.errors import RadiometryError, SceneError
 from deo.scene.assets import Asset
 from deo.scene.gdal import is_remote
-from deo.scene.sources import RasterSource, Source
+from deo.scene.raster import RasterSource
+from deo.scene.sources import Source
 from deo.scene.window import Window
 from deo.sensors.floats import DARKEST, LARGEST_NUMBER
 

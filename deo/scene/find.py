@@ -4,9 +4,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -18,27 +16,17 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from deo.bands import BandSet
-from deo.errors import BandError, RadiometryError, SceneError
+from deo.errors import BandError, SceneError
 from deo.scene.assets import Asset, Found, file_assets, folder_files, raster_assets
 from deo.scene.doors import Door
 from deo.scene.earth import check_proj
 from deo.scene.gdal import is_remote
 from deo.scene.grid import Grid
 from deo.scene.safe import Tree, folder_tree, product_root, read_product, zip_tree
-from deo.scene.sampling import ENOUGH, gone_through, telling, telling_pixels
-from deo.scene.sources import ArraySource, Source
-from deo.sensors.evidence import Evidence
-from deo.sensors.floats import LARGEST_NUMBER, Range, float_evidence, for_floats
+from deo.scene.sources import ArraySource
 from deo.sensors.names import is_junk
-from deo.sensors.radiometry import Radiometry
-from deo.sensors.registry import sensor_of
 
 _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
-_FLOAT_SAMPLE = 256  # pixels a side
-_FLOAT_PERCENTILE = 99.9
-
-FloatJudge = Callable[[str, Mapping[str, Range]], Evidence]
-"""What a type and the ranges of its bands say of the unit; see `float_evidence`."""
 
 
 def array_assets(
@@ -190,146 +178,3 @@ def _product(path: Path) -> _Product | None:
     if parts[0] == "GRANULE" and parts[2:] in ((), ("IMG_DATA",)) and len(parts) > 1:
         return _Product(folder_tree(root), parts[1])
     return None
-
-
-def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tuple[Asset, ...]:
-    """One asset for each band: the one at `resolution`, else the finest.
-
-    Args:
-        wanted: bands to use, in order; None: all, as they come.
-
-    Raises:
-        BandError: a wanted band is missing, or one is there twice at the same pixel size.
-    """
-    names = tuple(dict.fromkeys(asset.band for asset in found.assets))
-    if wanted is not None:
-        try:
-            wanted.positions_in(names)
-        except BandError as error:
-            raise BandError(f"{found.name}: {error} (names from {found.names_source})") from None
-    chosen = []
-    for band in wanted or names:
-        same = [asset for asset in found.assets if asset.band == band]
-        sizes = [asset.source.grid.pixel[0] for asset in same]
-        size = resolution if resolution in sizes else min(sizes)
-        best = [asset for asset, own in zip(same, sizes, strict=True) if own == size]
-        if len(best) > 1:
-            raise BandError(
-                f"{found.name}: band {band} is there {len(best)} times: "
-                f"{', '.join(asset.source.label for asset in best)}; give it once"
-            )
-        chosen.append(best[0])
-    return tuple(chosen)
-
-
-def with_float_evidence(
-    assets: Sequence[Asset], *, overruled: bool, judge: FloatJudge = float_evidence
-) -> tuple[Asset, ...]:
-    """Add to floating-point assets what the size of their numbers says to `judge`.
-
-    GDAL's scale and offset, where a file has them, say it already.
-    """
-    plain = [
-        asset
-        for asset in assets
-        if asset.floating and not any(item.scale is not None for item in asset.evidence)
-    ]
-    if overruled:
-        return tuple(assets)
-    _check_stated([asset for asset in assets if asset.floating and asset not in plain])
-    if not plain:
-        return tuple(assets)
-    ranges = _robust_ranges(plain)
-    unseen = [asset for asset in plain if not gone_through(asset.source.grid)]
-    if not ranges and judge is float_evidence and unseen:
-        raise RadiometryError(
-            f"{unseen[0].source.label}: none of the pixels that were looked at is valid, so that "
-            f"nothing tells its unit; say it with --scale (10000 for reflectance, 1 for digital "
-            f"numbers)"
-        )
-    own = judge(plain[0].dtype, ranges)
-    return tuple(
-        replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
-        for asset in assets
-    )
-
-
-def _check_stated(assets: Sequence[Asset]) -> None:
-    """Refuse a stated scale by which floating-point numbers are no digital numbers at all.
-
-    Tags of packed integers may live on in a file of the unpacked numbers.
-    """
-    ranges = _robust_ranges(assets)
-    for asset in assets:
-        stated = next(item for item in asset.evidence if item.scale is not None)
-        if asset.band not in ranges or stated.scale is None:
-            continue
-        high = ranges[asset.band].high
-        if not 3 < high * stated.scale < LARGEST_NUMBER:
-            raise RadiometryError(
-                f"{asset.source.label}: band {asset.band} is {asset.dtype} with a 99.9th "
-                f"percentile of {high:.4g}, which contradicts {stated.fact}; say what holds with "
-                f"--scale and --offset (digital number = stored x scale + offset)"
-            )
-
-
-def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
-    """Of each band that holds a valid number other than 0."""
-    sources: dict[Source, list[Asset]] = {}
-    for asset in assets:
-        sources.setdefault(asset.source, []).append(asset)
-    ranges = {}
-    for source, own in sources.items():
-        height, width = (
-            min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
-        )
-        indexes = [asset.index for asset in own]
-        pixels = source.sample(indexes, height, width)
-        seen = pixels.values[:, pixels.valid]
-        told = telling(*pixels)
-        if np.count_nonzero(told) < ENOUGH:
-            seen = pixels.values[:, told]
-            if (height, width) != (source.grid.height, source.grid.width):
-                seen = telling_pixels(
-                    partial(source.read, indexes),
-                    height=source.grid.height,
-                    width=source.grid.width,
-                )
-        for asset, plane in zip(own, seen, strict=True):
-            if plane.any():
-                ranges[asset.band] = Range(
-                    low=float(plane.min()),
-                    high=float(np.percentile(plane, _FLOAT_PERCENTILE)),
-                    top=float(plane.max()),
-                )
-    return ranges
-
-
-def with_zero_convention(assets: Sequence[Asset], radiometry: Radiometry) -> tuple[Asset, ...]:
-    """Settle where a stored 0 means no measurement.
-
-    It does in ESA's products, and wherever an offset of -1000 is owed, since no measurement of
-    baseline 04.00 or later is stored as 0. It does not in floating-point numbers.
-    """
-    return tuple(
-        replace(
-            asset,
-            zero_is_nodata=not asset.floating
-            and (asset.zero_is_nodata or (offset < 0 and sensor_of(asset.band).zero_is_missing)),
-        )
-        for asset, offset in zip(assets, radiometry.offset, strict=True)
-    )
-
-
-def mask_source(assets: Sequence[Asset]) -> str:
-    """What says which pixels are valid, for people."""
-    said: dict[str, None] = {}
-    for asset in assets:
-        text = asset.source.mask_source([asset.index])
-        if text:
-            said[text] = None
-        if asset.fill is not None:
-            said[f"stored {asset.fill:.0f} (a fill value that nothing declares)"] = None
-        if asset.zero_is_nodata and text != "nodata 0":
-            said[f"digital number 0 ({sensor_of(asset.band).name} convention)"] = None
-    return ", ".join(said) or "none: every pixel counts as valid"

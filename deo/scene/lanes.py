@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from deo.scene.assets import Asset
 from deo.scene.gdal import is_remote
+from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
-from deo.scene.sources import RasterSource, Source
+from deo.scene.sources import Source
 
 _MOST = 16  # threads; a scene has at most 13 files
 

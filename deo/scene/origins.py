@@ -9,8 +9,9 @@ from typing import NamedTuple
 from deo.errors import SceneError
 from deo.scene.doors import Door
 from deo.scene.gdal import is_remote
+from deo.scene.raster import RasterSource
 from deo.scene.safe import product_evidence, product_root
-from deo.scene.sources import RasterSource, is_floating
+from deo.scene.sources import is_floating
 from deo.sensors.evidence import Evidence, gdal_evidence, packed_evidence
 from deo.sensors.registry import (
     archive_evidence,

@@ -14,10 +14,14 @@ from deo.scene.window import Window
 ENOUGH = 1000
 """Valid numbers other than 0 below which a thin sample is not trusted: a 99.9th percentile."""
 
+LARGEST_WHOLE = 2**28
+"""Pixels of an image that is gone through whole, which takes seconds."""
+
 _TALL, _WIDE = 512, 2048  # of the windows that an image is gone through in
-_LARGEST_WHOLE = 2**28  # pixels of an image that is gone through whole, which takes seconds
 _PART = 2**25  # pixels that are looked at of a larger one
 _MOST_KEPT = 2**20  # pixels
+
+_LATTICE = 16  # windows along each axis of an image beyond that
 
 _PROBES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.25, 0.75), (0.75, 0.25))
 _PROBE = 4  # thinned pixels a side
@@ -35,11 +39,11 @@ def telling(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np
 def telling_pixels(read: Read, *, height: int, width: int) -> NDArray[np.float32]:
     """(C, N): pixels that are valid and not 0 in all bands, from every part of an image.
 
-    It is gone through window by window; of one beyond `_LARGEST_WHOLE` windows of `_PART` pixels
+    It is gone through window by window; of one beyond `LARGEST_WHOLE` windows of `_PART` pixels
     are read, spread evenly. About `_MOST_KEPT` pixels are kept, evenly from each window.
     """
     windows = list(_windows(height, width))
-    if height * width > _LARGEST_WHOLE:
+    if height * width > LARGEST_WHOLE:
         count = min(len(windows), max(1, _PART // (_TALL * _WIDE)))
         windows = [windows[i] for i in np.linspace(0, len(windows) - 1, count).astype(int)]
     share = max(1, _MOST_KEPT // len(windows))
@@ -53,7 +57,7 @@ def telling_pixels(read: Read, *, height: int, width: int) -> NDArray[np.float32
 
 def gone_through(grid: Grid) -> bool:
     """Whether `telling_pixels` looks at all of an image."""
-    return grid.height * grid.width <= _LARGEST_WHOLE
+    return grid.height * grid.width <= LARGEST_WHOLE
 
 
 def _windows(height: int, width: int) -> Iterator[Window]:
@@ -133,6 +137,24 @@ def thin_image(read: Read, extent: Extent, *, bands: int, height: int, width: in
             values[:, down, across] = part.values[:, taken, own]
             valid[down, across] = part.valid[taken, own]
     return Pixels(values, valid)
+
+
+def lattice(read: Read, extent: Extent, *, bands: int, height: int, width: int) -> Pixels:
+    """Small windows spread evenly and set side by side, where thinning would read a huge image."""
+    tall, wide = -(-height // _LATTICE), -(-width // _LATTICE)
+    tops = np.linspace(extent.top, extent.bottom - tall, _LATTICE).astype(int)
+    lefts = np.linspace(extent.left, extent.right - wide, _LATTICE).astype(int)
+    values = np.empty((bands, _LATTICE * tall, _LATTICE * wide), np.float32)
+    valid = np.empty(values.shape[1:], np.bool_)
+    for down, row in enumerate(tops):
+        for across, col in enumerate(lefts):
+            part = read(Window(row=int(row), col=int(col), height=tall, width=wide))
+            place = (
+                slice(down * tall, (down + 1) * tall),
+                slice(across * wide, (across + 1) * wide),
+            )
+            values[:, *place], valid[place] = part
+    return Pixels(values[:, :height, :width], valid[:height, :width])
 
 
 def _nearest(start: float, stop: float, count: int) -> NDArray[np.intp]:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,23 +13,26 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet, Pixels
 from deo.errors import SceneError
-from deo.scene.assets import Asset, Found
+from deo.scene.assets import Asset, Found, choose
 from deo.scene.doors import Door
 from deo.scene.earth import check_proj
 from deo.scene.fill import with_undeclared_fill
-from deo.scene.find import (
-    FloatJudge,
-    array_assets,
-    choose,
-    find,
-    mask_source,
-    with_float_evidence,
-    with_zero_convention,
-)
+from deo.scene.find import array_assets, find
 from deo.scene.gdal import enough_memory
-from deo.scene.grid import Extent, Grid, Relation, relate, resample, taps, thin
-from deo.scene.sampling import ENOUGH, telling, telling_pixels
-from deo.scene.sources import RasterSource, Source
+from deo.scene.grid import Extent, Grid, Relation, relate
+from deo.scene.mask import (
+    NO_MASK,
+    Mask,
+    apply_masks,
+    mask_source,
+    with_zero_convention,
+    without_marks,
+)
+from deo.scene.raster import RasterSource
+from deo.scene.resample import resample, taps, thin
+from deo.scene.sampling import ENOUGH, gone_through, lattice, telling, telling_pixels, thin_image
+from deo.scene.sources import Source
+from deo.scene.units import FloatJudge, with_float_evidence
 from deo.scene.window import Window
 from deo.sensors.floats import float_evidence
 from deo.sensors.radiometry import Radiometry, decide
@@ -57,6 +60,7 @@ class Scene:
         ignored: what the source holds besides, as text.
         notes: what a user ought to know, as text.
         assets, relations: where each band is stored, and how this grid lies on it.
+        masks: what is laid over it afterwards; see `masked`.
         each: applies a function to the files of a window: `map`, or that of an executor.
     """
 
@@ -70,6 +74,7 @@ class Scene:
     notes: tuple[str, ...]
     assets: tuple[Asset, ...]
     relations: tuple[Relation, ...]
+    masks: tuple[Mask, ...] = ()
     each: Callable[..., Iterable[Pixels]] = map
 
     @property
@@ -106,6 +111,15 @@ class Scene:
         pairs = zip(self.bands, self.relations, strict=True)
         return {band: relation.kernel for band, relation in pairs}
 
+    def masked(self, *masks: Mask) -> "Scene":
+        """The same scene, of whose pixels only those are valid that every mask lets through."""
+        said = [] if self.mask_source == NO_MASK else [self.mask_source]
+        return replace(
+            self,
+            masks=(*self.masks, *masks),
+            mask_source=", ".join([*said, *(mask.source for mask in masks)]),
+        )
+
     def read(self, window: Window, bands: BandSet | None = None) -> Pixels:
         """The pixels of a window that lies inside the scene.
 
@@ -132,7 +146,8 @@ class Scene:
                     for position, plane in zip(group, part.values, strict=True):
                         values[positions.index(position)] = plane
                     valid &= part.valid
-            return self._finish(values, valid, bands)
+            masked = apply_masks(Pixels(values, valid), self.masks, window)
+            return self._finish(*masked, bands)
 
     def sample(self, bands: BandSet | None = None, *, size: int | None = None) -> Pixels:
         """The scene thinned to at most `size` pixels a side, for pictures, or for statistics.
@@ -173,6 +188,15 @@ class Scene:
         positions = bands.positions_in(self.bands.names)
         step = max(1.0, max(self.height, self.width) / size)
         height, width = (max(1, round(side / step)) for side in (self.height, self.width))
+        if self.masks:  # overviews are the files' own: only windows can be masked
+            thinned = thin_image if gone_through(self.grid) else lattice
+            return thinned(
+                partial(self.read, bands=bands),
+                self.grid.extent,
+                bands=len(bands),
+                height=height,
+                width=width,
+            )
         with enough_memory(f"{self.name}: cannot read a sample"):
             values = np.empty((len(bands), height, width), np.float32)
             valid = np.ones((height, width), np.bool_)
@@ -186,7 +210,8 @@ class Scene:
     def _sample_group(self, group: Sequence[int], height: int, width: int) -> Pixels:
         """Stored numbers of bands that share a source, thinned; not valid beyond its edges."""
         source, relation = self.assets[group[0]].source, self.relations[group[0]]
-        indexes = [self.assets[position].index for position in group]
+        assets = [self.assets[position] for position in group]
+        indexes = [asset.index for asset in assets]
         rows = thin(relation.rows, self.height, height, source.grid.height)
         cols = thin(relation.cols, self.width, width, source.grid.width)
         whole = Pixels(
@@ -196,7 +221,7 @@ class Scene:
             part = slice(rows.first, rows.end), slice(cols.first, cols.end)
             extent = Extent(rows.start, cols.start, rows.stop, cols.stop)
             own = source.sample(indexes, rows.end - rows.first, cols.end - cols.first, extent)
-            whole.values[:, *part], whole.valid[part] = self._without_fill(own, group)
+            whole.values[:, *part], whole.valid[part] = without_marks(own, assets)
         return whole
 
     def _finish(
@@ -217,13 +242,14 @@ class Scene:
     def _read_group(self, group: Sequence[int], window: Window) -> Pixels:
         """Stored numbers of bands that share a source, on this scene's grid."""
         source, relation = self.assets[group[0]].source, self.relations[group[0]]
-        indexes = [self.assets[position].index for position in group]
+        assets = [self.assets[position] for position in group]
+        indexes = [asset.index for asset in assets]
         if (
             relation.same
             and window.row + window.height <= source.grid.height
             and (window.col + window.width <= source.grid.width)
         ):
-            return self._without_fill(source.read(indexes, window), group)
+            return without_marks(source.read(indexes, window), assets)
         rows = taps(relation.rows, window.row, window.height, source.grid.height)
         cols = taps(relation.cols, window.col, window.width, source.grid.width)
         needed = Window(
@@ -232,17 +258,7 @@ class Scene:
             height=rows.stop - rows.start,
             width=cols.stop - cols.start,
         )
-        return resample(self._without_fill(source.read(indexes, needed), group), rows, cols)
-
-    def _without_fill(self, pixels: Pixels, group: Sequence[int]) -> Pixels:
-        """Take stored zeros for missing where that is the product's convention, and fill values."""
-        for plane, position in zip(pixels.values, group, strict=True):
-            if self.assets[position].zero_is_nodata:
-                np.logical_and(pixels.valid, plane != 0, out=pixels.valid)
-            fill = self.assets[position].fill
-            if fill is not None:
-                np.logical_and(pixels.valid, plane != np.float32(fill), out=pixels.valid)
-        return pixels
+        return resample(without_marks(source.read(indexes, needed), assets), rows, cols)
 
     def record(self) -> dict[str, Any]:
         """What was understood, as JSON-able values."""

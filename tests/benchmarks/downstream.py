@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from deo.training.tasks.benchmarks.catalogue import benchmark
-from deo.training.tasks.evaluate import run
-from deo.training.tasks.request import Evaluation
+from deo.training.tasks.evaluate import measure
+from deo.training.tasks.protocols import Evaluation
 from deo.training.tasks.results import markdown, read_json, write_json
 from deo.training.tasks.tuneconfig import TuneConfig
 
@@ -77,7 +77,7 @@ def main() -> None:
         path = chosen.output / f"{name}.json"
         if path.exists() or (chosen.only and not name.endswith(f"_{chosen.only}")):
             continue
-        result = run(request)
+        result = measure(request)
         write_json(result, path)
         print(f"{name}: {result.scores} in {result.seconds:.0f} s", flush=True)
     records = [read_json(path) for path in sorted(chosen.output.glob("*.json"))]

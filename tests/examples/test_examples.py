@@ -12,7 +12,7 @@ import torch
 from rasterio.transform import from_origin
 
 from deo.sensors.known.sentinel2 import SENTINEL2
-from deo.training.tasks.benchmarks.chips import EUROSAT_CLASSES
+from deo.training.tasks.benchmarks.eurosat import EUROSAT_CLASSES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = [band.name for band in SENTINEL2]

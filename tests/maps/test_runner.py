@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
-from deo.errors import BandError, ModelError
-from deo.maps.runner import FeatureModel, Runner, model_bands
-from deo.sensors.known.sentinel2 import SENTINEL2
+from deo.bands import MODEL_BANDS
+from deo.errors import ModelError
+from deo.maps.runner import FeatureModel, Runner
 
 
 def model_that_holds(tiles: int, sizes: list[int], error: type[Exception]) -> FeatureModel:
@@ -78,36 +77,3 @@ def test_feature_model__refuses_contradictions(given: dict[str, Any], said: str)
     facts: dict[str, Any] = {"channels": (1,), "reductions": (4,), **given}
     with pytest.raises(ModelError, match=said):
         FeatureModel(call=lambda images: [images], bands=MODEL_BANDS, multiple=4, **facts)
-
-
-@pytest.mark.parametrize(
-    ("present", "chosen", "wanted"),
-    [
-        ([band.name for band in SENTINEL2], False, MODEL_BANDS),
-        (reversed(MODEL_BANDS.names), True, MODEL_BANDS),
-        (["B02", "B03", "B04"], False, RGB_BANDS),
-        (["B08", "B04", "B01"], True, BandSet(["B04", "B08"])),
-    ],
-)
-def test_model_bands__by_what_the_scene_holds(present: Any, chosen: bool, wanted: BandSet) -> None:
-    assert model_bands("scene", BandSet(present), chosen=chosen) == wanted
-
-
-@pytest.mark.parametrize(
-    ("present", "chosen"),
-    [
-        (MODEL_BANDS.names[:-1], False),
-        (["B04", "B03", "B02", "B01"], False),
-    ],
-)
-def test_model_bands__never_fewer_unsaid(present: Any, chosen: bool) -> None:
-    with pytest.raises(BandError, match=r"lacks .* --bands"):
-        model_bands("scene", BandSet(present), chosen=chosen)
-
-
-def test_model_bands__refuses_rgb_among_nameless_bands_and_none_of_the_ten() -> None:
-    with pytest.raises(BandError, match=r"B02 and 7 without a known name.*--bands B04,B03,B02"):
-        model_bands("scene", RGB_BANDS, chosen=False, unnamed=7)
-    assert model_bands("scene", RGB_BANDS, chosen=True, unnamed=7) == RGB_BANDS
-    with pytest.raises(BandError, match="None of them is one of the ten"):
-        model_bands("scene", BandSet("B01,B09"), chosen=True)

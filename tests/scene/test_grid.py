@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from deo.bands import Pixels
 from deo.errors import SceneError
-from deo.scene.grid import Grid, Line, Turn, relate, resample, taps, upright
+from deo.scene.grid import Grid, Line, Turn, relate, upright
+from deo.scene.resample import resample, taps
 
 FINE = Grid(height=60, width=48, crs="A", transform=Affine(10, 0, 500, 0, -10, 900))
 

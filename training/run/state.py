@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deo.errors import ConfigError
 from deo.training.config import Config
-from deo.training.method.student import Average, EmaTeacher, Student
-from deo.training.method.teachers import Teacher, build_teacher
-from deo.training.method.views import ViewSpec, make_views, published_views
+from deo.training.method.ema import Average, EmaTeacher
+from deo.training.method.optical import OpticalTeacher, build_optical_teacher
+from deo.training.method.student import Student
+from deo.training.method.views import make_views
+from deo.training.method.viewspecs import ViewSpec, published_views
 from deo.training.run.distributed import Context, shard, share
 from deo.training.run.optim import build_optimizer
 from deo.training.run.schedules import Cosine
@@ -70,7 +72,7 @@ class State:
     model: nn.Module
     teacher: EmaTeacher
     average: Average
-    optical: Teacher | None
+    optical: OpticalTeacher | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dtype: torch.dtype | None
@@ -104,31 +106,13 @@ class State:
             return samples
         return self.step * len(samples) + torch.arange(len(samples))
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds; the optical teacher is not in it."""
-        return {
-            "step": self.step,
-            "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from `state_dict`; every name must be there."""
-        self.student.load_state_dict(saved["student"])
-        self.teacher.load_state_dict(saved["teacher"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.step = saved["step"]
-
 
 def build(
     config: Config,
     context: Context,
     *,
     steps_per_epoch: int,
-    optical: Teacher | None = None,
+    optical: OpticalTeacher | None = None,
     views: ViewMaker | None = None,
 ) -> State:
     """Build networks, optimiser and schedules; the same weights in every process.
@@ -142,7 +126,7 @@ def build(
         ConfigError, ModelError, WeightsError: the configuration cannot be built.
     """
     run, switches = config.run, config.switches
-    optical = optical or build_teacher(
+    optical = optical or build_optical_teacher(
         config.optical, device=context.device, view_statistics=switches.optical_view_statistics
     )
     torch.manual_seed(run.seed)

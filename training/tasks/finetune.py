@@ -1,221 +1,137 @@
-"""One run of `deo finetune`: data, backbone, head, the loop, and the files it leaves."""
+"""A backbone tuned for a task into a folder: `deo finetune` and `deo.training.finetune`."""
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from deo.bands import BandSet
 from deo.errors import ConfigError, OutputError
 from deo.files.disk import make_folder
 from deo.files.lock import claim
 from deo.training.run import checkpoint
-from deo.training.tasks.backbones import BASELINES, open_backbone
+from deo.training.tasks.backbones import BASELINES
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.heads import Network, build_network
-from deo.training.tasks.inference import confusions
-from deo.training.tasks.inputs import InputContract, choose_bands, choose_contract
-from deo.training.tasks.patches import Examples
+from deo.training.tasks.fit import fit, remains
+from deo.training.tasks.request import Report, Request, request_from_settings
 from deo.training.tasks.scores import STATISTICS
 from deo.training.tasks.splits import divide, fraction
 from deo.training.tasks.task import Benchmark, Task
-from deo.training.tasks.tune import LOG_NAME, Epoch, tune
-from deo.training.tasks.tuneconfig import TuneConfig
-from deo.training.tasks.tuned import BEST, Description, load_tuned, save_tuned
+from deo.training.tasks.tuned import BEST, Tuned, load_tuned
 
-
-@dataclass(frozen=True, kw_only=True)
-class TunedRun:
-    """What is tuned on what.
-
-    Args:
-        benchmark, data: the labels.
-        model, weights, untrained: the backbone.
-        bands, contract: its input; None: see `choose_bands`, `choose_contract`.
-        test, valid: see `divide`.
-        share: part of the training samples used.
-    """
-
-    benchmark: Benchmark
-    data: Path
-    model: str
-    weights: Path | None = None
-    untrained: bool = False
-    bands: BandSet | None = None
-    contract: str | None = None
-    test: tuple[str, ...] = ()
-    valid: float = 0.15
-    share: float = 1.0
-    tuning: TuneConfig = field(default_factory=TuneConfig)
-    device: str = "cpu"
+TASKS: Mapping[str, tuple[Task, ...]] = {
+    "classify": (Task.CLASSIFY, Task.MULTILABEL),
+    "segment": (Task.SEGMENT,),
+    "change": (Task.CHANGE,),
+}
+"""What a network is tuned for, and the tasks of benchmarks that fit."""
 
 
 class Finished(NamedTuple):
-    """The best network's file and one line about it."""
+    """A finished run.
+
+    `path`: the best network's file.
+    `tuned`: that network, loaded; `tuned.description.score` is its validation score.
+    `metric`: what the scores are.
+    `test`: score on the test part between 0 and 1; None where there is none.
+    """
 
     path: Path
-    summary: str
+    tuned: Tuned
+    metric: str
+    test: float | None
+
+    @property
+    def summary(self) -> str:
+        """The scores in one line."""
+        best = self.tuned.description.score
+        text = "last epoch" if best is None else f"validation {self.metric} {100 * best:.1f} %"
+        if self.test is None:
+            return text
+        return f"{text}, test {self.metric} {100 * self.test:.1f} %"
 
 
-def run_tuning(
-    run: TunedRun,
-    *,
+def finetune(
     task: str,
-    folder: Path,
+    *,
+    dataset: str,
+    data: str | Path,
+    output: str | Path,
+    model: str = "deo_swin_n",
     resume: bool = False,
     overwrite: bool = False,
-    report: Callable[[Epoch], None] | None = None,
+    report: Report | None = None,
+    **settings: Any,
 ) -> Finished:
-    """Tune, keep the best epoch as `best.safetensors`, score it on the test part if there is one.
+    """Tune a backbone for a task; the best epoch is kept, for `deo.predict`.
+
+        finished = deo.training.finetune(
+            "segment", dataset="folder", data="fields/", classes=("ground", "field"), output="run"
+        )
+        print(finished.path, finished.summary)
+
+    Args:
+        task: `classify`, `segment` or `change`.
+        dataset: a benchmark's name, or `folder` for data of one's own.
+        data: the folder that holds the data.
+        output: the folder of the run: `best.safetensors`, the last checkpoints, `log.jsonl`.
+        model: a backbone of deo, or any timm model that gives maps.
+        resume: go on with the run in the folder.
+        overwrite: replace the run in the folder.
+        report: is told the seed and the epoch after each epoch.
+        settings: further ones by name: of the request (`weights`, `untrained`, `bands`,
+            `contract`, `fraction`, `test`, `valid`, `device`; see `Request`), of the data
+            (`classes`, `stored_bands`, `band_keys`, `partition`; see `choose_benchmark`), and of
+            tuning, `seed` among them (see `TuneConfig`).
 
     Raises:
-        ConfigError: task and data do not fit, or `resume` meets other settings or data.
+        ConfigError: a setting is unknown, task and data do not fit, or `resume` meets other
+            settings or data.
         OutputError: the folder holds a run already, or cannot be written.
         BusyError: another run is writing to the folder.
     """
-    _check_task(run.benchmark, task, run.model)
-    with _own_folder(folder, resume=resume, overwrite=overwrite):
-        return _run(run, folder=folder, resume=resume, report=report)
-
-
-def _run(
-    run: TunedRun, *, folder: Path, resume: bool, report: Callable[[Epoch], None] | None
-) -> Finished:
-    bench = run.benchmark
-    parts = _parts(run)
-    loaded = open_backbone(
-        run.model,
-        bands=parts["train"].bands,
-        weights=run.weights,
-        untrained=run.untrained,
-        seed=run.tuning.seed,
+    if task not in TASKS:
+        raise ConfigError(f"no task {task!r}; choose one of {', '.join(TASKS)}")
+    if settings.get("frozen") is None:
+        settings["frozen"] = False
+    request: Request = request_from_settings(
+        Request, Task(task), dataset=dataset, data=data, settings={**settings, "model": model}
     )
-    contract = choose_contract(
-        run.contract,
-        bands=loaded.bands,
-        unit=bench.unit,
-        stored=loaded.weights.contract,
-        train=parts["train"],
-    )
-    head = "linear" if bench.task in (Task.CLASSIFY, Task.MULTILABEL) else run.tuning.head
-    network = build_network(
-        bench.task.value,
-        loaded.model,
-        classes=bench.class_count,
-        head=head,
-        width=run.tuning.width,
-        frozen=run.tuning.frozen,
-        seed=run.tuning.seed,
-    )
-    examples = _examples(parts, bench, contract)
-    if not resume:
-        _clear(folder)
-
-    def keep(score: float) -> None:
-        description = Description(
-            task=bench.task.value,
-            backbone=run.model,
-            weights=loaded.weights.source,
-            bands=loaded.bands.names,
-            classes=bench.class_names,
-            head=head,
-            width=run.tuning.width,
-            contract=contract.record(),
-            dataset=bench.name,
-            score=None if math.isnan(score) else score,
-            crop=run.tuning.crop,
-        )
-        save_tuned(network, description, folder / BEST)
-
-    for epoch in tune(
-        network,
-        bench,
-        examples["train"],
-        examples.get("valid"),
-        run.tuning,
-        folder=folder,
-        resume=resume,
-        origin={
-            "model": run.model,
-            "weights": loaded.weights.source,
-            "weights.sha256": loaded.weights.sha256,
-        },
-        keep=keep,
-        device=run.device,
-    ):
-        if report is not None:
-            report(epoch)
-    best = load_tuned(folder / BEST).description.score
-    return Finished(folder / BEST, _summary(network, examples, run, best))
+    bench, folder = request.benchmark, Path(output)
+    _check_task(bench, task, model)
+    with _claimed(folder, resume=resume, overwrite=overwrite):
+        parts = _parts(request)
+        fitted = fit(request, parts, folder=folder, resume=resume, report=report)
+    test = None
+    if fitted.matrices is not None:
+        test = STATISTICS[bench.metric](fitted.matrices.sum(0))
+    return Finished(folder / BEST, load_tuned(folder / BEST), bench.metric, test)
 
 
 def _check_task(bench: Benchmark, task: str, model: str) -> None:
-    fitting = {
-        "classify": (Task.CLASSIFY, Task.MULTILABEL),
-        "segment": (Task.SEGMENT,),
-        "change": (Task.CHANGE,),
-    }
-    if bench.task not in fitting[task]:
+    if bench.task not in TASKS[task]:
         raise ConfigError(f"{bench.name} is made for {bench.task.value}, not for {task}")
     if model in BASELINES:
         raise ConfigError(f"{model} is no network and cannot be tuned")
 
 
 @contextlib.contextmanager
-def _own_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+def _claimed(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """Make the folder, and keep other runs out of it and an earlier run in it."""
     with claim(make_folder(folder)):
-        if _left(folder) and not resume and not overwrite:
+        if remains(folder) and not resume and not overwrite:
             going_on = "--resume to go on, " if checkpoint.saved(folder) else ""
             raise OutputError(f"{folder} holds a run; use {going_on}--overwrite to replace it")
         checkpoint.remove_unfinished(folder)
         yield
 
 
-def _left(folder: Path) -> list[Path]:
-    """What a run leaves."""
-    results = [folder / LOG_NAME, folder / BEST]
-    return [*checkpoint.saved(folder), *(path for path in results if path.exists())]
+def _parts(request: Request) -> dict[str, Split]:
+    """Open and arrange the splits; unsplit data without named test samples all train.
 
-
-def _clear(folder: Path) -> None:
-    """Delete an earlier run, not before this one has its data and its network."""
-    try:
-        for path in _left(folder):
-            path.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
-
-
-def _parts(run: TunedRun) -> dict[str, Split]:
-    bands = run.bands or choose_bands(run.benchmark.layout)
-    splits = run.benchmark.open(run.data, bands=bands)
-    if "all" in splits and not run.test:
-        splits = {"train": splits["all"]}  # for use, not for a score: nothing is held out to test
-    parts = divide(splits, test=run.test, valid=run.valid, seed=run.tuning.seed)
-    parts["train"] = fraction(parts["train"], run.share, seed=run.tuning.seed)
-    return parts
-
-
-def _examples(
-    parts: Mapping[str, Split], bench: Benchmark, contract: InputContract
-) -> dict[str, Examples]:
-    return {
-        name: Examples(split=part, unit=bench.unit, contract=contract)
-        for name, part in parts.items()
-    }
-
-
-def _summary(
-    network: Network, examples: Mapping[str, Examples], run: TunedRun, best: float | None
-) -> str:
-    metric = run.benchmark.metric
-    text = "last epoch" if best is None else f"validation {metric} {100 * best:.1f} %"
-    if "test" not in examples or not len(examples["test"]):
-        return text
-    matrices = confusions(
-        network, examples["test"], run.benchmark, crop=run.tuning.crop, device=run.device
-    )
-    return f"{text}, test {metric} {100 * STATISTICS[metric](matrices.sum(0)):.1f} %"
+    They are tuned for use, not for a score: unlike in an evaluation, nothing need be held out.
+    """
+    splits, seed = request.open(), request.tuning.seed
+    if "all" in splits and not request.test:
+        splits = {"train": splits["all"]}
+    parts = divide(splits, test=request.test, valid=request.valid, seed=seed)
+    return {**parts, "train": fraction(parts["train"], request.fraction, seed=seed)}

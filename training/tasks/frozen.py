@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import ConfigError, DataError
-from deo.training.tasks.dataset import IGNORE, Split, Unit
+from deo.training.tasks.dataset import Split, Unit
 from deo.training.tasks.features import FeatureSource
 from deo.training.tasks.inputs import pixels_of
 from deo.training.tasks.knn import METRICS, knn
@@ -23,6 +23,7 @@ from deo.training.tasks.probes import (
     logistic_probe,
     pixel_probe,
 )
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.splits import require_test
 from deo.training.tasks.survey import class_counts, listed, warn_of_unseen
 from deo.training.tasks.task import Benchmark, Task
@@ -99,7 +100,9 @@ def evaluate_knn(
         same="all" in splits,
     )
     how["split"] = "leave one out" if "all" in splits else f"{' + '.join(voting)} -> test"
-    return Outcome(tile_confusions(queries.labels, predicted, benchmark), "tile", how)
+    return Outcome(
+        tile_confusions(queries.labels, predicted, benchmark), "tile", how, source.record
+    )
 
 
 def evaluate_probe(
@@ -124,7 +127,9 @@ def evaluate_probe(
             part.features, part.labels, count=folds, seed=seed, grid=grid
         )
         how: dict[str, Any] = {"split": f"{folds}-fold", "folds": folds}
-        return Outcome(tile_confusions(part.labels, predicted, benchmark), "tile", how)
+        return Outcome(
+            tile_confusions(part.labels, predicted, benchmark), "tile", how, source.record
+        )
     require_test(splits)
     parts = {
         name: pooled(source, splits[name], benchmark.unit) for name in _ORDER if name in splits
@@ -133,9 +138,8 @@ def evaluate_probe(
     warn_of_unseen(class_counts(train.labels, benchmark), benchmark)
     probe = logistic_probe(train.features, train.labels, validation=valid, grid=grid)
     how = {"split": f"{', '.join(list(parts)[:-1])} -> test", "c": probe.c}
-    return Outcome(
-        tile_confusions(test.labels, probe.predict(test.features), benchmark), "tile", how
-    )
+    predicted = probe.predict(test.features)
+    return Outcome(tile_confusions(test.labels, predicted, benchmark), "tile", how, source.record)
 
 
 def evaluate_pixels(
@@ -161,7 +165,7 @@ def evaluate_pixels(
         truth = np.where(train, IGNORE, sample.target)
         matrices += block_confusions(truth, predicted, classes=benchmark.class_count)
     how = {"split": "left half trains, right half tests"}
-    return Outcome(np.stack(matrices), BLOCK_UNIT, how)
+    return Outcome(np.stack(matrices), BLOCK_UNIT, how, source.record)
 
 
 def _classification_only(benchmark: Benchmark, protocol: str) -> None:

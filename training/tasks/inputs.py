@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,39 +10,43 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
 from deo.contracts import CONTRACTS, Contract, fit_contract
 from deo.errors import ConfigError
-from deo.training.tasks.dataset import Layout, Sample, Split, Unit
+from deo.training.tasks.dataset import (
+    BandMoments,
+    Layout,
+    PublishesMoments,
+    Sample,
+    Split,
+    Unit,
+)
 
 _MEASURED = 500  # samples that statistics are measured on
 
 
-class InputContract(Protocol):
-    """What turns pixels into a tensor; `deo.contracts.Contract` is one."""
-
-    @property
-    def bands(self) -> BandSet: ...
-
-    def apply(self, pixels: Pixels) -> NDArray[np.float32]:
-        """(C, H, W) float32; 0 where not valid."""
-
-    def record(self) -> dict[str, Any]: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class SceneContract:
-    """The contract `scene`, measured afresh on every image it is given whole."""
+class PerImageContract:
+    """The contract `scene` of data sets: measured afresh on every image.
+
+    A `Contract` has its maximum already, measured on the one scene that it is for. A data set
+    holds many scenes, so here it is measured when an image comes.
+    """
 
     bands: BandSet
 
     def apply(self, pixels: Pixels) -> NDArray[np.float32]:
-        fitted = fit_contract("scene", bands=self.bands, scene=_Whole(pixels, self.bands))
-        return fitted.apply(pixels)
+        """(C, H, W) float32; 0 where not valid."""
+        image = _WholeImage(pixels, self.bands)
+        return fit_contract("scene", bands=self.bands, scene=image).apply(pixels)
 
     def record(self) -> dict[str, Any]:
         return {"name": "scene", "bands": list(self.bands)}
 
 
-class _Whole(NamedTuple):
-    """An image in memory as `fit_contract` measures scenes."""
+InputContract = Contract | PerImageContract
+"""What turns the pixels of a sample into a tensor."""
+
+
+class _WholeImage(NamedTuple):
+    """An image in memory, for `fit_contract`, which measures scenes on a sample of their pixels."""
 
     pixels: Pixels
     bands: BandSet
@@ -59,10 +62,10 @@ def choose_bands(layout: Layout) -> BandSet:
     Raises:
         ConfigError: the data hold none of them.
     """
-    known = [band for band in MODEL_BANDS if band in layout.bands]
-    if not known:
+    stored = [band for band in MODEL_BANDS if band in layout.bands]
+    if not stored:
         raise ConfigError(f"none of the model's bands {MODEL_BANDS} is among {layout.bands}")
-    return BandSet(known)
+    return BandSet(stored)
 
 
 def choose_contract(
@@ -73,34 +76,35 @@ def choose_contract(
     stored: Mapping[str, Any] | None = None,
     train: Split | None = None,
 ) -> InputContract:
-    """The contract asked for, or the one that fits the data and the weights.
+    """The contract that is asked for, or the one that fits the data and the weights.
 
-    Unasked, display values of more than red, green and blue are standardised by their own
-    statistics; else the contract stored with the weights counts; else `pretrain`.
+    If none is asked for: `stats` for display values with bands other than red, green and blue;
+    otherwise the contract stored with the weights, if there is one and the data hold no display
+    values; otherwise `pretrain`.
 
     Args:
-        unit: of the stored numbers; without a scale to digital numbers `s2` is refused.
+        unit: of the stored numbers. `s2` is refused where they cannot become digital numbers.
         stored: record of the contract that came with the weights.
         train: measured for `stats`, unless the data set brings statistics.
 
     Raises:
-        ConfigError: an unknown name, or one that does not fit the unit.
+        ConfigError: the name is unknown, or the contract does not fit the unit.
     """
-    displayed = unit is Unit.BYTE
     if name is None:
-        if displayed and set(bands) - set(RGB_BANDS):
-            name = "stats"
-        elif stored is not None and not displayed:
+        if unit is Unit.BYTE:
+            name = "stats" if set(bands) - set(RGB_BANDS) else "pretrain"
+        elif stored is None:
+            name = "pretrain"
+        else:
             name = str(stored["name"])
+            # its numbers hold for the same bands only; `pretrain` and `scene` are made afresh
             if name in ("s2", "stats") and list(stored["bands"]) == list(bands):
                 return Contract.from_record(stored)
-        else:
-            name = "pretrain"
     if name not in CONTRACTS:
         raise ConfigError(f"no contract {name!r}; choose one of {', '.join(CONTRACTS)}")
     if name == "scene":
-        return SceneContract(bands=bands)
-    if name == "s2" and displayed:
+        return PerImageContract(bands=bands)
+    if name == "s2" and unit is Unit.BYTE:
         raise ConfigError("contract s2 takes digital numbers; these data hold display values")
     if name != "stats":
         return fit_contract(name, bands=bands)
@@ -111,44 +115,49 @@ def choose_contract(
 
 
 def contract_from_record(record: Mapping[str, Any]) -> InputContract:
-    """What `record()` of any contract wrote."""
+    """The contract whose `record()` this is.
+
+    Raises:
+        ConfigError: it is no contract's record.
+    """
     if record["name"] == "scene" and "rgb_maximum" not in record:
-        return SceneContract(bands=BandSet(record["bands"]))
+        return PerImageContract(bands=BandSet(record["bands"]))
     return Contract.from_record(record)
 
 
-def statistics(split: Split, unit: Unit) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per band: the data set's own, or measured, scaled by `unit`."""
-    scale = scale_of(unit)
-    published = getattr(split.layout, "statistics", None)
-    if published is not None and (found := published(Path(split.root))) is not None:
-        positions = split.bands.positions_in(split.layout.bands.names)
-        return (
-            tuple(found[0][position] * scale for position in positions),
-            tuple(found[1][position] * scale for position in positions),
-        )
+def statistics(split: Split, unit: Unit) -> BandMoments:
+    """Published with the data set, or else measured on the split; in digital numbers by `unit`."""
+    layout = split.layout
+    published = layout.statistics(split.root) if isinstance(layout, PublishesMoments) else None
+    if published is None:
+        return _measured(split, unit)
+    positions = split.bands.positions_in(layout.bands.names)
+    return BandMoments(
+        tuple(published.mean[position] * unit.scale for position in positions),
+        tuple(published.std[position] * unit.scale for position in positions),
+    )
+
+
+def _measured(split: Split, unit: Unit) -> BandMoments:
+    # evenly spread over the split: neighbours in its order are often of one class or place
     step = max(1, len(split) // _MEASURED)
     count, total, squares = 0, np.zeros(len(split.bands)), np.zeros(len(split.bands))
     for index in range(0, len(split), step):
         sample = split[index]
         dates = sample.image if sample.image.ndim == 4 else sample.image[None]
-        seen = dates[:, :, sample.valid].astype(np.float64) * scale
-        count += seen.shape[0] * seen.shape[2]
-        total += seen.sum((0, 2))
-        squares += (seen**2).sum((0, 2))
+        values = dates[:, :, sample.valid].astype(np.float64) * unit.scale  # (dates, C, pixels)
+        count += values.shape[0] * values.shape[2]
+        total += values.sum((0, 2))
+        squares += (values**2).sum((0, 2))
     mean = total / max(count, 1)
+    # rounding may leave a variance just below 0 where a band is the same everywhere
     spread = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
-    return tuple(mean.tolist()), tuple(np.where(spread > 0, spread, 1.0).tolist())
-
-
-def scale_of(unit: Unit) -> float:
-    """What brings stored numbers to digital numbers, as far as they can be brought there."""
-    return 1.0 if unit.value is None else float(unit.value)
+    return BandMoments(tuple(mean.tolist()), tuple(np.where(spread > 0, spread, 1.0).tolist()))
 
 
 def pixels_of(sample: Sample, unit: Unit) -> Pixels:
-    """A single-date sample on the scale of digital numbers."""
-    return Pixels(sample.image * np.float32(scale_of(unit)), sample.valid)
+    """A sample of one date, in digital numbers where `unit` allows it."""
+    return Pixels(sample.image * np.float32(unit.scale), sample.valid)
 
 
 def network_input(sample: Sample, unit: Unit, contract: InputContract) -> NDArray[np.float32]:

@@ -19,11 +19,13 @@ class Outcome(NamedTuple):
     `matrices`: (units, K, K) confusion matrices, rows the truth.
     `unit`: what a unit is: a tile, a scene.
     `settings`: what was chosen or found on the way, JSON-able.
+    `model`: what was measured: its name, weights and contract, JSON-able.
     """
 
     matrices: NDArray[np.int64]
     unit: str
     settings: Mapping[str, Any]
+    model: Mapping[str, Any]
 
 
 def tile_confusions(

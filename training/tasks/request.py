@@ -1,82 +1,78 @@
-"""What is to be evaluated, and the model that the request names."""
+"""What is asked for: labels, a backbone, and how it is tuned, from plain settings."""
 
-import math
-from collections.abc import Callable, Mapping
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from deo.bands import BandSet
 from deo.errors import ConfigError
-from deo.training.tasks.backbones import BASELINES, RAW_BANDS, input_side, open_backbone
+from deo.training.tasks.backbones import open_backbone
+from deo.training.tasks.benchmarks.catalogue import benchmark
+from deo.training.tasks.benchmarks.folder import FOLDER, folder_benchmark
+from deo.training.tasks.benchmarks.geobench import BandKeys
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.features import BandFeatures, FeatureSource, NetworkFeatures
-from deo.training.tasks.inputs import InputContract, choose_contract
+from deo.training.tasks.inputs import InputContract, choose_bands, choose_contract
 from deo.training.tasks.splits import first_part
-from deo.training.tasks.task import PROTOCOLS, Benchmark
+from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tune import Epoch
 from deo.training.tasks.tuneconfig import TuneConfig
 
+Report = Callable[[int, Epoch], None]
+"""Is told the seed of a run and each of its epochs."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What is to be measured.
+class Request:
+    """Labels, and the backbone that is tuned or measured on them.
 
     Args:
-        protocol: a key of `PROTOCOLS`.
-        benchmark: what is evaluated on.
-        data: its folder.
-        model: a backbone of ours, any timm model, `raw-bands` or `band-statistics`.
-        weights, untrained: as in `open_backbone`; random weights differ by seed.
-        seeds: one run each.
-        share: part of the training labels that is used.
-        bands: input channels; None: the model's bands among the data's.
+        benchmark, data: the labels, and the folder that holds them.
+        model: a backbone of ours, any timm model, or one of `BASELINES`.
+        weights, untrained: see `open_backbone`.
+        bands: input channels; None: the model's bands that the data hold.
         contract: None: see `choose_contract`.
-        layers: positions of the maps that count; None: all.
-        size: side that chips are resized to for kNN, probe and pixels; None: as they are.
-        k, metric, temperature: of kNN.
-        folds: of the probe on data without splits.
         test: names of test samples, for data without splits.
-        valid: part of the training samples that is held out where there is no valid split.
-        tuning: of segment and change.
-        report: told about every epoch of every seed.
+        valid: share of the training samples held out where there is no validation part.
+        fraction: share of the training labels that is used.
+        tuning: how a head is tuned, and the backbone with it.
+        device: as torch names it.
     """
 
-    protocol: str
     benchmark: Benchmark
     data: Path
     model: str
     weights: Path | None = None
     untrained: bool = False
-    seeds: tuple[int, ...] = (0,)
-    share: float = 1.0
     bands: BandSet | None = None
     contract: str | None = None
-    layers: tuple[int, ...] | None = (-1,)
-    size: int | None = None
-    k: int = 5
-    metric: str = "l2"
-    temperature: float | None = None
-    folds: int = 5
     test: tuple[str, ...] = ()
     valid: float = 0.15
+    fraction: float = 1.0
     tuning: TuneConfig = field(default_factory=TuneConfig)
     device: str = "cpu"
-    report: Callable[[int, Epoch], None] | None = None
 
-    def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            raise ConfigError(
-                f"no protocol {self.protocol!r}; choose one of {', '.join(PROTOCOLS)}"
-            )
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size is {self.size}; wanted 1 pixel or more")
-        if self.temperature is not None and not 0 < self.temperature < math.inf:
-            raise ConfigError(f"temperature is {self.temperature}; wanted a number above 0")
-        if not self.seeds:
-            raise ConfigError("no seed given; give one or more")
-        if self.model in BASELINES and (self.weights is not None or self.untrained):
-            raise ConfigError(f"{self.model} is no network: neither --weights nor --untrained fits")
+    @property
+    def chosen_bands(self) -> BandSet:
+        """The input channels, named or not.
+
+        Raises:
+            ConfigError: the data hold none of the model's bands.
+        """
+        return self.bands or choose_bands(self.benchmark.layout)
+
+    def open(self) -> dict[str, Split]:
+        """Check the data and open their splits in the bands asked for.
+
+        Raises:
+            DataError: the folder is incomplete or a split is empty.
+            BandError: the data lack a band.
+        """
+        return self.benchmark.open(self.data, bands=self.chosen_bands)
 
 
 class Chosen(NamedTuple):
@@ -87,43 +83,22 @@ class Chosen(NamedTuple):
     identity: dict[str, Any]
 
 
-def feature_source(
-    request: Evaluation, bench: Benchmark, splits: Mapping[str, Split], seed: int
-) -> FeatureSource:
-    """The features that a request names, frozen."""
-    bands = first_part(splits).bands
-    if request.model in BASELINES:
-        return BandFeatures(bands=bands, spread=request.model != RAW_BANDS)
-    model, contract, identity = chosen_backbone(request, bench, splits, seed)
-    layers = request.layers or tuple(range(len(model.feature_info.channels())))
-    return NetworkFeatures(
-        model=model,
-        contract=contract,
-        identity=identity,
-        layers=layers,
-        size=request.size or input_side(model),
-        device=request.device,
-    )
-
-
-def chosen_backbone(
-    request: Evaluation, bench: Benchmark, splits: Mapping[str, Split], seed: int
-) -> Chosen:
-    """The network that a request names, on the bands of the splits."""
-    bands = first_part(splits).bands
+def chosen_backbone(request: Request, splits: Mapping[str, Split], seed: int) -> Chosen:
+    """The network that a request names, on the bands of the splits; `seed` draws random weights."""
+    train = first_part(splits)
     loaded = open_backbone(
         request.model,
-        bands=bands,
+        bands=train.bands,
         weights=request.weights,
         untrained=request.untrained,
         seed=seed,
     )
     contract = choose_contract(
         request.contract,
-        bands=bands,
-        unit=bench.unit,
+        bands=train.bands,
+        unit=request.benchmark.unit,
         stored=loaded.weights.contract,
-        train=first_part(splits),
+        train=train,
     )
     identity = {
         "model": request.model,
@@ -131,3 +106,96 @@ def chosen_backbone(
         "sha256": loaded.weights.sha256,
     }
     return Chosen(loaded.model, contract, identity)
+
+
+def choose_benchmark(
+    dataset: str,
+    data: Path,
+    task: Task,
+    *,
+    classes: Iterable[str] = (),
+    stored_bands: BandSet | None = None,
+    band_keys: str | None = None,
+    partition: str | None = None,
+) -> Benchmark:
+    """The data set of a name, or a folder of the user's own.
+
+    Args:
+        dataset: a benchmark's name, or `folder`.
+        data: the folder; of the user's own it is looked into.
+        task: what a folder of the user's own is read for; a benchmark has its own.
+        classes: names of mask values, for a folder of the user's own.
+        stored_bands: order of the bands in files that do not name them.
+        band_keys: `corrected` or `as_published`, for m-eurosat.
+        partition: of GEO-Bench.
+
+    Raises:
+        ConfigError: an option does not fit the data set.
+        DataError: there is no such data set, or the folder cannot be read.
+    """
+    if dataset == FOLDER:
+        return folder_benchmark(task, data, bands=stored_bands, classes=tuple(classes))
+    if tuple(classes):
+        raise ConfigError(f"--classes is for --dataset {FOLDER}; benchmarks name their own")
+    keys = BandKeys(band_keys) if band_keys else None
+    return benchmark(dataset, keys=keys, partition=partition, stored=stored_bands)
+
+
+def request_from_settings(
+    kind: Callable[..., Any],
+    task: Task,
+    *,
+    dataset: str,
+    data: str | Path,
+    settings: Mapping[str, Any],
+    **given: Any,
+) -> Any:
+    """A `Request`, or a request of another `kind`, from plain settings.
+
+    Args:
+        kind: the class to make.
+        task: what a folder of the user's own is read for.
+        settings: keyword arguments of `kind`, of `TuneConfig` and of `choose_benchmark` in one
+            mapping; paths and bands may be text, and None for the device means a GPU if there is
+            one.
+        given: further arguments of `kind`.
+
+    Raises:
+        ConfigError: a setting is unknown, or does not fit.
+    """
+    values = {name: _converted(name, value) for name, value in settings.items()}
+    takers = (choose_benchmark, kind, TuneConfig)
+    names = [set(inspect.signature(taker).parameters) - _GIVEN for taker in takers]
+    for name in values:
+        if not any(name in accepted for accepted in names):
+            close = difflib.get_close_matches(name, set().union(*names), 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"there is no setting {name!r}{hint}")
+    of_data, of_kind, of_tuning = (
+        {name: value for name, value in values.items() if name in accepted} for accepted in names
+    )
+    # A short run needs no shorter warm-up by name: it never lasts longer than the run.
+    epochs = of_tuning.get("epochs", TuneConfig.epochs)
+    warmup = min(of_tuning.pop("warmup", TuneConfig.warmup), epochs)
+    fallback = "cuda" if torch.cuda.is_available() else "cpu"
+    of_kind["device"] = of_kind.get("device") or fallback
+    return kind(
+        benchmark=choose_benchmark(dataset, Path(data), task, **of_data),
+        data=Path(data),
+        tuning=TuneConfig(**of_tuning, warmup=warmup),
+        **of_kind,
+        **given,
+    )
+
+
+_GIVEN = {"dataset", "data", "task", "benchmark", "tuning", "protocol", "report"}
+"""Parameters that are not settings: they are said by themselves."""
+
+
+def _converted(name: str, value: Any) -> Any:
+    """Text and lists as the classes want them."""
+    if name in ("bands", "stored_bands") and value is not None:
+        return BandSet.parse(value) if isinstance(value, str) else BandSet(value)
+    if name == "weights" and value is not None:
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -66,17 +66,25 @@ def summarise(
     protocol: str,
     outcomes: Mapping[int, Outcome],
     *,
-    model: Mapping[str, Any],
+    bands: Iterable[str],
     samples: Mapping[str, int],
     fraction: float = 1.0,
     seconds: float = 0.0,
 ) -> Result:
-    """One result from the outcomes of several seeds (seed -> outcome)."""
+    """One result from the outcomes of several seeds.
+
+    Args:
+        outcomes: seed -> outcome, on the same units.
+        bands: input channels of the model.
+        samples: how many each part of the data holds.
+        fraction: share of the training labels that was used.
+        seconds: how long all of it took.
+    """
     runs = [outcome.matrices for outcome in outcomes.values()]
     statistic = STATISTICS[benchmark.metric]
     score = bootstrap_runs(runs, statistic)
     names = _metrics(benchmark)
-    first = next(iter(outcomes.values()))
+    first, *_, last = (*outcomes.values(), *outcomes.values())
     return Result(
         protocol=protocol,
         dataset=benchmark.name,
@@ -91,7 +99,7 @@ def summarise(
         },
         unit=first.unit,
         units=len(first.matrices),
-        model=model,
+        model={**last.model, "bands": list(bands)},
         settings=first.settings,
         samples=samples,
         fraction=fraction,

@@ -1,4 +1,4 @@
-"""Arranging splits: a share of the labels, a validation part, test samples by name."""
+"""Rearrange splits: take a share of the labels, hold out a validation part, name test samples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,15 +9,15 @@ from deo.training.tasks.dataset import Split
 
 
 def first_part(splits: Mapping[str, Split]) -> Split:
-    """What may be looked at for statistics: the training part, or everything unsplit."""
+    """The samples that statistics may be measured on: the training part, or all unsplit data."""
     return splits["train"] if "train" in splits else splits["all"]
 
 
 def require_test(splits: Mapping[str, Split]) -> None:
-    """Refuse to score data whose splits hold no test part.
+    """Check that there is a test part, or unsplit data to make one of.
 
     Raises:
-        DataError: there is none.
+        DataError: there is neither.
     """
     if "all" not in splits and "test" not in splits:
         raise DataError(
@@ -29,20 +29,23 @@ def require_test(splits: Mapping[str, Split]) -> None:
 def divide(
     splits: Mapping[str, Split], *, test: Sequence[str] = (), valid: float = 0.15, seed: int = 0
 ) -> dict[str, Split]:
-    """Train, valid and test, where the authors left one out.
+    """Train, valid and test parts of data whose authors leave some of them out.
 
-    Unsplit data are tested on the samples named, or on the last one. A missing validation part
-    is drawn from the training samples.
+    Of unsplit data, the samples named in `test`, or the last one, are the test part. A missing
+    validation part is drawn from the training samples.
 
     Args:
-        valid: its share of the training samples; 0: there will be none.
+        test: names of test samples; only for unsplit data.
+        valid: share of the training samples in a validation part that is drawn; 0: draw none.
+        seed: of the draw.
 
     Raises:
         ConfigError: the share is not in [0, 1).
-        DataError: a name is unknown, or nothing is left to train on.
+        DataError: a name is unknown, `test` names samples of data with splits, or no sample is
+            left to train on.
     """
     if not 0 <= valid < 1:
-        raise ConfigError(f"a validation part of {valid} of the samples; wanted one in [0, 1)")
+        raise ConfigError(f"a validation part of {valid} of the samples; wanted a share in [0, 1)")
     parts = dict(splits)
     if "all" in parts:
         whole = parts.pop("all")
@@ -50,27 +53,30 @@ def divide(
         unknown = [name for name in names if name not in whole.names]
         if unknown:
             raise DataError(f"no sample {', '.join(unknown)}; there are {', '.join(whole.names)}")
-        chosen = [whole.names.index(name) for name in names]
-        rest = [index for index in range(len(whole)) if index not in chosen]
-        parts = {"train": whole.subset(rest), "test": whole.subset(chosen)}
+        tested = [whole.names.index(name) for name in names]
+        rest = [index for index in range(len(whole)) if index not in tested]
+        parts = {"train": whole.subset(rest), "test": whole.subset(tested)}
     elif test:
-        raise DataError("test samples can be named for data without splits only")
+        raise DataError("test samples can be named only for data without splits")
     train = parts["train"]
     if "valid" not in parts and valid > 0 and len(train) > 1:
         order = np.random.default_rng(seed).permutation(len(train))
-        held = min(max(1, round(valid * len(train))), len(train) - 1)
-        parts["valid"] = train.subset(sorted(order[:held].tolist()))
-        parts["train"] = train.subset(sorted(order[held:].tolist()))
+        # at least one sample on either side, however small the part or the share
+        count = min(max(1, round(valid * len(train))), len(train) - 1)
+        parts["valid"] = train.subset(sorted(order[:count].tolist()))
+        parts["train"] = train.subset(sorted(order[count:].tolist()))
     if not len(parts["train"]):
         raise DataError("no sample is left to train on")
     return parts
 
 
 def fraction(samples: Split, share: float, *, seed: int) -> Split:
-    """A random part of a split, at least one sample, classes in proportion where there are any.
+    """A random part of a split. Where each sample has one class, every class keeps its proportion.
+
+    At least one sample of each class, or one in all, remains.
 
     Raises:
-        DataError: the share is not in 0 .. 1.
+        DataError: the share is not in (0, 1].
     """
     if not 0 < share <= 1:
         raise DataError(f"fraction {share} is not in (0, 1]")
@@ -78,6 +84,7 @@ def fraction(samples: Split, share: float, *, seed: int) -> Split:
         return samples
     rng = np.random.default_rng(seed)
     first = samples[0].target
+    # masks and multi-hot labels have no class to be drawn within: one group of all
     groups = samples.targets() if first.ndim == 0 else np.zeros(len(samples), np.int64)
     chosen: list[int] = []
     for value in np.unique(groups):

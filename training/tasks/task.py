@@ -1,14 +1,12 @@
-"""A task: what is asked of a model, on which data, scored how."""
+"""Tasks and benchmarks: what is asked of a model, on which data, and how the answer is scored."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 
 from deo.bands import BandSet
 from deo.errors import DataError
-from deo.training.data.reading import common_unit
+from deo.training.data.float_units import common_unit
 from deo.training.tasks.dataset import Layout, Split, Unit
 
 
@@ -21,31 +19,19 @@ class Task(Enum):
     CHANGE = "change"
 
 
-PROTOCOLS: Mapping[str, Task] = MappingProxyType(
-    {
-        "knn": Task.CLASSIFY,
-        "probe": Task.CLASSIFY,
-        "pixels": Task.SEGMENT,
-        "segment": Task.SEGMENT,
-        "change": Task.CHANGE,
-    }
-)
-"""How `deo evaluate` measures, and what a folder of one's own is taken for then."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """One row of the table.
+    """One row of the paper's tables, or a folder of the user's data.
 
     Args:
-        name: what the command line calls it.
-        task: what is asked.
+        name: as on the command line.
+        task: what is asked of the model.
         classes: names in label order, or how many.
         layout: reads the authors' distribution.
         unit: what the stored numbers mean.
-        metric: a key of `deo.training.tasks.scores.STATISTICS`; the one the paper reports.
-        paper: the paper's number in percent, and that with 10 % of the labels.
-        shapes: value range and size, in words.
+        metric: the one that the paper reports, a key of `deo.training.tasks.scores.STATISTICS`.
+        paper, paper_tenth: the paper's result in percent, with all and with 10 % of the labels.
+        shapes: sizes and range of values, in words.
     """
 
     name: str
@@ -69,10 +55,10 @@ class Benchmark:
         return self.classes
 
     def check(self, root: Path) -> None:
-        """Refuse an incomplete folder.
+        """Check that the folder is complete.
 
         Raises:
-            DataError: everything that is missing or wrong, in one message.
+            DataError: it is not; one message lists everything that is missing or wrong.
         """
         if not root.is_dir():
             raise DataError(f"{self.name}: there is no folder {root}")
@@ -84,13 +70,13 @@ class Benchmark:
         """Check the folder and open every split: `train`, `valid`, `test`, or `all` alone.
 
         Args:
-            bands: what to read, in this order; None: everything stored.
+            bands: which to read, in this order; None: all that are stored.
 
         Raises:
             DataError: the folder is incomplete or a split is empty.
             BandError: the benchmark lacks one of `bands`.
         """
-        common_unit.cache_clear()  # the files may have changed since
+        common_unit.cache_clear()  # the files may have changed since they were last opened
         self.check(root)
         wanted = bands or self.layout.bands
         wanted.positions_in(self.layout.bands.names)

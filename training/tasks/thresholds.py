@@ -1,12 +1,21 @@
 """Change without a network: how far two dates differ, and from where on that is a change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deo.errors import ConfigError
+from deo.training.tasks.backbones import RAW_BANDS
+from deo.training.tasks.dataset import Split
+from deo.training.tasks.inputs import choose_contract
+from deo.training.tasks.outcome import BLOCK_UNIT, Outcome, block_confusions
+from deo.training.tasks.patches import Examples
+from deo.training.tasks.request import Request
 from deo.training.tasks.scores import IGNORE, confusion, positive_f1
+from deo.training.tasks.survey import survey
+from deo.training.tasks.task import Task
 
 _CANDIDATES = 200
 
@@ -31,3 +40,43 @@ def best_threshold(
         for step in candidates
     ]
     return float(candidates[int(np.nanargmax(scores))]) if np.isfinite(scores).any() else np.inf
+
+
+def evaluate_threshold(request: Request, parts: Mapping[str, Split]) -> Outcome:
+    """The absolute difference of the raw bands, its threshold chosen on the training scenes.
+
+    Args:
+        parts: `train` and `test`; nothing is chosen on `valid`.
+
+    Raises:
+        ConfigError: the task is not change, or the model is not `raw-bands`.
+        DataError: pixels are not finite.
+    """
+    bench, train = request.benchmark, parts["train"]
+    if bench.task is not Task.CHANGE or request.model != RAW_BANDS:
+        raise ConfigError(
+            f"{request.model} cannot be tuned; {RAW_BANDS} works for change, and for kNN, probe, "
+            "pixels both baselines do"
+        )
+    contract = choose_contract(
+        request.contract or "stats", bands=train.bands, unit=bench.unit, train=train
+    )
+    learned, tested = (
+        Examples(split=parts[name], unit=bench.unit, contract=contract)
+        for name in ("train", "test")
+    )
+    for examples in (learned, tested):
+        survey(examples, bench)  # refuses pixels that are not finite
+    step = best_threshold(
+        [difference(example.image) for example in learned],
+        [example.target for example in learned],
+    )
+    matrices = [
+        matrix
+        for example in tested
+        for matrix in block_confusions(
+            example.target, (difference(example.image) >= step).astype(np.int64), classes=2
+        )
+    ]
+    record = {"model": "absolute difference", "contract": contract.record()}
+    return Outcome(np.stack(matrices), BLOCK_UNIT, {"threshold": step}, record)

@@ -20,9 +20,11 @@ from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
 from deo.files.disk import make_folder
 from deo.files.lock import claim
 from deo.sensors.known.sentinel2 import SENTINEL2
+from deo.training.data import plan as planning
 from deo.training.data import prepare as preparation
 from deo.training.data.fmow import Key, find_aerial, find_sentinel, pair
-from deo.training.data.prepare import Preparation, prepare, recognise
+from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.prepare import prepare
 from deo.training.data.samples import Samples, open_samples
 from deo.training.data.shards import Shards
 
@@ -630,7 +632,7 @@ def test_prepare__a_file_of_samples_is_opened_once(
         opened.append(source)
         return open_samples(source)
 
-    monkeypatch.setattr(preparation, "open_samples", counting)
+    monkeypatch.setattr(planning, "open_samples", counting)
     plan = Preparation(source=path, kind="samples", size=2)
     prepare(plan, tmp_path / "out")
     shards = Shards(tmp_path / "out")

@@ -10,13 +10,13 @@ import pytest
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, DataError, DeoError, ModelError, OutputError
-from deo.training.tasks import evaluate as protocols
-from deo.training.tasks.dataset import IGNORE, Layout, Sample, Unit
-from deo.training.tasks.evaluate import run
-from deo.training.tasks.request import Evaluation
+from deo.training.tasks.dataset import Layout, Sample, Unit
+from deo.training.tasks.evaluate import measure
+from deo.training.tasks.protocols import Evaluation
 from deo.training.tasks.results import markdown, read_json, write_json
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.splits import divide
-from deo.training.tasks.task import PROTOCOLS, Benchmark, Task
+from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.thresholds import best_threshold, difference
 from deo.training.tasks.tuneconfig import TuneConfig
 
@@ -108,7 +108,7 @@ BASELINE = {"model": "band-statistics", "untrained": False}
 def test_classification__separable_levels(
     protocol: str, split: bool, task: Task, tmp_path: Path
 ) -> None:
-    result = run(request(protocol, toy(task, split=split), tmp_path, **BASELINE))
+    result = measure(request(protocol, toy(task, split=split), tmp_path, **BASELINE))
     assert result.value == 100
     assert result.units == (4 if split else 24)
     assert result.model["model"] == "band-statistics"
@@ -116,7 +116,7 @@ def test_classification__separable_levels(
 
 @pytest.mark.parametrize("model", ["test_deo_swin", "test_resnet", "test_vit"])
 def test_knn__any_model_and_its_random_twins(model: str, tmp_path: Path) -> None:
-    result = run(
+    result = measure(
         request("knn", toy(Task.CLASSIFY), tmp_path, model=model, seeds=(0, 1), contract="s2")
     )
     assert len(result.per_seed) == 2
@@ -126,23 +126,23 @@ def test_knn__any_model_and_its_random_twins(model: str, tmp_path: Path) -> None
 
 
 def test_share__of_the_labels_takes_the_papers_other_number(tmp_path: Path) -> None:
-    whole = run(request("knn", toy(Task.CLASSIFY), tmp_path, k=1, **BASELINE))
+    whole = measure(request("knn", toy(Task.CLASSIFY), tmp_path, k=1, **BASELINE))
     assert whole.paper == 50
-    quarter = run(request("knn", toy(Task.CLASSIFY), tmp_path, share=0.25, k=1, **BASELINE))
+    quarter = measure(request("knn", toy(Task.CLASSIFY), tmp_path, fraction=0.25, k=1, **BASELINE))
     assert quarter.paper is None
-    unsplit = run(request("knn", toy(Task.CLASSIFY, split=False), tmp_path, k=1, **BASELINE))
+    unsplit = measure(request("knn", toy(Task.CLASSIFY, split=False), tmp_path, k=1, **BASELINE))
     assert unsplit.paper is None
-    tenth = run(request("knn", toy(Task.CLASSIFY), tmp_path, share=0.1, k=1, **BASELINE))
+    tenth = measure(request("knn", toy(Task.CLASSIFY), tmp_path, fraction=0.1, k=1, **BASELINE))
     assert tenth.paper == 40
     with pytest.raises(ConfigError, match="needs a train split"):
-        run(request("knn", toy(Task.CLASSIFY, split=False), tmp_path, share=0.1, **BASELINE))
+        measure(request("knn", toy(Task.CLASSIFY, split=False), tmp_path, fraction=0.1, **BASELINE))
 
 
 def test_pixels__left_half_trains(tmp_path: Path) -> None:
     bench = toy(Task.SEGMENT, split=False)
-    result = run(request("pixels", bench, tmp_path, model="raw-bands", untrained=False))
+    result = measure(request("pixels", bench, tmp_path, model="raw-bands", untrained=False))
     assert result.value > 99
-    layers = run(request("pixels", bench, tmp_path, layers=None))
+    layers = measure(request("pixels", bench, tmp_path, layers=None))
     assert layers.model["layers"] == [0, 1, 2, 3]
     assert layers.value > 60
 
@@ -153,7 +153,7 @@ TUNING = TuneConfig(width=8, epochs=1, warmup=0, batch=4, rate=3e-3, loss="ce")
 @pytest.mark.parametrize("frozen", [False, True])
 def test_segment__tunes_and_scores_the_test_part(frozen: bool, tmp_path: Path) -> None:
     seen: list[int] = []
-    result = run(
+    result = measure(
         request(
             "segment",
             toy(Task.SEGMENT),
@@ -170,9 +170,9 @@ def test_segment__tunes_and_scores_the_test_part(frozen: bool, tmp_path: Path) -
 
 def test_change__network_and_threshold(tmp_path: Path) -> None:
     bench = toy(Task.CHANGE, split=False)
-    result = run(request("change", bench, tmp_path, tuning=TUNING, test=("1",), valid=0.0))
+    result = measure(request("change", bench, tmp_path, tuning=TUNING, test=("1",), valid=0.0))
     assert result.settings["test"] == ["1"]
-    baseline = run(
+    baseline = measure(
         request("change", bench, tmp_path, model="raw-bands", untrained=False, test=("1",))
     )
     assert baseline.value > 99
@@ -189,20 +189,20 @@ def test_requests__that_do_not_fit(tmp_path: Path) -> None:
         (request("knn", classify, tmp_path, metric="l1"), "metric 'l1' is none of l2, cosine"),
     ):
         with pytest.raises(ConfigError, match=message):
-            run(wrong)
+            measure(wrong)
     with pytest.raises(ModelError, match="unknown model 'resnet5000'"):
-        run(request("knn", classify, tmp_path, model="resnet5000"))
+        measure(request("knn", classify, tmp_path, model="resnet5000"))
     with pytest.raises(ConfigError, match="no protocol"):
         request("nearest", classify, tmp_path)
     with pytest.raises(ConfigError, match="neither --weights nor --untrained"):
         request("knn", classify, tmp_path, model="raw-bands", untrained=True)
     display = replace(classify, unit=Unit.BYTE)
     with pytest.raises(ConfigError, match="display values"):
-        run(request("knn", display, tmp_path, contract="s2"))
+        measure(request("knn", display, tmp_path, contract="s2"))
 
 
 def test_results__json_and_table(tmp_path: Path) -> None:
-    result = run(request("knn", toy(Task.CLASSIFY), tmp_path, seeds=(0, 1), **BASELINE))
+    result = measure(request("knn", toy(Task.CLASSIFY), tmp_path, seeds=(0, 1), **BASELINE))
     write_json(result, tmp_path / "r.json")
     record = read_json(tmp_path / "r.json")
     assert record == json.loads(json.dumps(result.record()))
@@ -220,7 +220,7 @@ def test_results__json_and_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"value": "1"}, {"interval": 3}, {"model": []}, {"seeds": 1}])
 def test_read_json__refuses_other_content(change: dict[str, Any], tmp_path: Path) -> None:
-    result = run(request("knn", toy(Task.CLASSIFY), tmp_path, **BASELINE))
+    result = measure(request("knn", toy(Task.CLASSIFY), tmp_path, **BASELINE))
     path = tmp_path / "r.json"
     for content in (json.dumps({**result.record(), **change}), "[1]", "", "{", "\0\0"):
         path.write_text(content)
@@ -271,7 +271,7 @@ def test_few_samples__are_scored_or_refused(
         )
         said = ""
         try:
-            value = run(wanted).value
+            value = measure(wanted).value
         except DeoError as error:
             said, value = str(error), 0.0
         assert np.isfinite(value)
@@ -285,11 +285,11 @@ def test_few_samples__are_scored_or_refused(
 def test_classification__without_a_valid_part(protocol: str, tmp_path: Path) -> None:
     names = tuple(str(number) for number in range(24))
     bench = broken(Task.CLASSIFY, split={"train": names[:16], "test": names[16:]})
-    result = run(request(protocol, bench, tmp_path, **BASELINE))
+    result = measure(request(protocol, bench, tmp_path, **BASELINE))
     assert result.value == 100
     wanted = {"knn": "train -> test", "probe": "train, valid -> test"}  # a part held out
     assert result.settings["split"] == wanted[protocol]
-    bare = run(request(protocol, bench, tmp_path, valid=0.0, **BASELINE))
+    bare = measure(request(protocol, bench, tmp_path, valid=0.0, **BASELINE))
     assert (bare.value, bare.settings["split"]) == (100, "train -> test")
 
 
@@ -301,13 +301,13 @@ def test_pixels_that_are_not_finite__are_refused_by_name(
     bench = broken(task, split=split, broken=("2", "22"))
     raw: Any = {"model": "raw-bands", "untrained": False} if "raw" in protocol else {}
     with pytest.raises(DataError, match=r"not finite.* 2\b"):
-        run(request(protocol.split()[0], bench, tmp_path, tuning=TUNING, contract="s2", **raw))
+        measure(request(protocol.split()[0], bench, tmp_path, tuning=TUNING, contract="s2", **raw))
 
 
 def test_unseen_classes__are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     even = {"train": ("0", "2", "4"), "test": ("1", "3")}
     bench = replace(broken(Task.CLASSIFY, split=even), classes=("dry", "wet"))
-    assert run(request("knn", bench, tmp_path, k=1, **BASELINE)).value == 0
+    assert measure(request("knn", bench, tmp_path, k=1, **BASELINE)).value == 0
     assert "no training sample shows wet; it cannot be learned" in caplog.text
 
 
@@ -315,7 +315,7 @@ def test_unseen_classes__are_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
 def test_probe__needs_three_folds(folds: int, tmp_path: Path) -> None:
     bench = toy(Task.CLASSIFY, split=False)
     with pytest.raises(DataError, match=f"{folds} folds; wanted 3 or more"):
-        run(request("probe", bench, tmp_path, folds=folds, **BASELINE))
+        measure(request("probe", bench, tmp_path, folds=folds, **BASELINE))
 
 
 @pytest.mark.parametrize("setting", [{"size": 0}, {"temperature": 0.0}])
@@ -351,10 +351,6 @@ def test_thresholds__best_f1_by_search() -> None:
 
 def test_bands__subset_reaches_the_model(tmp_path: Path) -> None:
     bands = BandSet(["B04", "B03", "B02"])
-    result = run(request("knn", toy(Task.CLASSIFY), tmp_path, bands=bands))
+    result = measure(request("knn", toy(Task.CLASSIFY), tmp_path, bands=bands))
     assert result.model["bands"] == list(bands)
     assert result.model["contract"]["bands"] == list(bands)
-
-
-def test_protocols__each_of_the_list_is_run() -> None:
-    assert protocols._RUN.keys() == PROTOCOLS.keys()

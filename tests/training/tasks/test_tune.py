@@ -12,11 +12,11 @@ from deo.contracts import fit_contract
 from deo.errors import ConfigError, DataError, OutputError, WeightsError
 from deo.training.run import checkpoint
 from deo.training.tasks.backbones import open_backbone
-from deo.training.tasks.dataset import IGNORE, Sample, Split, Unit
+from deo.training.tasks.dataset import Sample, Split, Unit
 from deo.training.tasks.heads import Network, build_network
 from deo.training.tasks.inference import confusions, sample_scores
 from deo.training.tasks.patches import Example, Examples, batches
-from deo.training.tasks.scores import STATISTICS, macro_iou
+from deo.training.tasks.scores import IGNORE, STATISTICS, macro_iou
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tune import Epoch, tune
 from deo.training.tasks.tuneconfig import TuneConfig
@@ -185,7 +185,7 @@ def test_tune__resume_refuses_other_settings_and_nothing(tmp_path: Path) -> None
     short = replace(CONFIG, epochs=1)
     list(tune(model, bench, parts["train"], None, short, folder=tmp_path))
     other = replace(short, rate=1e-3)
-    with pytest.raises(ConfigError, match=r"other settings: rate 0\.003, now 0\.001"):
+    with pytest.raises(ConfigError, match=r"other settings: rate: 0\.003 -> 0\.001"):
         next(tune(model, bench, parts["train"], None, other, folder=tmp_path, resume=True))
     with pytest.raises(ConfigError, match="other samples"):
         next(tune(model, bench, parts["valid"], None, short, folder=tmp_path, resume=True))

@@ -1,9 +1,10 @@
-"""Data of one's own: a folder per class, images and masks, or two dates and masks.
+"""The user's own data: a folder per class, images and masks, or two dates and masks.
 
-`classify`: `<class>/*.tif`. `segment`: `images/*.tif` and `masks/*.tif` of the same names.
-`change`: `A/*.tif`, `B/*.tif` and `masks/*.tif`. Each either directly below the root or below
-`train`, `valid` and `test`; folders may be links. Bands come from the files' descriptions, or are
-declared. Images are read as scenes are; masks and second dates are laid on them by georeference.
+`classify`: `<class>/*.tif`. `segment`: `images/*.tif` and `masks/*.tif` with the same names.
+`change`: `A/*.tif`, `B/*.tif` and `masks/*.tif`. These folders are either directly below the root
+or below `train`, `valid` and `test`; they may be links. The files' descriptions name the bands,
+or the caller declares them. Images are read as scenes are; masks and second dates are laid on them
+by their georeferences.
 """
 
 import logging
@@ -26,16 +27,15 @@ from deo.training.data.listing import (
     say_left_out,
 )
 from deo.training.data.reading import (
-    Image,
+    GridImage,
     errors_naming,
-    float_judge,
     is_display,
     lay_on,
     open_quietly,
-    read_image,
     read_labels,
 )
-from deo.training.tasks.dataset import IGNORE, SPLITS, Sample, Unit, relabel
+from deo.training.tasks.dataset import SPLITS, Sample, Unit, read_chip, relabel
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.task import Benchmark, Task
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,12 @@ class Folder:
     """One of the three layouts.
 
     Args:
-        task: which.
+        task: which of them.
         bands: of every image.
-        declared: the caller says that they stand in this order; else each file names them.
-        display: images hold bytes, see `deo.training.data.reading.Image`.
-        classes: class folders, or the names of mask values 0, 1, ...; a mask value of 255 or -1 is
-            ignored, and the file's own nodata value where it is none of these.
+        declared: whether the caller says that the bands have this order; if not, each file does.
+        display: whether images hold bytes, see `deo.training.data.reading.GridImage`.
+        classes: class folders, or the names of the mask values 0, 1, ... The mask values 255 and
+            -1 are ignored, and so is the file's own nodata value unless it is a class.
     """
 
     task: Task
@@ -77,8 +77,7 @@ class Folder:
     def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]:
         if not (root / "train").is_dir():
             return {"all": self._names(root, "")}
-        there = [split for split in SPLITS if (root / split).is_dir()]
-        return {split: self._names(root, split) for split in there}
+        return {split: self._names(root, split) for split in SPLITS if (root / split).is_dir()}
 
     def _names(self, root: Path, split: str) -> tuple[str, ...]:
         base = root / split
@@ -93,7 +92,7 @@ class Folder:
         return path, _beside(path, "B")
 
     def files(self, root: Path, name: str) -> tuple[Path, ...]:
-        """Every file of a sample, its mask last."""
+        """Every file of a sample; the mask, if there is one, is the last."""
         images = self.images(root, name)
         return images if self.task is Task.CLASSIFY else (*images, _beside(root / name, "masks"))
 
@@ -108,16 +107,15 @@ class Folder:
         target = relabel(
             read_labels(mask_path, onto=first), meaning, where=str(mask_path.relative_to(root))
         )
-        for pixels in dates:  # 0 in all bands is no place to learn from, declared missing or not
+        for pixels in dates:
+            # 0 in all bands is the usual sign of missing data, even where no file declares it
             target = np.where(pixels.values.any(0), target, IGNORE)
         valid = np.logical_and.reduce([pixels.valid for pixels in dates])
         image = np.stack([pixels.values for pixels in dates])
         return Sample(image if others else image[0], target, valid)
 
-    def _image(self, root: Path, path: Path) -> Image:
-        image = read_image(
-            path, bands=self.bands, declared=self.declared, judge_floats=float_judge(self, root)
-        )
+    def _image(self, root: Path, path: Path) -> GridImage:
+        image = read_chip(self, root, path, declared=self.declared)
         if image.display != self.display:
             kinds = ("digital numbers or reflectance", "bytes")
             raise DataError(
@@ -128,10 +126,10 @@ class Folder:
 
 
 def _beside(image: Path, folder: str) -> Path:
-    """The raster of the same name in a sibling of the image's folder, whatever its suffix."""
-    place = image.parent.parent / folder
-    exact = place / image.name
-    return exact if exact.is_file() else raster_named(place, image.stem) or exact
+    """The raster of the same name, with any suffix, in a sibling of the image's folder."""
+    sibling = image.parent.parent / folder
+    exact = sibling / image.name
+    return exact if exact.is_file() else raster_named(sibling, image.stem) or exact
 
 
 def folder_benchmark(
@@ -141,16 +139,17 @@ def folder_benchmark(
     bands: BandSet | None = None,
     classes: tuple[str, ...] = (),
 ) -> Benchmark:
-    """Describe a folder of one's own data.
+    """Describe a folder of the user's data.
 
     Args:
-        bands: the order of the stored bands; None: what the first file's descriptions say.
-        classes: names of mask values; empty for class folders and for change, which name them.
+        bands: the order of the stored bands; None: as the descriptions of the first file say.
+        classes: names of mask values. May be empty for `classify`, where the folders name them,
+            and for `change`, where they are unchanged and changed.
 
     Raises:
-        ConfigError: masks whose classes are not named.
-        DataError: no images there.
-        BandError: the bands have no names and were not declared.
+        ConfigError: the classes of masks are not named.
+        DataError: the folder is missing or holds no images.
+        BandError: the files do not name their bands, and the caller does not declare them.
     """
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
@@ -158,7 +157,7 @@ def folder_benchmark(
     if not (root / "train").is_dir():
         bases = [root]
     if task is Task.CLASSIFY:
-        # a class of one split alone is a class: labels count over all of them
+        # a class may occur in one split only, and its number has to be the same in all of them
         classes = classes or tuple(sorted({name for base in bases for name in folders_in(base)}))
     elif task is Task.CHANGE:
         classes = classes or ("unchanged", "changed")
@@ -199,7 +198,7 @@ def folder_benchmark(
 
 
 def _opened(path: Path, bands: BandSet | None) -> Scene:
-    """The first image, for what it is; floating-point numbers are judged later, all together."""
+    """Open the first image for its bands and type; its unit is judged later with the others'."""
     with errors_naming(path):
         try:
             return open_quietly(path, bands=bands, judge_floats=_unjudged)
@@ -217,7 +216,8 @@ def _unjudged(*_: object) -> Evidence:
 
 
 def _say_left_out(layout: Folder, root: Path) -> None:
-    # the listing may know a folder by another link than the layout
+    # the listing may reach a folder by another link than the layout does, so links are resolved;
+    # once per folder, because a data set has many more files than folders
     folder_of: Callable[[Path], Path] = cache(Path.resolve)
 
     def real(path: Path) -> Path:

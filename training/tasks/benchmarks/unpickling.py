@@ -1,4 +1,7 @@
-"""Reading pickles of strangers: numbers, lists, dicts and arrays come out, nothing runs."""
+"""Read pickles from files that nobody vouches for.
+
+Numbers, text, lists, dicts and arrays come out. Code that a pickle asks to run is not run.
+"""
 
 import ast
 import io
@@ -13,12 +16,17 @@ from deo.errors import DataError
 
 
 def unpickled(stored: Any, path: Path) -> Any:
-    """What a pickled attribute holds; GEO-Bench stores `str(pickle.dumps(...))`.
+    """The content of a pickled attribute.
+
+    Args:
+        stored: the pickle, or, as GEO-Bench stores it, `str(pickle.dumps(...))`.
+        path: the file that messages name.
 
     Raises:
-        DataError: it is no pickle, or it wants to create what a label never is.
+        DataError: it is no pickle, or it asks for something that no label consists of.
     """
     try:
+        # literal_eval reads the text of a bytes object back and evaluates nothing else
         data = ast.literal_eval(stored) if isinstance(stored, str) else bytes(stored)
         return _Numbers(io.BytesIO(data)).load()
     except DataError as error:
@@ -28,7 +36,7 @@ def unpickled(stored: Any, path: Path) -> Any:
 
 
 class _Inert:
-    """Stands for a metadata object of a foreign class; takes everything, does nothing."""
+    """Stands for an object of a metadata class: accepts every call and does nothing."""
 
     def __new__(cls, *_args: Any, **_named: Any) -> "_Inert":
         return super().__new__(cls)
@@ -51,19 +59,21 @@ _METADATA = ("geobench", "ccb", "rasterio", "affine", "datetime", "pandas", "sha
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How pickles before protocol 3 write bytes."""
+    """Bytes, as pickles before protocol 3 write them."""
     if encoding != "latin1":
         raise DataError(f"its pickled attribute asks for the codec {encoding}; refused")
     return text.encode("latin1")
 
 
-_NDARRAY = "numpy.ndarray"  # names the class to `_reconstruct`; not callable
-_PLAIN = "biufcSU"
+_NDARRAY = "numpy.ndarray"  # what pickles pass to `_reconstruct`; a text, so it cannot be called
+_PLAIN = "biufcSU"  # kinds of dtype without pointers
 
 
 class _Kind:
-    """A dtype of plain values. Only its byte order is taken from the pickle's state: numpy's own
-    dtype would also take flags that hide pointers.
+    """A dtype of plain values.
+
+    Only the byte order is taken from the pickle's state, since numpy's own dtype would also take
+    flags that hide pointers.
     """
 
     def __init__(self, code: Any, *_options: Any) -> None:
@@ -96,7 +106,7 @@ def _reconstruct(kind: Any, _shape: Any, _code: Any) -> _Array:
 
 
 def _from_buffer(raw: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
-    # a copy: the pickle may take the memory of an array away from its views
+    # a copy, because a later state of `raw` would free the memory under this array
     return np.frombuffer(bytes(raw), _checked(kind).plain).reshape(shape, order=order)
 
 
@@ -121,7 +131,7 @@ _ARRAYS = {
 
 
 class _Numbers(pickle.Unpickler):
-    """Creates built-in values and arrays; metadata classes become inert; the rest is refused."""
+    """Creates built-in values and arrays; metadata become `_Inert`; everything else is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" in _ARRAYS:

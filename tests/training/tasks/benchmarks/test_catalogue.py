@@ -15,8 +15,8 @@ from deo.errors import BandError, DataError
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data.reading import read_image
 from deo.training.tasks.benchmarks.catalogue import BENCHMARKS, benchmark
-from deo.training.tasks.benchmarks.chips import EUROSAT_BANDS, EUROSAT_CLASSES
-from deo.training.tasks.dataset import IGNORE
+from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
+from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.task import Task
 
 PRODUCT = [band.name for band in SENTINEL2]
