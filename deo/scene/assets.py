@@ -204,7 +204,9 @@ def file_assets(
     files = list(paths)
     spectral = [path for path in files if not is_ancillary(path)]
     if not spectral:
-        raise SceneError(f"no file of spectral bands among {', '.join(files) or 'no files'}")
+        raise SceneError(
+            f"none of these files holds a spectral band: {', '.join(files) or 'no files'}"
+        )
     by_order = bands is not None and not any(file_band(path) for path in spectral)
     opened: list[RasterSource] = []
     found: list[Found] = []
@@ -262,8 +264,8 @@ def folder_files(folder: Path) -> list[str]:
     named = [file for file in files if file_band(file)]
     if not named:
         raise SceneError(
-            f"{folder} is no .SAFE product and none of its {len(files)} raster files names a band "
-            f"(as in {DEFAULT.file_example} or B02.tif); give one file, or a list of "
+            f"{folder} is not a .SAFE product, and none of its {len(files)} raster files names "
+            f"a band (as in {DEFAULT.file_example} or B02.tif); give one file, or a list of "
             f"files with --bands"
         )
     return named
@@ -292,7 +294,7 @@ def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tu
         best = [asset for asset, own in zip(same, sizes, strict=True) if own == size]
         if len(best) > 1:
             raise BandError(
-                f"{found.name}: band {band} is there {len(best)} times: "
+                f"{found.name}: band {band} occurs {len(best)} times: "
                 f"{', '.join(asset.source.label for asset in best)}; give it once"
             )
         chosen.append(best[0])

@@ -77,7 +77,7 @@ def check_proj() -> None:
             CRS.from_epsg(4326)
     except CRSError as error:
         names = [name for name in ("PROJ_DATA", "PROJ_LIB") if name in os.environ]
-        advice = "install rasterio anew"
+        advice = "reinstall rasterio"
         if names:
             said = " and ".join(f"{name}={os.environ[name]}" for name in names)
             advice = (
@@ -103,8 +103,8 @@ def parse_place(longitude: float, latitude: float) -> Place:
     """
     if not (abs(latitude) <= 90 and abs(longitude) <= _FARTHEST):
         raise SceneError(
-            f"{longitude:g},{latitude:g} is no place on Earth; give longitude,latitude in degrees, "
-            "latitudes in -90..90, longitudes in -180..180 or 0..360"
+            f"{longitude:g},{latitude:g} is not a place on Earth; give longitude,latitude in "
+            "degrees, latitudes in -90..90, longitudes in -180..180 or 0..360"
         )
     return Place(float(on_circle(longitude)), float(latitude))
 

@@ -150,7 +150,7 @@ def _fills(
         if len(numbers) > 1:
             raise RadiometryError(
                 f"{asset.source.label}: band {asset.band} holds {len(numbers)} numbers from "
-                f"{numbers[0]:g} to {numbers[-1]:g} that nothing measured is. Mark them as "
+                f"{numbers[0]:g} to {numbers[-1]:g} that no measurement reaches. Mark them as "
                 f"missing in the file (gdal_calc.py, gdal_edit.py -a_nodata)"
             )
         fills.append(float(numbers[0]) if len(numbers) else None)

@@ -34,14 +34,16 @@ def array_assets(
 ) -> Found:
     """The bands of an array in memory."""
     if bands is None:
-        raise BandError("an array names no bands; say them in order: bands=('B04', 'B03', ...)")
+        raise BandError(
+            "an array does not name its bands; give their names in order: bands=('B04', 'B03', ...)"
+        )
     if array.ndim != 3 or len(array) != len(bands) or not array.size:
         raise BandError(
-            f"an array of {len(bands)} bands ({bands}) has the shape ({len(bands)}, height, "
+            f"an array of {len(bands)} bands ({bands}) must have the shape ({len(bands)}, height, "
             f"width), got {array.shape}"
         )
     if array.dtype.kind not in "uif":
-        raise SceneError(f"an array of real numbers is needed, got {array.dtype}")
+        raise SceneError(f"the numbers of an array must be real, got {array.dtype}")
     valid: NDArray[np.bool_] | None = None
     if isinstance(array, np.ma.MaskedArray):
         valid = np.asarray(~np.ma.getmaskarray(array).any(axis=0))
@@ -69,8 +71,8 @@ def _parse_transform(transform: Any) -> Affine:
         usable = False
     if not usable:
         raise SceneError(
-            f"transform {transform!r} places no pixels; give an affine.Affine, or its six numbers "
-            "(a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
+            f"transform {transform!r} cannot place pixels; give an affine.Affine, or its six "
+            "numbers (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
         )
     return parsed
 

@@ -78,7 +78,9 @@ class RasterSource:
         if dataset.count == 0:
             raise SceneError(f"{path} has no raster bands")
         if any(name.startswith("complex") for name in dataset.dtypes):
-            raise SceneError(f"{path} holds complex numbers; reflectance or digital numbers needed")
+            raise SceneError(
+                f"{path} holds complex numbers; reflectance or digital numbers are needed"
+            )
         transform = dataset.transform
         grid = Grid(
             height=dataset.height,

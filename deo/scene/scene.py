@@ -337,7 +337,7 @@ def open_scene(
     if isinstance(source, np.ndarray):
         found = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
     elif nodata is not None or crs is not None or transform is not None:
-        raise SceneError("nodata, crs and transform go with arrays; files say these themselves")
+        raise SceneError("nodata, crs and transform are for arrays; files state them themselves")
     else:
         found = find(source, door=door, bands=wanted, resolution=resolution, overruled=overruled)
     try:
@@ -405,7 +405,9 @@ def _notes(name: str, source: Source, radiometry: Radiometry) -> list[str]:
     notes = []
     if radiometry.assumed:
         sensor = sensor_of(radiometry.bands[0])
-        small = f"; 8-bit numbers are no {sensor.name} digital numbers" if _is_byte(source) else ""
+        small = (
+            f"; 8-bit numbers cannot be {sensor.name} digital numbers" if _is_byte(source) else ""
+        )
         notes.append(f"{name}: nothing says {sensor.assumption}{small}")
     if isinstance(source, RasterSource) and not source.grid.georeferenced:
         place = (

@@ -169,7 +169,7 @@ def raster_bands(
     nothing = Names((None,) * len(descriptions), "nothing")
     sensor, sign = recognise([path, *behind], tags, descriptions)
     if sensor is None:
-        return nothing._replace(doubt=f"{sign} tells of another sensor")
+        return nothing._replace(doubt=f"{sign} belongs to another sensor")
     places = {
         "descriptions": [describe(text, sensor) for text in descriptions],
         "band tags": [_tagged(own, sensor) for own in band_tags],
@@ -179,7 +179,7 @@ def raster_bands(
         ],
     }
     if any(text.foreign for found in places.values() for text in found):
-        return nothing._replace(doubt="their colours or wavelengths are another sensor's")
+        return nothing._replace(doubt="their colours or wavelengths belong to another sensor")
     names: list[str | None] = []
     used: dict[str, None] = {}
     for index in range(len(descriptions)):
@@ -240,5 +240,5 @@ def _each_once(names: Sequence[str | None], path: str) -> None:
         if name is not None and name in names[:index]:
             raise BandError(
                 f"{path}: bands {names.index(name) + 1} and {index + 1} are both named {name}; "
-                f"each band has to be there once"
+                f"each band may occur only once"
             )

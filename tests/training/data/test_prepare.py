@@ -475,7 +475,7 @@ def test_archives__empty_and_odd_samples_are_counted_one_by_one(tmp_path: Path) 
     assert (report.samples, report.skipped) == (17, 3)
     skipped = reasons(tmp_path / "out")
     assert skipped["a.h5:3"] == skipped["a.h5:5"] == "every pixel is 0 or missing"
-    assert "is no reflectance" in skipped["a.h5:7"]
+    assert "cannot be reflectance" in skipped["a.h5:7"]
     shards = Shards(tmp_path / "out")
     holed = shards[origins(tmp_path / "out").index("a.h5:9")]
     assert not holed[:, 0, :2].any()
@@ -609,7 +609,7 @@ def test_fmow__reads_by_the_evidence_of_its_files(tmp_path: Path) -> None:
     shards = Shards(tmp_path / "out")
     np.testing.assert_array_equal(np.stack([shards[0], shards[1]]), [wanted[CHOSEN]] * 2)
     (reason,) = reasons(tmp_path / "out").values()
-    assert "is no digital number" in reason
+    assert "cannot be digital numbers" in reason
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.tar"])
