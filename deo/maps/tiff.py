@@ -96,7 +96,7 @@ class _Directories:
         if length <= len(inside):
             return 0
         (start,) = struct.unpack(f"{self._order}{'Q' if self._big else 'I'}", inside)
-        return int(start) + length
+        return int(start + length)
 
     def _values(self, entry: bytes) -> NDArray[np.uint64]:
         kind, number = struct.unpack_from(f"{self._order}H{'Q' if self._big else 'I'}", entry, 2)
