@@ -17,7 +17,7 @@ from rasterio.errors import CRSError
 
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
-from deo.scene.assets import Asset, Found, file_assets, folder_files, raster_assets
+from deo.scene.assets import Asset, Inventory, file_assets, folder_files, raster_assets
 from deo.scene.doors import Door
 from deo.scene.earth import check_proj
 from deo.scene.gdal import is_remote
@@ -31,7 +31,7 @@ _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.ti
 
 def array_assets(
     array: NDArray[Any], bands: BandSet | None, *, nodata: float | None, crs: Any, transform: Any
-) -> Found:
+) -> Inventory:
     """The bands of an array in memory."""
     if bands is None:
         raise BandError(
@@ -60,7 +60,7 @@ def array_assets(
         Asset(band=band, source=source, index=index + 1, evidence=())
         for index, band in enumerate(bands)
     )
-    return Found("array", tuple(assets), "the caller")
+    return Inventory("array", tuple(assets), "the caller")
 
 
 def _parse_transform(transform: Any) -> Affine:
@@ -94,7 +94,7 @@ def find(
     bands: BandSet | None,
     resolution: float | None,
     overruled: bool,
-) -> Found:
+) -> Inventory:
     """Whatever kind of source it is, its named bands."""
     if not isinstance(source, str | os.PathLike):
         if not isinstance(source, Sequence) or not source:
@@ -119,11 +119,13 @@ def find(
                     f"{', '.join(dict.fromkeys(image.band for image in safe.images))}"
                 )
             files = [image.path for image in images]
-            found = file_assets(files, door=Door.MEMBER, overruled=overruled, product=safe.evidence)
-            return found._replace(name=safe.name)
+            members = file_assets(
+                files, door=Door.MEMBER, overruled=overruled, product=safe.evidence
+            )
+            return members._replace(name=safe.name)
         if path.is_dir():
-            found = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
-            return found._replace(name=path.resolve().name)
+            inside = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
+            return inside._replace(name=path.resolve().name)
     return raster_assets(text, door=door, bands=bands, overruled=overruled)
 
 

@@ -97,8 +97,8 @@ def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> E
         )
         for band, several in every.items()
     }
-    found = float_evidence(dtype, pooled)
-    return replace(found, fact=f"{found.fact} (over {len(files)} images of the data set)")
+    common = float_evidence(dtype, pooled)
+    return replace(common, fact=f"{common.fact} (over {len(files)} images of the data set)")
 
 
 def check_float_evidence(dtype: str, ranges: Mapping[str, Range], common: Evidence) -> None:

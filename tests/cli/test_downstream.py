@@ -15,7 +15,7 @@ from rasterio.transform import from_origin
 
 from deo.cli import cli
 from deo.cli.downstream import finetune
-from deo.cli.tasks import common, tile_bar
+from deo.cli.progress import tile_bar
 from deo.errors import (
     BandError,
     BusyError,
@@ -145,9 +145,8 @@ def test_evaluate__says_what_is_wrong_in_one_message(tiles: Path, tmp_path: Path
 def test_finetune__defaults_are_those_of_the_configuration() -> None:
     needed = ["--task", "segment", "--dataset", "folder", "--data", "d", "-o", "run"]
     given = finetune.make_context("finetune", needed).params
-    keywords = common(given)
     fields = TuneConfig.__dataclass_fields__.keys() - {"frozen", "seed"}  # `finetune` sets these
-    assert TuneConfig(**{name: keywords[name] for name in fields}) == TuneConfig()
+    assert TuneConfig(**{name: given[name] for name in fields}) == TuneConfig()
     assert (given["frozen"], given["seed"]) == (None, TuneConfig.seed)
 
 

@@ -185,7 +185,7 @@ def test_list__a_band_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"crs": "EPSG:32634"}, "another CRS"),
+        ({"crs": "EPSG:32634"}, "a different CRS"),
         ({"transform": rasterio.Affine(20, 0, 5e5 + 7, 0, -20, 4e6)}, "not aligned"),
         ({"transform": rasterio.Affine(20, 0, 6e5, 0, -20, 4e6)}, "does not overlap"),
     ],

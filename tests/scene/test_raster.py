@@ -133,7 +133,7 @@ def test_sample__a_huge_file_without_overviews_is_read_in_windows(
 ) -> None:
     array = np.tile(np.arange(1, 401, dtype="uint16"), (1, 300, 1))
     path = write(tmp_path / "B04.tif", array, tiled=True, blockxsize=16, blockysize=16)
-    monkeypatch.setattr("deo.scene.raster.LARGEST_WHOLE", 1000)
+    monkeypatch.setattr("deo.scene.raster.LARGEST_SCANNED", 1000)
     with open_scene(path) as scene:
         values, valid = scene.sample(size=100)
     assert values.shape == (1, 75, 100)

@@ -6,7 +6,7 @@ import pytest
 
 from deo.sensors.known.sentinel2 import SENSOR
 from deo.sensors.names import Names, file_band, raster_bands
-from deo.sensors.recognise import recognise, recognise_path
+from deo.sensors.recognise import recognise_path, recognise_sensor
 
 STACK = ("B02", "B03", "B04")
 
@@ -78,8 +78,8 @@ def test_stack__of_sentinel_2_is_believed(path: str, tags: dict[str, str]) -> No
 
 
 def test_recognise__says_whose_and_by_what() -> None:
-    assert recognise(["/data/x.tif"], {}, ()) == (SENSOR, None)
-    assert recognise(["/data/x.tif"], {"platform": "landsat-8"}, ()) == (
+    assert recognise_sensor(["/data/x.tif"], {}, ()) == (SENSOR, None)
+    assert recognise_sensor(["/data/x.tif"], {"platform": "landsat-8"}, ()) == (
         None,
         "tag platform (landsat-8)",
     )

@@ -1,4 +1,4 @@
-"""Configurations as TOML, changed from the command line, compared."""
+"""Configurations as TOML, and changed from the command line."""
 
 import tomllib
 from pathlib import Path

@@ -113,7 +113,7 @@ def refuse_changes(
     if lines:
         listed = "".join(f"\n  {line}" for line in lines)
         raise ConfigError(
-            f"this output folder holds a run with another configuration (saved -> asked for):"
+            "this output folder holds a run with another configuration (saved -> asked for):"
             f"{listed}\nRepeat the saved one to resume, or choose another --output"
         )
 

@@ -140,10 +140,10 @@ def test_pretrain__a_teacher_and_views_of_ones_own_resume_to_the_bit(
 @pytest.mark.parametrize(
     ("optical", "views", "message"),
     [
-        (None, square_views, "optical: .*ToyTeacher.* -> None"),
-        (ToyTeacher(seed=1), square_views, "optical: .*weights.* -> .*weights"),
-        (ToyTeacher(), toy_views, "views: .*square_views.* -> .*toy_views"),
-        (ToyTeacher(), None, "views: .*square_views.* -> None"),
+        (None, square_views, r"optical\.name: .*ToyTeacher.* -> None"),
+        (ToyTeacher(seed=1), square_views, r"optical\.weights: '\w+' -> '\w+'"),
+        (ToyTeacher(), toy_views, r"views\.name: .*square_views.* -> .*toy_views"),
+        (ToyTeacher(), None, r"views\.name: .*square_views.* -> None"),
     ],
 )
 def test_pretrain__another_teacher_or_view_maker_is_refused(

@@ -135,12 +135,15 @@ def test_resume__a_finished_run_stays_as_it_is(tiny_config: Config, tmp_path: Pa
 def test_resume__a_changed_configuration_is_refused(tiny_config: Config, tmp_path: Path) -> None:
     config = settings.override(tiny_config, ["run.steps=2"])
     pretrain(config, output=tmp_path, progress=False)
-    changed = settings.override(config, ["optim.lr=0.5", "run.seed=9", "run.log_every=2"])
+    changed = settings.override(
+        config, ["optim.lr=0.5", "run.seed=9", "run.log_every=2", "model.drop_path=0.1"]
+    )
     with pytest.raises(ConfigError) as caught:
         pretrain(changed, output=tmp_path, progress=False)
     message = str(caught.value)
     assert "optim.lr: 0.02 -> 0.5" in message
     assert "run.seed: 0 -> 9" in message
+    assert message.count(" -> ") == 4  # the heading's and three changes
     assert "log_every" not in message
     assert newest(tmp_path).step == 2
 
