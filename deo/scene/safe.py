@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 
 from deo.bands import BandSet
 from deo.errors import SceneError
+from deo.files.junk import is_junk
 from deo.sensors.evidence import PER_REFLECTANCE, Evidence
 from deo.sensors.known.sentinel2 import SENTINEL2, baseline_evidence
-from deo.sensors.names import file_band, is_junk
+from deo.sensors.names import file_band
 from deo.sensors.registry import canonical_name
 
 _METADATA = re.compile(
@@ -102,7 +103,7 @@ def folder_tree(root: Path) -> Tree:
 
 
 def _of_use(folders: list[str], names: list[str]) -> list[str]:
-    """Names of files without what systems leave behind; such folders are not gone into."""
+    """Names of files without what systems leave behind; such folders are not entered."""
     folders[:] = [name for name in folders if not is_junk(name)]
     return [name for name in names if not is_junk(name)]
 
@@ -166,7 +167,7 @@ def zip_tree(path: Path) -> Tree:
 
 
 def _bounded_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member's bytes, unpacked no further than metadata reach, whatever it says of its size."""
+    """A member's bytes, unpacked up to the size of metadata, whatever size the archive states."""
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise SceneError(f"{name} is neither stored nor deflated; pack the product again")
     with archive.open(name) as member:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deo.errors import DataError
-from deo.sensors.names import is_junk
+from deo.files.junk import is_junk
 
 log = logging.getLogger(__name__)
 
