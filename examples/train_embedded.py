@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import deo.training
 from deo.training import settings
-from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.preparation import Preparation, recognise_source
 from deo.training.data.prepare import prepare
 from deo.training.recipes import recipe
 
@@ -37,7 +37,7 @@ def main() -> None:
     chosen = parser.parse_args()
 
     shards, teacher = chosen.output / "shards", chosen.output / "rgb.safetensors"
-    kind = recognise(chosen.scenes)
+    kind = recognise_source(chosen.scenes)
     cut = {"size": 64, "stride": 32, "valid": 0.95, "pattern": chosen.pattern}
     prepare(Preparation(source=chosen.scenes, kind=kind, **cut), shards)
 
