@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from deo.bands import MODEL_BANDS, BandSet
 from deo.contracts import Contract, fit_contract, model_bands
 from deo.errors import ConfigError, ModelError, OutputError
@@ -31,6 +29,7 @@ from deo.maps.sinks import DEFAULT_CHIP, check_apart, check_suffix
 from deo.maps.stac import check_items, item_paths, write_items
 from deo.maps.windows import Tiling, default_tile, tiles
 from deo.maps.worklist import Entry, Item, Shard, pair
+from deo.models.devices import choose_device
 from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
@@ -439,7 +438,8 @@ def feature_model(
     """Load a backbone as extraction takes it: one layer, or all of them with `layer=None`.
 
     Raises:
-        ModelError: there is no such backbone, layer or device.
+        ModelError: there is no such backbone or layer.
+        ConfigError: the device cannot be used.
         WeightsError: there are no weights, or they do not fit.
     """
     spec = spec_of(name)
@@ -452,7 +452,7 @@ def feature_model(
             bands=bands,
             out_indices=tuple(spec.out_indices[index] for index in layers),
         )
-    where = _device(device)
+    where = choose_device(device)
     network = backbone.model.to(where).eval()
     info: Any = network.feature_info
     model = FeatureModel(
@@ -493,17 +493,6 @@ def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], 
         tuple(contract.mean[position] for position in positions),
         tuple(contract.std[position] for position in positions),
     )
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ModelError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return device
 
 
 def _hash_parameters(backbone: LoadedBackbone) -> str:

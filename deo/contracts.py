@@ -64,18 +64,18 @@ class Contract:
         for what, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) != len(self.bands) or not all(map(math.isfinite, numbers)):
                 raise ConfigError(
-                    f"{what} has to hold one finite number for each of {self.bands} "
+                    f"{what} must hold one finite number for each of {self.bands} "
                     f"({len(self.bands)}), got {', '.join(map(str, numbers)) or 'none'}"
                 )
         if min(self.std) <= 0:
-            raise ConfigError(f"std has to be above 0, got {', '.join(map(str, self.std))}")
+            raise ConfigError(f"std must be above 0, got {', '.join(map(str, self.std))}")
         if self.rgb_maximum is not None and not self._measures:
             raise ConfigError(
                 f"contract {self.name!r} for {self.bands} takes no rgb_maximum, got "
                 f"{self.rgb_maximum}"
             )
         if self.rgb_maximum is not None and not 0 < self.rgb_maximum < math.inf:
-            raise ConfigError(f"rgb_maximum has to be above 0 and finite, got {self.rgb_maximum}")
+            raise ConfigError(f"rgb_maximum must be above 0 and finite, got {self.rgb_maximum}")
 
     @property
     def _measures(self) -> bool:
@@ -235,7 +235,7 @@ def fit_contract(
         std is None
     ):
         raise ConfigError(
-            f"mean and std go with contract 'stats', and both are needed there; got contract "
+            f"mean and std go with contract 'stats', and both are needed; got contract "
             f"{name!r}, mean {mean}, std {std}"
         )
     if mean is not None and std is not None:
@@ -260,7 +260,9 @@ def _scene_maximum(bands: BandSet, scene: Sampled | None) -> float | None:
     if not rgb:
         return None
     if scene is None:
-        raise ConfigError("contract 'scene' measures a scene; pass scene=, or choose 'pretrain'")
+        raise ConfigError(
+            "contract 'scene' is measured on a scene; pass scene=, or choose 'pretrain'"
+        )
     values, valid = scene.sample(BandSet(rgb))
     seen = values[:, valid]
     if not seen.size:

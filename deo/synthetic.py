@@ -36,8 +36,8 @@ _CROPS = ("meadow", "maize", "wheat", "rapeseed", "stubble", "bare soil")
 _BLURRED = frozenset(("B05", "B06", "B07", "B8A", "B11", "B12"))
 """Bands of 20 m: seen through a wider point spread on the grid of 10 m."""
 
-Mask = NDArray[np.bool_]
-Field = NDArray[np.float32]
+_Mask = NDArray[np.bool_]
+_Field = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def write_scene(path: Path, *, size: int = 640, seed: int = 0) -> SyntheticScene
     return scene
 
 
-def _land_cover(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Field]:
+def _land_cover(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], _Field]:
     """Class and brightness factor of every pixel."""
     rows, columns = np.mgrid[:size, :size].astype(np.float32)
     classes, tone = _fields(rows, columns, rng)
@@ -124,8 +124,8 @@ def _land_cover(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8],
 
 
 def _fields(
-    rows: Field, columns: Field, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], Field]:
+    rows: _Field, columns: _Field, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], _Field]:
     """Parcels: the cells of a jittered, turned grid of points, each with one crop."""
     size = rows.shape[0]
     step, angle = 44.0, 0.35
@@ -160,11 +160,11 @@ def _fields(
 
 def _town(
     classes: NDArray[np.uint8],
-    tone: Field,
-    rows: Field,
-    columns: Field,
+    tone: _Field,
+    rows: _Field,
+    columns: _Field,
     rng: np.random.Generator,
-) -> Mask:
+) -> _Mask:
     """Build a town into `classes` and `tone`; returns where it stands."""
     size = rows.shape[0]
     density = 1.25 * _hill(rows, columns, 0.66 * size, 0.44 * size, 0.13 * size)
@@ -181,7 +181,7 @@ def _town(
     return np.asarray(town)
 
 
-def _hidden(size: int, rng: np.random.Generator) -> Mask:
+def _hidden(size: int, rng: np.random.Generator) -> _Mask:
     """Places without data: the edge of the swath, and a masked cloud."""
     rows, columns = np.mgrid[:size, :size].astype(np.float32)
     swath = columns > 0.93 * size + 0.22 * (size - rows) - 0.05 * size
@@ -189,18 +189,18 @@ def _hidden(size: int, rng: np.random.Generator) -> Mask:
     return np.asarray(swath | (cloud > 0.6))
 
 
-def _hill(rows: Field, columns: Field, row: float, column: float, width: float) -> Field:
+def _hill(rows: _Field, columns: _Field, row: float, column: float, width: float) -> _Field:
     """A Gaussian bump of height 1."""
     return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2))
 
 
-def _smooth(rng: np.random.Generator, size: int, scale: float) -> Field:
+def _smooth(rng: np.random.Generator, size: int, scale: float) -> _Field:
     """Random field of unit variance that varies over `scale` pixels."""
     field = _blur(rng.standard_normal((size, size)).astype(np.float32), scale)
     return np.asarray(field / field.std(), np.float32)
 
 
-def _blur(image: Field, sigma: float) -> Field:
+def _blur(image: _Field, sigma: float) -> _Field:
     """Gaussian blur, by Fourier transform on a mirrored image."""
     mirrored = np.pad(image, [(0, n) for n in image.shape], mode="symmetric")
     down = np.fft.fftfreq(mirrored.shape[0])[:, None]

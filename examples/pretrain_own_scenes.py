@@ -15,8 +15,9 @@ import torch
 
 import deo
 from deo.models.weights import load_backbone
-from deo.training.pretrain import compose, run
+from deo.training.pretrain import compose
 from deo.training.run.export import export
+from deo.training.run.pretraining import pretrain
 
 
 def main() -> None:
@@ -29,7 +30,8 @@ def main() -> None:
     chosen = parser.parse_args()
 
     config = compose(chosen.recipe, None, [f"run.steps={chosen.steps}", *chosen.set], chosen.scenes)
-    state = run(config, chosen.output, progress=False)  # a killed run goes on when started again
+    # a killed run goes on when started again
+    state = pretrain(config, output=chosen.output, progress=False)
     print(f"{config.model.name}: {state.step} steps")
 
     weights = chosen.output / "weights.safetensors"

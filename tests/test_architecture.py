@@ -53,6 +53,13 @@ ALLOWED: list[tuple[str, set[str]]] = [
             "deo.training.tasks.backbones",
         },
     ),
+    # joins a run and its probe of labelled data: the only module of a run that knows tasks
+    (
+        "deo.training.run.pretraining",
+        GROUND
+        | {"deo.training.config", "deo.training.settings", "deo.training.data"}
+        | {"deo.training.method", "deo.training.run", "deo.training.tasks.online"},
+    ),
     (
         "deo.training.run",
         GROUND

@@ -56,8 +56,8 @@ class Optical:
     """The frozen optical teacher.
 
     Args:
-        name: a row of `deo.training.method.teachers.TEACHERS`, a timm model, a `deo_*` backbone, or
-            `none` for self-distillation alone.
+        name: a row of `deo.training.method.optical_table.OPTICAL_TEACHERS`, a timm model, a
+            `deo_*` backbone, or `none` for self-distillation alone.
         weights: a file for a `deo_*` teacher, as `deo export` writes it.
         pretrained: False leaves the teacher at random: for tests and dry runs.
         options: passed to `timm.create_model`, e.g. `img_size`.

@@ -11,10 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deo.training import settings
-from deo.training.data.prepare import Preparation, prepare, recognise
-from deo.training.pretrain import run
+from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.prepare import prepare
 from deo.training.recipes import recipe
 from deo.training.run.export import export
+from deo.training.run.pretraining import pretrain
 
 SIZE, STRIDE, VALID = 64, 32, 0.95
 
@@ -40,11 +41,11 @@ def train(scenes: Path, output: Path, *, seed: int = 0, pattern: str = "*_[12]_*
     prepare(plan, shards, progress=True)
     common = [f"run.seed={seed}", f'data.source="{shards}"']
     teacher = output / "rgb.safetensors"
-    run(settings.override(recipe("embedded_rgb"), common), output / "rgb")
+    pretrain(settings.override(recipe("embedded_rgb"), common), output=output / "rgb")
     export(output / "rgb", teacher, overwrite=True)
-    run(
+    pretrain(
         settings.override(recipe("embedded"), [*common, f'optical.weights="{teacher}"']),
-        output / "dual",
+        output=output / "dual",
     )
     whole = export(output / "dual", output / "dual.safetensors", overwrite=True)
     return halve(whole.weights, output / "deo_swin_n.safetensors")

@@ -1,16 +1,17 @@
-"""A run's configuration as TOML, changed from the command line, and compared with another.
+"""A run's configuration as TOML, and changed from the command line.
 
 None is an absent key. Every value is checked against its annotation before a section is made.
 """
 
 import dataclasses
 import difflib
-import json
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tomli_w
 
 from deo.errors import ConfigError
 from deo.training.config import Config, Switches
@@ -46,11 +47,7 @@ def to_dict(config: Config) -> dict[str, dict[str, Any]]:
 
 def dumps(config: Config) -> str:
     """The configuration as TOML; `from_dict(tomllib.loads(dumps(config)))` equals it."""
-    blocks = []
-    for section, values in to_dict(config).items():
-        lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
-        blocks.append("\n".join([f"[{section}]", *lines]))
-    return "\n\n".join(blocks) + "\n"
+    return tomli_w.dumps(to_dict(config))
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -71,16 +68,6 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
             tree = {part: tree}
         config = from_dict(tree, base=config)
     return config
-
-
-def differences(old: Config, new: Config) -> list[str]:
-    """One line per changed value: `run.epochs: 100 -> 50`."""
-    before, after = _flat(to_dict(old)), _flat(to_dict(new))
-    return [
-        f"{name}: {before.get(name)!r} -> {after.get(name)!r}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
 
 
 def _merge(base: Any, tree: Any, path: str) -> Any:
@@ -171,23 +158,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items() if v is not None}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value).lower()
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

@@ -26,15 +26,17 @@ _COMMANDS = {
     "demo": _Door("deo.cli.demo", "See what deo does, without a network connection."),
     "evaluate": _Door("deo.cli.downstream", "Measure a backbone by PROTOCOL on a data set."),
     "export": _Door("deo.cli.training", "Write the backbone that RUN trained."),
-    "extract": _Door("deo.cli.scenes", "Turn each SCENE into a georeferenced map of features."),
+    "extract": _Door("deo.cli.extraction", "Turn each SCENE into a georeferenced map of features."),
     "finetune": _Door("deo.cli.downstream", "Tune a backbone for a task."),
-    "info": _Door("deo.cli.scenes", "Say what deo understands of SCENE."),
+    "info": _Door("deo.cli.info", "Say what deo understands of SCENE."),
     "models": _Door("deo.cli.models", "List the backbones and where their weights come from."),
     "plot": _Door("deo.cli.training", "Draw the curves of the pretraining in RUN."),
     "predict": _Door("deo.cli.downstream", "Map a scene with the network in TUNED."),
     "prepare": _Door("deo.cli.training", "Make shards for `deo pretrain` from SOURCE."),
     "pretrain": _Door("deo.cli.training", "Pretrain a backbone, or resume a run."),
-    "similar": _Door("deo.cli.scenes", "Map how alike every place of FEATURES is to one of them."),
+    "similar": _Door(
+        "deo.cli.extraction", "Map how alike every place of FEATURES is to one of them."
+    ),
 }
 
 

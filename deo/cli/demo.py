@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import click
-from tqdm import tqdm
+
+from deo.cli.options import MODEL, OVERWRITE, PATH, UNTRAINED, with_options
+from deo.cli.progress import tile_bar
 
 
 @click.command()
-@click.argument("folder", default="deo-demo", type=click.Path(path_type=Path), metavar="[DIR]")
-@click.option("--scene", type=click.Path(path_type=Path), help="A scene of yours; else synthetic.")
-@click.option("--model", default="deo_swin_n", show_default=True, help="See `deo models`.")
-@click.option("--untrained", is_flag=True, help="Random weights, for trials.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier tour.")
+@click.argument("folder", default="deo-demo", type=PATH, metavar="[DIR]")
+@click.option("--scene", type=PATH, help="A scene of yours, in place of a synthetic one.")
+@with_options(MODEL, UNTRAINED, OVERWRITE)
 def demo(folder: Path, scene: Path | None, model: str, untrained: bool, overwrite: bool) -> None:
     """See what deo does, without a network connection.
 
@@ -19,17 +19,12 @@ def demo(folder: Path, scene: Path | None, model: str, untrained: bool, overwrit
     """
     from deo.demo import take_tour
 
-    with tqdm(desc="extracting", unit="tile", disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with tile_bar("extracting", quiet=False) as progress:
         tour = take_tour(
             folder,
             scene=scene,
             overwrite=overwrite,
-            progress=show,
+            progress=progress,
             model=model,
             untrained=untrained,
         )

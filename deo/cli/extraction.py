@@ -2,80 +2,42 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from deo.bands import BandSet
+from deo.cli.options import (
+    EXTRACTION,
+    OVERWRITE,
+    PATH,
+    PREVIEW,
+    QUIET,
+    RESUME,
+    Numbers,
+    output,
+    with_options,
+)
+from deo.cli.progress import tile_bar
 from deo.errors import BusyError, ConfigError, DeoError
 
 _PAUSES = (0.1, 30.0)
 """Seconds, the shortest and the longest, before looking again at what another process computes."""
-_CONTRACTS = ("scene", "pretrain", "s2", "stats")
-
-
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is no list of numbers separated by commas") from error
-
-
-def _layer(text: str | None) -> int | None:
-    if text == "all":
-        return None
-    try:
-        return -1 if text is None else int(text)
-    except ValueError as error:
-        raise ConfigError(f"layer {text!r} is neither a number nor all; 0 is the finest") from error
-
-
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("-o", "--output", help="File; folder or {name} template for many."),
-    click.option("--model", default="deo_swin_n", show_default=True, help="See `deo models`."),
-    click.option("--weights", type=click.Path(path_type=Path), help="Weights of that model."),
-    click.option("--untrained", is_flag=True, help="Random weights, for trials."),
-    click.option("--layer", help="0 is the finest; `all` writes one file each. [default: last]"),
-    click.option("--bands", help="Bands to use; all of the file's, in order, if it names none."),
-    click.option(
-        "--contract",
-        type=click.Choice(_CONTRACTS),
-        help="[default: what the weights ask for, else scene]",
-    ),
-    click.option("--mean", help="Per band, with --contract stats."),
-    click.option("--std", help="Per band, with --contract stats."),
-    click.option("--tile", type=int, help="Side in pixels. [default: near 384]"),
-    click.option("--overlap", type=int, help="Pixels shared by tiles. [default: a quarter]"),
-    click.option("--batch-size", type=int, help="Tiles at once. [default: 32 on CUDA, else 4]"),
-    click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32"),
-    click.option("--device", help="cpu, cuda, cuda:1, ... [default: cuda if there is one]"),
-    click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), default="float32"),
-    click.option("--scale", type=float, help="Digital number = stored x SCALE + OFFSET, whatever"),
-    click.option("--offset", type=float, help="the metadata say (reflectance x 10000, no offset)."),
-    click.option("--resolution", type=float, help="Pixel size in units of the CRS."),
-    click.option("--chip", type=int, default=224, show_default=True, help="Chips of .parquet."),
-    click.option("--preview", help="PNG: true colour beside three principal components."),
-    click.option("--stac", is_flag=True, help="Write STAC and MLM items beside the output."),
-    click.option("--overwrite", is_flag=True, help="Replace outputs that are there."),
-    click.option("--resume", is_flag=True, help="Go on with what a killed run left."),
-    click.option("--shard", help="i/n: every n-th scene from number i on (from 0)."),
-    click.option("--quiet", is_flag=True, help="No progress bar."),
-)
-
-
-def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command()
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
-@_with_options
+@output(
+    "A file; for several scenes a folder or a template such as out/{name}.tif.",
+    required=False,
+    kind=str,
+)
+@with_options(*EXTRACTION)
+@click.option("--preview", help="Also draw true colour beside three principal components, a PNG.")
+@click.option("--stac", is_flag=True, help="Write STAC and MLM items beside the output.")
+@with_options(OVERWRITE, RESUME)
+@click.option("--shard", help="i/n: take every n-th scene from number i on, counted from 0.")
+@QUIET
 def extract(
     scenes: tuple[str, ...],
     output: str | None,
@@ -108,15 +70,7 @@ def extract(
     share = Shard.parse(shard) if shard else Shard()
     if several and not shard:
         share = Shard.from_environment(os.environ)
-    extraction = Extraction(
-        **{
-            **settings,
-            "bands": BandSet.parse(settings["bands"]) if settings["bands"] else None,
-            "layer": _layer(settings["layer"]),
-            "mean": _numbers(settings["mean"]),
-            "std": _numbers(settings["std"]),
-        }
-    )
+    extraction = Extraction(**settings)
     options = {
         "stac": stac,
         "overwrite": overwrite,
@@ -137,18 +91,15 @@ def extract(
 
 
 def _one(extraction: Any, item: Any, quiet: bool, options: dict[str, bool]) -> None:
-    from tqdm import tqdm
-
     from deo.api import extract as run
 
     tiles = 0
-    with tqdm(desc=Path(item.source).name, unit="tile", disable=quiet or None) as bar:
+    with tile_bar(Path(item.source).name, quiet=quiet) as bar:
 
         def show(done: int, total: int) -> None:
             nonlocal tiles
-            bar.total = total
-            bar.update(done - tiles)
             tiles = done
+            bar(done, total)
 
         began = time.monotonic()
         written = run(
@@ -220,15 +171,22 @@ def _fail(failures: list[_Failure]) -> NoReturn:
 
 
 @click.command()
-@click.argument("features", type=click.Path(path_type=Path))
+@click.argument("features", type=PATH)
 @click.option(
-    "--at", "place", required=True, metavar="LON,LAT", help="In degrees, -180..180 or 0..360."
+    "--at",
+    "place",
+    type=Numbers(),
+    required=True,
+    metavar="LON,LAT",
+    help="The place to compare with, in degrees; longitudes from -180 to 180 or from 0 to 360.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .tif.")
-@click.option("--preview", type=click.Path(path_type=Path), help="A .png.")
-@click.option("--overwrite", is_flag=True, help="Replace the output if it is there.")
+@with_options(output("The map to write, a GeoTIFF."), PREVIEW, OVERWRITE)
 def similar(
-    features: Path, place: str, output: Path, preview: Path | None, overwrite: bool
+    features: Path,
+    place: tuple[float, ...],
+    output: Path,
+    preview: Path | None,
+    overwrite: bool,
 ) -> None:
     """Map how alike every place of FEATURES is to one of them.
 
@@ -239,10 +197,9 @@ def similar(
     from deo.maps.similar import map_similarity
     from deo.scene.earth import Place
 
-    numbers = _numbers(place) or ()
-    if len(numbers) != 2:
-        raise ConfigError(f"{place!r} is no place; give longitude,latitude in degrees")
+    if len(place) != 2:
+        raise ConfigError(f"--at {place} is no place; give longitude,latitude in degrees")
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists; use --overwrite to replace it")
-    share = map_similarity(features, Place(*numbers), output, preview=preview)
+    share = map_similarity(features, Place(*place), output, preview=preview)
     click.echo(f"{output}  ({share:.1%} of the map has a similarity above 0.9)")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from deo.cli.options import OVERWRITE, PATH, TEACHER, with_options
 from deo.errors import OutputError
 
 
@@ -32,11 +33,10 @@ def models() -> None:
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--model", required=True, help="Backbone the weights are of, e.g. deo_swin_b.")
-@click.option("--teacher", is_flag=True, help="From a training checkpoint take the EMA teacher.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.argument("checkpoint", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--model", required=True, help="Backbone that the weights are for.")
+@with_options(TEACHER, OVERWRITE)
 def convert(checkpoint: Path, out: Path, model: str, teacher: bool, overwrite: bool) -> None:
     """Write the backbone in CHECKPOINT as a safetensors file.
 

@@ -5,23 +5,24 @@ from pathlib import Path
 import click
 
 from deo.bands import BandSet
-from deo.errors import BandError
-
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-_ANY = click.Path(path_type=Path)
-
-
-def _bands(ctx: click.Context, param: click.Parameter, value: str | None) -> BandSet | None:
-    try:
-        return BandSet.parse(value) if value else None
-    except BandError as error:
-        raise click.BadParameter(str(error)) from error
+from deo.cli.options import (
+    FOLDER,
+    OVERWRITE,
+    PATH,
+    SCALING,
+    TEACHER,
+    bands,
+    output,
+    with_options,
+)
 
 
 @click.command()
-@click.argument("source", type=_ANY)
-@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the shards.")
-@click.option("--rgb", type=_FOLDER, help="fMoW-RGB's root: aerial images for red, green, blue.")
+@click.argument("source", type=PATH)
+@output("Folder for the shards.", kind=FOLDER)
+@click.option(
+    "--rgb", type=FOLDER, help="Root of fMoW-RGB, whose aerial images give red, green and blue."
+)
 @click.option(
     "--unpaired",
     type=click.Choice(["keep", "skip"]),
@@ -30,20 +31,15 @@ def _bands(ctx: click.Context, param: click.Parameter, value: str | None) -> Ban
     help="Records without an aerial image: keep Sentinel-2's colours, or skip them.",
 )
 @click.option("--split", "splits", multiple=True, help="fMoW split to take; may be repeated.")
-@click.option("--size", default=96, show_default=True, help="Edge of a sample in pixels.")
+@click.option("--size", default=96, show_default=True, help="Side of a sample in pixels.")
 @click.option("--stride", type=int, help="Scenes: step between samples. [default: the size]")
 @click.option(
     "--valid", default=0.9, show_default=True, help="Scenes: part of a sample that must hold data."
 )
 @click.option("--pattern", default="*", show_default=True, help="Scenes: file names to take.")
-@click.option(
-    "--bands", callback=_bands, help="Scenes that name no bands: what they hold, e.g. B02,B03."
-)
-@click.option(
-    "--scale", type=float, help="Digital number = stored x scale + offset, above all evidence."
-)
-@click.option("--offset", type=float, help="See --scale; -1000 from baseline 04.00 on.")
-@click.option("-j", "--workers", default=1, show_default=True, help="Processes.")
+@bands("Scenes that name no bands: what they hold, in order.")
+@with_options(*SCALING)
+@click.option("-j", "--workers", default=1, show_default=True, help="Processes at work.")
 def prepare(
     source: Path,
     output: Path,
@@ -65,11 +61,12 @@ def prepare(
     WebDataset tars. The same command again goes on where it was stopped. Beside the shards stand
     report.md (counts, statistics of each band), samples.csv and skipped.csv.
     """
-    from deo.training.data import prepare as preparation
+    from deo.training.data.preparation import Preparation, recognise
+    from deo.training.data.prepare import prepare as prepare_shards
 
-    plan = preparation.Preparation(
+    preparation = Preparation(
         source=source,
-        kind=preparation.recognise(source),
+        kind=recognise(source),
         aerial=rgb,
         unpaired="skip" if unpaired == "skip" else "keep",
         splits=splits,
@@ -81,7 +78,7 @@ def prepare(
         scale=scale,
         offset=offset,
     )
-    report = preparation.prepare(plan, output, workers=workers, progress=True)
+    report = prepare_shards(preparation, output, workers=workers, progress=True)
     click.echo(report.table())
     if report.skipped:
         click.echo(f"\nSkipped records and reasons: {output / 'skipped.csv'}")
@@ -97,14 +94,14 @@ def pretrain(arguments: tuple[str, ...]) -> None:
 
     Its options are those of the command it runs, which shows them with --help.
     """
-    from deo.training.pretrain import pretrain as command
+    from deo.training.pretrain import command
 
     command.main(list(arguments), prog_name="deo pretrain")
 
 
 @click.command()
-@click.argument("run", type=_FOLDER)
-@click.option("-o", "--output", type=_ANY, help="PNG to write.  [default: RUN/curves.png]")
+@click.argument("run", type=FOLDER)
+@output("The picture to write, a PNG. [default: RUN/curves.png]", required=False)
 def plot(run: Path, output: Path | None) -> None:
     """Draw the curves of the pretraining in RUN."""
     from deo.training.run.plots import plot_run
@@ -113,13 +110,13 @@ def plot(run: Path, output: Path | None) -> None:
 
 
 @click.command()
-@click.argument("run", type=_ANY)
-@click.option("-o", "--output", type=_ANY, required=True, help="Weights to write (.safetensors).")
-@click.option("--teacher", is_flag=True, help="The EMA teacher (multispectral stem alone).")
-@click.option("--step", type=int, help="Checkpoint of this step.  [default: the newest]")
-@click.option("--licence", help="Of these weights, for the card, e.g. apache-2.0.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-@click.option("--push", "repository", help="Upload to the Hugging Face Hub too: user/name.")
+@click.argument("run", type=PATH)
+@output("The weights to write, a .safetensors file.")
+@TEACHER
+@click.option("--step", type=int, help="Checkpoint of this step. [default: the newest]")
+@click.option("--licence", help="Licence of these weights, for the card: apache-2.0.")
+@OVERWRITE
+@click.option("--push", "repository", help="Also upload to the Hugging Face Hub: user/name.")
 def export(
     run: Path,
     output: Path,

@@ -18,6 +18,10 @@ class Difference(NamedTuple):
     before: Any
     now: Any
 
+    def __str__(self) -> str:
+        """The one way in which messages tell of it: what was recorded, and what is asked for."""
+        return f"{self.name}: {self.before!r} -> {self.now!r}"
+
 
 def plain(value: Any) -> Any:
     """The value in JSON's own types: NumPy's numbers become Python's, and tuples lists."""

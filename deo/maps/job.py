@@ -131,7 +131,7 @@ def lacking(job: Job) -> list[Lack]:
         if refused:
             raise OutputError(
                 f"{output.path} exists and was made otherwise ("
-                + "; ".join(f"{name} {old!r} there, {new!r} now" for name, old, new in refused[:3])
+                + "; ".join(map(str, refused[:3]))
                 + ("; ..." if len(refused) > 3 else "")
                 + "); --overwrite replaces it"
             )

@@ -326,7 +326,7 @@ def _open_at(path: Path, size: int) -> BinaryIO:
 def _compare(folder: Path, known: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     changed = [one for one in differences(known, job) if one.name not in _SOURCE]
     if changed:
-        lines = "; ".join(f"{name}: {before} before, {now} now" for name, before, now in changed)
+        lines = "; ".join(map(str, changed))
         raise OutputError(
             f"{folder} was begun with other settings ({lines}); repeat those, or start again "
             "without resume"

@@ -16,7 +16,7 @@ from deo.scene.raster import RasterSource
 from deo.scene.sources import Source, is_floating
 from deo.sensors.evidence import Evidence
 from deo.sensors.names import file_band, is_ancillary, is_junk, raster_bands
-from deo.sensors.registry import DEFAULT, sensor_of, sensors
+from deo.sensors.registry import DEFAULT_SENSOR, sensor_of, sensors
 
 RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
 
@@ -49,7 +49,7 @@ class Asset:
         return is_floating(self.dtype)
 
 
-class Found(NamedTuple):
+class Inventory(NamedTuple):
     """Assets of a source, where their names came from, and what was left aside."""
 
     name: str
@@ -81,7 +81,7 @@ def raster_assets(
     door: Door,
     bands: BandSet | None = None,
     overruled: bool = False,
-) -> Found:
+) -> Inventory:
     """The bands of one raster file.
 
     Args:
@@ -103,7 +103,7 @@ def _assets_of(
     bands: BandSet | None,
     overruled: bool,
     product: Mapping[str, tuple[Evidence, ...]] | None,
-) -> Found:
+) -> Inventory:
     path = source.path
     spectral = [i for i, colour in enumerate(source.colours) if colour != ColorInterp.alpha]
     if any(source.colours[i] == ColorInterp.palette for i in spectral):
@@ -112,13 +112,13 @@ def _assets_of(
             f"give a raster of reflectance or digital numbers"
         )
     behind = origin(source)
-    found = raster_bands(
+    naming = raster_bands(
         source.descriptions, source.band_tags, source.tags, path, behind=behind.files[1:]
     )
-    named = {i: found.names[i] for i in spectral if found.names[i] is not None}
-    names_source = found.source
+    named = {i: naming.names[i] for i in spectral if naming.names[i] is not None}
+    names_source = naming.source
     if not named:
-        named = dict(zip(spectral, _told(source, spectral, bands, found.doubt), strict=True))
+        named = dict(zip(spectral, _told(source, spectral, bands, naming.doubt), strict=True))
         names_source = "the caller, in file order"
     indexes = {band: i for i, band in named.items() if band is not None}
     facts = evident(source, behind, indexes, product=product, overruled=overruled)
@@ -133,7 +133,7 @@ def _assets_of(
         for band, i in indexes.items()
     )
     ignored = tuple(_label(source, i) for i in range(len(source.dtypes)) if i not in named)
-    return Found(shown_name(path), assets, names_source, ignored)
+    return Inventory(shown_name(path), assets, names_source, ignored)
 
 
 def _label(source: RasterSource, i: int) -> str:
@@ -152,7 +152,7 @@ def _told(
         why = f"; not believed, since {doubt}" if doubt else ""
         raise BandError(
             f"{source.label} does not name its {count} band{'s' if count > 1 else ''} as "
-            f"{DEFAULT.name} bands (descriptions: {described or 'none'}{why}). "
+            f"{DEFAULT_SENSOR.name} bands (descriptions: {described or 'none'}{why}). "
             f"{_how_to_tell(count, picture=picture)} (bands=... in Python)"
         )
     if len(bands) != count:
@@ -165,13 +165,13 @@ def _told(
 
 def _how_to_tell(count: int, *, picture: bool) -> str:
     """What --bands would have to say for so many bands, as far as it can be guessed."""
-    if count > len(DEFAULT.bands):
+    if count > len(DEFAULT_SENSOR.bands):
         return (
-            f"--bands names each band once and there are {len(DEFAULT.bands)}: cut out those that "
-            f"{DEFAULT.name} has (gdal_translate -b), and name them in file order"
+            f"--bands names each band once and there are {len(DEFAULT_SENSOR.bands)}: cut out "
+            f"those that {DEFAULT_SENSOR.name} has (gdal_translate -b), and name them in file order"
         )
     examples = {
-        **DEFAULT.listings,
+        **DEFAULT_SENSOR.listings,
         1: RGB_BANDS[0],
         3: "red,green,blue for this RGB picture"
         if picture
@@ -190,7 +190,7 @@ def file_assets(
     bands: BandSet | None = None,
     overruled: bool = False,
     product: Mapping[str, tuple[Evidence, ...]] | None = None,
-) -> Found:
+) -> Inventory:
     """The bands of several files. A band at several resolutions is there several times.
 
     Args:
@@ -204,10 +204,12 @@ def file_assets(
     files = list(paths)
     spectral = [path for path in files if not is_ancillary(path)]
     if not spectral:
-        raise SceneError(f"no file of spectral bands among {', '.join(files) or 'no files'}")
+        raise SceneError(
+            f"none of these files holds a spectral band: {', '.join(files) or 'no files'}"
+        )
     by_order = bands is not None and not any(file_band(path) for path in spectral)
     opened: list[RasterSource] = []
-    found: list[Found] = []
+    inventories: list[Inventory] = []
     with closed_on_error(opened):
         for position, path in enumerate(spectral):
             source = RasterSource.open(path, door=door)
@@ -216,14 +218,14 @@ def file_assets(
             if by_order and bands is not None:
                 _check_order(path, source, spectral, bands)
                 own = BandSet([bands[position]])
-            found.append(_assets_of(source, bands=own, overruled=overruled, product=product))
-    return Found(
+            inventories.append(_assets_of(source, bands=own, overruled=overruled, product=product))
+    return Inventory(
         name=_files_name(spectral),
-        assets=tuple(asset for one in found for asset in one.assets),
-        names_source=" and ".join(dict.fromkeys(one.names_source for one in found)),
+        assets=tuple(asset for one in inventories for asset in one.assets),
+        names_source=" and ".join(dict.fromkeys(one.names_source for one in inventories)),
         ignored=(
             *(shown_name(path) for path in files if path not in spectral),
-            *(label for one in found for label in one.ignored),
+            *(label for one in inventories for label in one.ignored),
         ),
     )
 
@@ -262,14 +264,16 @@ def folder_files(folder: Path) -> list[str]:
     named = [file for file in files if file_band(file)]
     if not named:
         raise SceneError(
-            f"{folder} is no .SAFE product and none of its {len(files)} raster files names a band "
-            f"(as in {DEFAULT.file_example} or B02.tif); give one file, or a list of "
+            f"{folder} is not a .SAFE product, and none of its {len(files)} raster files names "
+            f"a band (as in {DEFAULT_SENSOR.file_example} or B02.tif); give one file, or a list of "
             f"files with --bands"
         )
     return named
 
 
-def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tuple[Asset, ...]:
+def choose(
+    inventory: Inventory, wanted: BandSet | None, resolution: float | None
+) -> tuple[Asset, ...]:
     """One asset for each band: the one at `resolution`, else the finest.
 
     Args:
@@ -278,21 +282,23 @@ def choose(found: Found, wanted: BandSet | None, resolution: float | None) -> tu
     Raises:
         BandError: a wanted band is missing, or one is there twice at the same pixel size.
     """
-    names = tuple(dict.fromkeys(asset.band for asset in found.assets))
+    names = tuple(dict.fromkeys(asset.band for asset in inventory.assets))
     if wanted is not None:
         try:
             wanted.positions_in(names)
         except BandError as error:
-            raise BandError(f"{found.name}: {error} (names from {found.names_source})") from None
+            raise BandError(
+                f"{inventory.name}: {error} (names from {inventory.names_source})"
+            ) from None
     chosen = []
     for band in wanted or names:
-        same = [asset for asset in found.assets if asset.band == band]
+        same = [asset for asset in inventory.assets if asset.band == band]
         sizes = [asset.source.grid.pixel[0] for asset in same]
         size = resolution if resolution in sizes else min(sizes)
         best = [asset for asset, own in zip(same, sizes, strict=True) if own == size]
         if len(best) > 1:
             raise BandError(
-                f"{found.name}: band {band} is there {len(best)} times: "
+                f"{inventory.name}: band {band} occurs {len(best)} times: "
                 f"{', '.join(asset.source.label for asset in best)}; give it once"
             )
         chosen.append(best[0])

@@ -102,7 +102,7 @@ class _Way:
         real = os.path.realpath(named)
         above = (*self.above, os.path.realpath(local))
         if real in above:
-            raise SceneError(f"{local} names itself as its source")
+            raise SceneError(f"{local} names itself as one of its sources")
         if len(above) > _DEEPEST:
             raise SceneError(f"{above[0]} names files that name files, more than {_DEEPEST} deep")
         if real not in self.checked:
@@ -155,8 +155,9 @@ def _unreadable(path: str, door: Door) -> str:
 def _check_name(path: str) -> None:
     if _PREFIX.match(path) and not _SCHEME.match(path):
         raise SceneError(
-            f"{path} begins with the name of a driver of GDAL; such parts of files are not read "
-            f"here. Write the part you mean to a file: gdal_translate -of COG {path!r} part.tif"
+            f"{path} begins with the name of a GDAL driver; parts of files are not read by "
+            f"such names. Write the part you mean to a file of its own: "
+            f"gdal_translate -of COG {path!r} part.tif"
         )
 
 
@@ -169,13 +170,13 @@ def _local_file(path: str) -> str | None:
 
 
 def _check_local(path: str, local: str, way: _Way) -> None:
-    """Refuse what is no regular file, and side-cars that are no rasters."""
+    """Refuse what is not a regular file, and side-cars that are no rasters."""
     try:
         mode = os.stat(local).st_mode
     except (OSError, ValueError):
         return  # GDAL says what is wrong
     if not stat.S_ISREG(mode):
-        raise SceneError(f"{path} is no regular file; a raster file is wanted")
+        raise SceneError(f"{path} is not a regular file; give a raster file")
     for ending in _SIDECARS:
         if os.path.exists(local + ending):
             way.follow(local, local + ending, _GEOTIFF)
@@ -208,7 +209,8 @@ def _check_opened(dataset: Any, path: str) -> None:
     if elsewhere is not None:
         raise SceneError(
             f"{path} says that its overviews are in {elsewhere[:80]}; only its own, or those in "
-            f"a file named like it with .ovr, are read. Make a plain copy: gdal_translate -of COG"
+            f"a file of the same name with .ovr added, are read. Make a plain copy: "
+            f"gdal_translate -of COG"
         )
     for (height, width), dtype in zip(dataset.block_shapes, dataset.dtypes, strict=True):
         size = height * width * np.dtype(dtype).itemsize
@@ -242,7 +244,9 @@ def _check_vrt(path: str, local: str | None, way: _Way) -> None:
     except (OSError, ValueError) as error:
         raise SceneError(f"{path} cannot be read as a VRT: {error}") from error
     if len(text) > LARGEST_VRT:
-        raise SceneError(f"{path} has more than {LARGEST_VRT >> 20} MiB; no VRT needs that")
+        raise SceneError(
+            f"{path} has more than {LARGEST_VRT >> 20} MiB; no ordinary VRT is that large"
+        )
     for source in vrt_sources(text, path):
         name = _permitted(source, path, local, way.door)
         if name is not None:
@@ -272,7 +276,7 @@ def _permitted(source: VrtSource, path: str, local: str, door: Door) -> str | No
         )
     if door is Door.FOUND and (".." in parts or not beside.startswith(f"{folder}/")):
         raise SceneError(
-            f"{path} was found in a folder and reads {name[:120]} outside of it; name the VRT "
-            f"itself, or set {SOURCES_VARIABLE} to the folder that it may read below"
+            f"{path} was found in a folder and reads {name[:120]} outside that folder; give the "
+            f"VRT itself, or set {SOURCES_VARIABLE} to the folder that it may read below"
         )
     return beside

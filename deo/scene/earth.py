@@ -21,7 +21,7 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform as reproject
 
 from deo.errors import SceneError
-from deo.scene.rings import TOUCHING, Numbers, by_the_pole, cut_at_180, thin_rings
+from deo.scene.rings import TOUCHING, Floats, by_the_pole, cut_at_180, thin_rings
 
 STEPS = 64
 """Segments at most of each side of an outline: 0.1 m beside the side of a Sentinel-2 tile."""
@@ -43,8 +43,8 @@ class Place(NamedTuple):
 class Degrees(NamedTuple):
     """Longitudes (-180..180) and latitudes of points, arrays of one shape."""
 
-    longitude: Numbers
-    latitude: Numbers
+    longitude: Floats
+    latitude: Floats
 
 
 class Box(NamedTuple):
@@ -59,7 +59,7 @@ class Box(NamedTuple):
 class Area(NamedTuple):
     """A part of the Earth: closed rings (n, 2) of longitude and latitude, counter-clockwise."""
 
-    rings: tuple[Numbers, ...]
+    rings: tuple[Floats, ...]
 
     @property
     def box(self) -> Box:
@@ -77,7 +77,7 @@ def check_proj() -> None:
             CRS.from_epsg(4326)
     except CRSError as error:
         names = [name for name in ("PROJ_DATA", "PROJ_LIB") if name in os.environ]
-        advice = "install rasterio anew"
+        advice = "reinstall rasterio"
         if names:
             said = " and ".join(f"{name}={os.environ[name]}" for name in names)
             advice = (
@@ -103,8 +103,8 @@ def parse_place(longitude: float, latitude: float) -> Place:
     """
     if not (abs(latitude) <= 90 and abs(longitude) <= _FARTHEST):
         raise SceneError(
-            f"{longitude:g},{latitude:g} is no place on Earth; give longitude,latitude in degrees, "
-            "latitudes in -90..90, longitudes in -180..180 or 0..360"
+            f"{longitude:g},{latitude:g} is not a place on Earth; give longitude,latitude in "
+            "degrees, latitudes in -90..90, longitudes in -180..180 or 0..360"
         )
     return Place(float(on_circle(longitude)), float(latitude))
 
@@ -138,7 +138,7 @@ class Ground:
     crs: Any
     transform: Affine
 
-    def degrees(self, cols: Numbers, rows: Numbers) -> Degrees:
+    def degrees(self, cols: Floats, rows: Floats) -> Degrees:
         """Where points of the raster lie.
 
         Raises:
@@ -171,9 +171,9 @@ class Ground:
         left, top, right, bottom = (side[:, None] for side in boxes.astype(np.float64).T)
         if self.transform.determinant > 0:  # rows run north: begin below to go counter-clockwise
             top, bottom = bottom, top
-        there = np.arange(steps) / steps
+        share = np.arange(steps) / steps
         still = np.zeros(steps)
-        down, along = (bottom - top) * there, (right - left) * there
+        down, along = (bottom - top) * share, (right - left) * share
         cols = (left + still, left + along, right + still, right - along, left)
         rows = (top + down, bottom + still, bottom - down, top + still, top)
         rings = np.stack(self.degrees(np.concatenate(cols, 1), np.concatenate(rows, 1)), axis=2)
@@ -238,7 +238,7 @@ class Ground:
             raise SceneError(self._no_way("it is neither geographic nor projected"))
         return self.crs
 
-    def _convert(self, source: Any, target: Any, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
+    def _convert(self, source: Any, target: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         try:
             first, second = (np.array(axis) for axis in reproject(source, target, x, y))
         except (CPLE_BaseError, CRSError) as error:

@@ -51,17 +51,17 @@ def with_undeclared_fill(assets: Sequence[Asset], *, name: str, scale: float | N
             sources.setdefault(asset.source, []).append(asset)
     fills: dict[Asset, float] = {}
     plain = False  # an unsigned source was looked at and holds nothing extreme
-    for source, own in sources.items():
-        signed = any(np.dtype(asset.dtype).kind == "i" for asset in own)
+    for source, inside in sources.items():
+        signed = any(np.dtype(asset.dtype).kind == "i" for asset in inside)
         if plain and not signed:
             continue
-        scales = np.array([_scale(asset) if scale is None else scale for asset in own])
+        scales = np.array([_scale(asset) if scale is None else scale for asset in inside])
         # fill values stand in all bands at once: one band tells that there are none
-        if not signed and not (_stored(source, own[:1]) * scales[0] >= _SATURATED).any():
+        if not signed and not (_stored(source, inside[:1]) * scales[0] >= _SATURATED).any():
             plain = True
             continue
-        found = _fills(_stored(source, own), scales, own)
-        fills |= {asset: number for asset, number in zip(own, found, strict=True) if number}
+        numbers = _fills(_stored(source, inside), scales, inside)
+        fills |= {asset: number for asset, number in zip(inside, numbers, strict=True) if number}
     filled = tuple(
         replace(asset, fill=fills[asset]) if asset in fills else asset for asset in assets
     )
@@ -150,7 +150,7 @@ def _fills(
         if len(numbers) > 1:
             raise RadiometryError(
                 f"{asset.source.label}: band {asset.band} holds {len(numbers)} numbers from "
-                f"{numbers[0]:g} to {numbers[-1]:g} that nothing measured is. Mark them as "
+                f"{numbers[0]:g} to {numbers[-1]:g} that no measurement reaches. Mark them as "
                 f"missing in the file (gdal_calc.py, gdal_edit.py -a_nodata)"
             )
         fills.append(float(numbers[0]) if len(numbers) else None)

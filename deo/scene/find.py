@@ -17,7 +17,7 @@ from rasterio.errors import CRSError
 
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
-from deo.scene.assets import Asset, Found, file_assets, folder_files, raster_assets
+from deo.scene.assets import Asset, Inventory, file_assets, folder_files, raster_assets
 from deo.scene.doors import Door
 from deo.scene.earth import check_proj
 from deo.scene.gdal import is_remote
@@ -31,17 +31,19 @@ _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.ti
 
 def array_assets(
     array: NDArray[Any], bands: BandSet | None, *, nodata: float | None, crs: Any, transform: Any
-) -> Found:
+) -> Inventory:
     """The bands of an array in memory."""
     if bands is None:
-        raise BandError("an array names no bands; say them in order: bands=('B04', 'B03', ...)")
+        raise BandError(
+            "an array does not name its bands; give their names in order: bands=('B04', 'B03', ...)"
+        )
     if array.ndim != 3 or len(array) != len(bands) or not array.size:
         raise BandError(
-            f"an array of {len(bands)} bands ({bands}) has the shape ({len(bands)}, height, "
+            f"an array of {len(bands)} bands ({bands}) must have the shape ({len(bands)}, height, "
             f"width), got {array.shape}"
         )
     if array.dtype.kind not in "uif":
-        raise SceneError(f"an array of real numbers is needed, got {array.dtype}")
+        raise SceneError(f"the numbers of an array must be real, got {array.dtype}")
     valid: NDArray[np.bool_] | None = None
     if isinstance(array, np.ma.MaskedArray):
         valid = np.asarray(~np.ma.getmaskarray(array).any(axis=0))
@@ -58,7 +60,7 @@ def array_assets(
         Asset(band=band, source=source, index=index + 1, evidence=())
         for index, band in enumerate(bands)
     )
-    return Found("array", tuple(assets), "the caller")
+    return Inventory("array", tuple(assets), "the caller")
 
 
 def _parse_transform(transform: Any) -> Affine:
@@ -69,8 +71,8 @@ def _parse_transform(transform: Any) -> Affine:
         usable = False
     if not usable:
         raise SceneError(
-            f"transform {transform!r} places no pixels; give an affine.Affine, or its six numbers "
-            "(a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
+            f"transform {transform!r} cannot place pixels; give an affine.Affine, or its six "
+            "numbers (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f"
         )
     return parsed
 
@@ -92,7 +94,7 @@ def find(
     bands: BandSet | None,
     resolution: float | None,
     overruled: bool,
-) -> Found:
+) -> Inventory:
     """Whatever kind of source it is, its named bands."""
     if not isinstance(source, str | os.PathLike):
         if not isinstance(source, Sequence) or not source:
@@ -117,11 +119,13 @@ def find(
                     f"{', '.join(dict.fromkeys(image.band for image in safe.images))}"
                 )
             files = [image.path for image in images]
-            found = file_assets(files, door=Door.MEMBER, overruled=overruled, product=safe.evidence)
-            return found._replace(name=safe.name)
+            members = file_assets(
+                files, door=Door.MEMBER, overruled=overruled, product=safe.evidence
+            )
+            return members._replace(name=safe.name)
         if path.is_dir():
-            found = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
-            return found._replace(name=path.resolve().name)
+            inside = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
+            return inside._replace(name=path.resolve().name)
     return raster_assets(text, door=door, bands=bands, overruled=overruled)
 
 

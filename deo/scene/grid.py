@@ -54,7 +54,7 @@ class Grid:
         """The same corner and extent in pixels of another size (the last may reach past it)."""
         across, down = self.pixel
         if not (math.isfinite(size) and size > 0):
-            raise SceneError(f"resolution {size} has to be above 0 and finite")
+            raise SceneError(f"resolution {size} must be above 0 and finite")
         columns, rows = self.width * across / size, self.height * down / size
         if not (max(columns, rows) <= _LARGEST_SIDE and min(columns, rows) >= 1):
             raise SceneError(
@@ -137,7 +137,7 @@ def relate(own: Grid, other: Grid, *, label: str) -> Relation:
     """
     if own.crs != other.crs:
         raise SceneError(
-            f"{label} has another CRS than the finest band: {_crs(other)} against {_crs(own)}; "
+            f"{label} has a different CRS from the finest band: {_crs(other)} against {_crs(own)}; "
             f"warp it first (gdalwarp -t_srs)"
         )
     if not own.georeferenced and not other.georeferenced:
@@ -151,7 +151,7 @@ def relate(own: Grid, other: Grid, *, label: str) -> Relation:
         )
     if abs(t.b) > 1e-6 or abs(t.d) > 1e-6 or t.a <= 0 or t.e <= 0:
         raise SceneError(
-            f"{label} runs in another direction than the finest band; warp it first (gdalwarp)"
+            f"{label} runs in a different direction from the finest band; warp it first (gdalwarp)"
         )
     rows, cols = Line(_tidy(t.e), _tidy(t.f)), Line(_tidy(t.a), _tidy(t.c))
     for line, name, length, own_length in (

@@ -19,7 +19,7 @@ from deo.scene.doors import Door
 from deo.scene.gdal import is_remote, public
 from deo.scene.grid import Extent, Grid
 from deo.scene.handle import Handle
-from deo.scene.sampling import LARGEST_WHOLE, lattice, overviews_tell, thin_image
+from deo.scene.sampling import LARGEST_SCANNED, lattice, overviews_tell, thin_image
 from deo.scene.sources import is_floating
 from deo.scene.window import Window
 
@@ -78,7 +78,9 @@ class RasterSource:
         if dataset.count == 0:
             raise SceneError(f"{path} has no raster bands")
         if any(name.startswith("complex") for name in dataset.dtypes):
-            raise SceneError(f"{path} holds complex numbers; reflectance or digital numbers needed")
+            raise SceneError(
+                f"{path} holds complex numbers; reflectance or digital numbers are needed"
+            )
         transform = dataset.transform
         grid = Grid(
             height=dataset.height,
@@ -124,7 +126,7 @@ class RasterSource:
         box = RasterioWindow(extent.left, extent.top, wide, tall)
         step = max(tall / height, wide / width)
         read = partial(self.read, indexes)
-        huge = tall * wide > LARGEST_WHOLE
+        huge = tall * wide > LARGEST_SCANNED
         if huge and not self.has_overviews(indexes[0]):
             return lattice(read, extent, bands=len(indexes), height=height, width=width)
         if step > _FIRST_OVERVIEW and not self._overviews_tell(indexes[:1], extent, step):
@@ -225,15 +227,15 @@ class RasterSource:
     @cached_property
     def _simple_nodata(self) -> tuple[float | None, ...]:
         """Per band: a nodata value that comparing finds, NaN for no mask, None to ask GDAL."""
-        found: list[float | None] = []
+        values: list[float | None] = []
         for flags, dtype, nodata in zip(self._mask_flags, self.dtypes, self.nodatas, strict=True):
             if flags == [MaskFlags.all_valid]:
-                found.append(math.nan)
+                values.append(math.nan)
             elif flags == [MaskFlags.nodata] and dtype in _EXACT and _fits(nodata, dtype):
-                found.append(nodata)
+                values.append(nodata)
             else:
-                found.append(None)
-        return tuple(found)
+                values.append(None)
+        return tuple(values)
 
     def mask_source(self, indexes: Sequence[int]) -> str:
         said: dict[str, None] = {}

@@ -15,10 +15,10 @@ TOUCHING = 1e-9
 
 _CLOSE = 1e-6  # degrees, 0.1 m: what an outline may differ from the true sides
 
-Numbers = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
-def thin_rings(rings: Numbers, steps: int) -> Numbers:
+def thin_rings(rings: Floats, steps: int) -> Floats:
     """Of closed rings (n, 4 x steps + 1, 2) every step-th point, as few as `_CLOSE` allows."""
     count = 1
     while count < steps:
@@ -33,7 +33,7 @@ def thin_rings(rings: Numbers, steps: int) -> Numbers:
     return rings[:, :: steps // count]
 
 
-def cut_at_180(ring: Numbers) -> tuple[Numbers, ...]:
+def cut_at_180(ring: Floats) -> tuple[Floats, ...]:
     """Parts in -180..180 of a closed ring whose longitudes go on beyond 180."""
     turns = round((ring[-1, 0] - ring[0, 0]) / 360.0)
     if turns:
@@ -61,7 +61,7 @@ def cut_at_180(ring: Numbers) -> tuple[Numbers, ...]:
     return tuple(parts)
 
 
-def by_the_pole(ring: Numbers, polar: NDArray[np.bool_]) -> Numbers:
+def by_the_pole(ring: Floats, polar: NDArray[np.bool_]) -> Floats:
     """A closed ring with unbroken longitudes, where some points are poles, whose own means nothing.
 
     A ring has its inside on its left: it passes the north pole going west, the south pole east.
@@ -85,7 +85,7 @@ def by_the_pole(ring: Numbers, polar: NDArray[np.bool_]) -> Numbers:
     return np.stack(out)
 
 
-def _over_the_pole(ring: Numbers, turns: int) -> Numbers:
+def _over_the_pole(ring: Floats, turns: int) -> Floats:
     """A ring around a pole, opened at the 180th meridian and led along it to the pole.
 
     A ring has its inside on its left: going east it is around the north pole.
@@ -107,7 +107,7 @@ def _over_the_pole(ring: Numbers, turns: int) -> Numbers:
     )  # fmt: skip
 
 
-def _side(ring: Numbers, own: NDArray[np.bool_]) -> list[Numbers]:
+def _side(ring: Floats, own: NDArray[np.bool_]) -> list[Floats]:
     """The closed parts of a closed ring on one side of longitude 180.
 
     Args:
@@ -146,7 +146,7 @@ def _side(ring: Numbers, own: NDArray[np.bool_]) -> list[Numbers]:
     return [part for part in parts if len(part) > 3]
 
 
-def _closed(points: Numbers) -> Numbers:
+def _closed(points: Floats) -> Floats:
     """A closed ring without points that repeat the one before."""
     moved = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1) > 0
     kept = points[moved]

@@ -131,7 +131,7 @@ def zip_tree(path: Path) -> Tree:
         raise SceneError(f"{path} cannot be read as a zip: {error}") from error
     for name in members:
         if ".." in PurePosixPath(name).parts or name.startswith("/"):
-            raise SceneError(f"{path} holds {name[:120]!r}, a name that leads out of it")
+            raise SceneError(f"{path} holds {name[:120]!r}, a name that leads outside the archive")
     names = [name for name in members if not any(map(is_junk, PurePosixPath(name).parts))]
     roots = sorted(
         {
@@ -144,7 +144,7 @@ def zip_tree(path: Path) -> Tree:
     if len(roots) != 1:
         raise SceneError(
             f"{path} holds {len(roots) or 'no'} Sentinel-2 product{'s' if roots else ''}; "
-            f"a zip with one .SAFE product is wanted"
+            f"give a zip that holds one .SAFE product"
         )
     prefix = "" if roots[0] == "." else f"{roots[0]}/"
 
@@ -168,7 +168,7 @@ def zip_tree(path: Path) -> Tree:
 def _bounded_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """A member's bytes, unpacked no further than metadata reach, whatever it says of its size."""
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise SceneError(f"{name} is neither stored nor deflated; pack the product anew")
+        raise SceneError(f"{name} is neither stored nor deflated; pack the product again")
     with archive.open(name) as member:
         content = member.read(_LARGEST_XML + 1)
     if len(content) > _LARGEST_XML:
@@ -225,7 +225,7 @@ def read_product(tree: Tree) -> SafeProduct:
     if len(metadata) != 1:
         raise SceneError(
             f"{tree.label} has {len(metadata) or 'no'} product metadata file"
-            f"{'s' if metadata else ''}; one like MTD_MSIL2A.xml is wanted"
+            f"{'s' if metadata else ''}; there must be one, such as MTD_MSIL2A.xml"
         )
     facts = _read_xml(tree.read(metadata[0]), f"{tree.label}/{metadata[0]}")
     images = tuple(image for name in tree.files if (image := _image(tree, name)) is not None)
@@ -257,7 +257,7 @@ class _Facts(NamedTuple):
 def _read_xml(content: bytes, label: str) -> _Facts:
     """Quantification value, offset per band, baseline and name from a product's XML."""
     if b"<!DOCTYPE" in content.replace(b"\0", b""):  # also as UTF-16
-        raise SceneError(f"{label} declares a DOCTYPE, which no product's metadata do")
+        raise SceneError(f"{label} declares a DOCTYPE, which the metadata of a product never do")
     try:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
@@ -292,14 +292,15 @@ def _quantification(by_tag: Mapping[str, list[ElementTree.Element]], label: str)
         for element in by_tag.get(name, []):
             return _positive(element.text, f"{label}: {name}")
     raise SceneError(
-        f"{label} has no {' or '.join(names)}; it is no product metadata of Sentinel-2"
+        f"{label} has no {' or '.join(names)}; it does not look like the metadata "
+        f"of a Sentinel-2 product"
     )
 
 
 def _positive(text: str | None, label: str) -> float:
     value = _number(text, label)
     if value <= 0:
-        raise SceneError(f"{label} is {text!r}; a number above 0 is wanted")
+        raise SceneError(f"{label} is {text!r}; it must be a number above 0")
     return value
 
 
@@ -307,7 +308,7 @@ def _number(text: str | None, label: str) -> float:
     try:
         return float(text or "")
     except ValueError:
-        raise SceneError(f"{label} is {text!r}; a number is wanted") from None
+        raise SceneError(f"{label} is {text!r}; it must be a number") from None
 
 
 def _offsets(by_tag: Mapping[str, list[ElementTree.Element]], label: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from deo.scene.window import Window
 ENOUGH = 1000
 """Valid numbers other than 0 below which a thin sample is not trusted: a 99.9th percentile."""
 
-LARGEST_WHOLE = 2**28
+LARGEST_SCANNED = 2**28
 """Pixels of an image that is gone through whole, which takes seconds."""
 
 _TALL, _WIDE = 512, 2048  # of the windows that an image is gone through in
@@ -39,11 +39,11 @@ def telling(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np
 def telling_pixels(read: Read, *, height: int, width: int) -> NDArray[np.float32]:
     """(C, N): pixels that are valid and not 0 in all bands, from every part of an image.
 
-    It is gone through window by window; of one beyond `LARGEST_WHOLE` windows of `_PART` pixels
+    It is gone through window by window; of one beyond `LARGEST_SCANNED` windows of `_PART` pixels
     are read, spread evenly. About `_MOST_KEPT` pixels are kept, evenly from each window.
     """
     windows = list(_windows(height, width))
-    if height * width > LARGEST_WHOLE:
+    if height * width > LARGEST_SCANNED:
         count = min(len(windows), max(1, _PART // (_TALL * _WIDE)))
         windows = [windows[i] for i in np.linspace(0, len(windows) - 1, count).astype(int)]
     share = max(1, _MOST_KEPT // len(windows))
@@ -57,7 +57,7 @@ def telling_pixels(read: Read, *, height: int, width: int) -> NDArray[np.float32
 
 def gone_through(grid: Grid) -> bool:
     """Whether `telling_pixels` looks at all of an image."""
-    return grid.height * grid.width <= LARGEST_WHOLE
+    return grid.height * grid.width <= LARGEST_SCANNED
 
 
 def _windows(height: int, width: int) -> Iterator[Window]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet, Pixels
 from deo.errors import SceneError
-from deo.scene.assets import Asset, Found, choose
+from deo.scene.assets import Asset, Inventory, choose
 from deo.scene.doors import Door
 from deo.scene.earth import check_proj
 from deo.scene.fill import with_undeclared_fill
@@ -335,14 +335,16 @@ def open_scene(
         wanted = BandSet(wanted)
     overruled = scale is not None and offset is not None
     if isinstance(source, np.ndarray):
-        found = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
+        inventory = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
     elif nodata is not None or crs is not None or transform is not None:
-        raise SceneError("nodata, crs and transform go with arrays; files say these themselves")
+        raise SceneError("nodata, crs and transform are for arrays; files state them themselves")
     else:
-        found = find(source, door=door, bands=wanted, resolution=resolution, overruled=overruled)
+        inventory = find(
+            source, door=door, bands=wanted, resolution=resolution, overruled=overruled
+        )
     try:
         return _assemble(
-            found,
+            inventory,
             wanted,
             scale=scale,
             offset=offset,
@@ -350,13 +352,13 @@ def open_scene(
             judge_floats=judge_floats,
         )
     except BaseException:
-        for asset in found.assets:
+        for asset in inventory.assets:
             asset.source.close()
         raise
 
 
 def _assemble(
-    found: Found,
+    inventory: Inventory,
     wanted: BandSet | None,
     *,
     scale: float | None,
@@ -365,8 +367,8 @@ def _assemble(
     judge_floats: FloatJudge,
 ) -> Scene:
     """Choose the assets, put them on one grid and decide their radiometry."""
-    assets = choose(found, wanted, resolution)
-    for asset in found.assets:
+    assets = choose(inventory, wanted, resolution)
+    for asset in inventory.assets:
         if all(asset.source is not kept.source for kept in assets):
             asset.source.close()
     bands = BandSet(asset.band for asset in assets)
@@ -381,19 +383,19 @@ def _assemble(
     assets = with_float_evidence(assets, overruled=scale is not None, judge=judge_floats)
     evidence = [asset.evidence for asset in assets]
     radiometry = decide(bands, evidence, scale=scale, offset=offset)
-    assets, filled = with_undeclared_fill(assets, name=found.name, scale=scale)
+    assets, filled = with_undeclared_fill(assets, name=inventory.name, scale=scale)
     assets = with_zero_convention(assets, radiometry)
-    notes = (*found.notes, *_notes(found.name, assets[0].source, radiometry), *filled)
+    notes = (*inventory.notes, *_notes(inventory.name, assets[0].source, radiometry), *filled)
     for note in notes:
         log.warning("%s", note)
     return Scene(
-        name=found.name,
+        name=inventory.name,
         bands=bands,
         grid=grid,
         radiometry=radiometry,
-        names_source=found.names_source,
+        names_source=inventory.names_source,
         mask_source=mask_source(assets),
-        ignored=found.ignored,
+        ignored=inventory.ignored,
         notes=notes,
         assets=assets,
         relations=relations,
@@ -405,7 +407,9 @@ def _notes(name: str, source: Source, radiometry: Radiometry) -> list[str]:
     notes = []
     if radiometry.assumed:
         sensor = sensor_of(radiometry.bands[0])
-        small = f"; 8-bit numbers are no {sensor.name} digital numbers" if _is_byte(source) else ""
+        small = (
+            f"; 8-bit numbers cannot be {sensor.name} digital numbers" if _is_byte(source) else ""
+        )
         notes.append(f"{name}: nothing says {sensor.assumption}{small}")
     if isinstance(source, RasterSource) and not source.grid.georeferenced:
         place = (

@@ -41,8 +41,8 @@ def with_float_evidence(
     unseen = [asset for asset in plain if not gone_through(asset.source.grid)]
     if not ranges and judge is float_evidence and unseen:
         raise RadiometryError(
-            f"{unseen[0].source.label}: none of the pixels that were looked at is valid, so that "
-            f"nothing tells its unit; say it with --scale (10000 for reflectance, 1 for digital "
+            f"{unseen[0].source.label}: none of the pixels that were looked at is valid, so "
+            f"nothing tells its unit; state it with --scale (10000 for reflectance, 1 for digital "
             f"numbers)"
         )
     own = judge(plain[0].dtype, ranges)

@@ -75,7 +75,7 @@ def vrt_sources(text: str, label: str) -> tuple[VrtSource, ...]:
     """
     for mark in ("<!DOCTYPE", "<!ENTITY", "<![CDATA["):
         if mark in text:
-            raise SceneError(f"{label} holds {mark}, which no VRT needs; write it anew: {_REMEDY}")
+            raise SceneError(f"{label} holds {mark}, which no VRT needs; write it again: {_REMEDY}")
     parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
     try:
         parser.feed(text)
@@ -108,8 +108,8 @@ def _check(element: ElementTree.Element, label: str) -> None:
     kind, domain = said.get("subClass", ""), said.get("domain", "")
     if kind not in _KINDS:
         raise SceneError(
-            f"{label} holds a {kind[:60]}, which can read what is no raster or run code; "
-            f"make a GeoTIFF of it where you trust it: gdal_translate {label} plain.tif"
+            f"{label} holds a {kind[:60]}, which can read files that are not rasters, or run code; "
+            f"if you trust it, make a GeoTIFF of it: gdal_translate {label} plain.tif"
         )
     if tag == "Metadata" and domain not in _DOMAINS:
         raise SceneError(f"{label} holds metadata of the domain {domain[:60]}; {_REMEDY}")
@@ -120,12 +120,14 @@ def _check(element: ElementTree.Element, label: str) -> None:
     if tag.endswith("SRS") and not _PLAIN_SRS.match(element.text or ""):
         raise SceneError(
             f"{label} names its reference system by {(element.text or '')[:60]!r}; "
-            f"WKT, EPSG:... or a PROJ string is wanted"
+            f"WKT, EPSG:... or a PROJ string is needed"
         )
 
 
 def _source(element: ElementTree.Element, label: str) -> VrtSource:
     name = element.text or ""
     if not name or len(element) or name != name.strip() or not name.isprintable():
-        raise SceneError(f"{label} has a {element.tag} that is no plain file name: {name[:60]!r}")
+        raise SceneError(
+            f"{label} has a {element.tag} that is not a plain file name: {name[:60]!r}"
+        )
     return VrtSource(name, element.get("relativeToVRT", "0") != "0")

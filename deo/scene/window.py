@@ -16,7 +16,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.row < 0 or self.col < 0 or self.height < 1 or self.width < 1:
-            raise ConfigError(f"{self} is no window: it starts before 0 or is empty")
+            raise ConfigError(f"{self} is not a window: it starts before 0 or is empty")
 
     @property
     def slices(self) -> tuple[slice, slice]:

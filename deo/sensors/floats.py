@@ -54,7 +54,7 @@ def float_evidence(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
         raise RadiometryError(
             f"{fact} in digital numbers, but {', '.join(small)} "
             f"reach{'es' if len(small) == 1 else ''} no further than {_LARGEST_REFLECTANCE:g}, as "
-            "reflectance does; store all bands alike"
+            "reflectance does; store all bands in one unit"
         )
     _check_reach(dtype, ranges, reflectance=reflectance)
     if reflectance:
@@ -97,8 +97,8 @@ def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> E
         )
         for band, several in every.items()
     }
-    found = float_evidence(dtype, pooled)
-    return replace(found, fact=f"{found.fact} (over {len(files)} images of the data set)")
+    common = float_evidence(dtype, pooled)
+    return replace(common, fact=f"{common.fact} (over {len(files)} images of the data set)")
 
 
 def check_float_evidence(dtype: str, ranges: Mapping[str, Range], common: Evidence) -> None:
@@ -115,9 +115,9 @@ def check_float_evidence(dtype: str, ranges: Mapping[str, Range], common: Eviden
     wrong = high > _SATURATION if reflectance else 0 < high <= _LARGEST_REFLECTANCE
     if wrong:
         raise RadiometryError(
-            f"{dtype} with a 99.9th percentile of {high:.4g} is no "
-            f"{'reflectance' if reflectance else 'digital number'}, as the other images of the "
-            f"data set hold ({common.fact}); store all images alike"
+            f"{dtype} with a 99.9th percentile of {high:.4g} cannot be "
+            f"{'reflectance' if reflectance else 'digital numbers'}, as the other images of the "
+            f"data set are ({common.fact}); store all images in one unit"
         )
     _check_reach(dtype, ranges, reflectance=reflectance)
 
@@ -128,8 +128,8 @@ def _highest(ranges: Mapping[str, Range]) -> float:
 
 def _unmeasured(dtype: str, reach: str, number: float) -> str:
     return (
-        f"{dtype} with numbers {reach}, which nothing measured is; if they mark missing pixels, "
-        f"say so in the file: gdal_edit.py -a_nodata {number:g} FILE"
+        f"{dtype} with numbers {reach}, which no measurement reaches; if they mark missing pixels, "
+        f"declare them in the file: gdal_edit.py -a_nodata {number:g} FILE"
     )
 
 

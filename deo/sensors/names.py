@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from deo.errors import BandError
 from deo.files.documents import parse_json
-from deo.sensors.recognise import recognise, recognise_path
-from deo.sensors.registry import DEFAULT
+from deo.sensors.recognise import recognise_path, recognise_sensor
+from deo.sensors.registry import DEFAULT_SENSOR
 from deo.sensors.table import Band, Sensor
 
 _JUNK = frozenset(["__macosx", "thumbs.db", "desktop.ini", "@eadir"])
@@ -49,7 +49,7 @@ _DERIVED = re.compile(
 )
 
 
-class Description(NamedTuple):
+class DescribedBand(NamedTuple):
     """What a description says: the band it means, and whether it is some other sensor's.
 
     band: canonical name, or None.
@@ -73,7 +73,7 @@ class Names(NamedTuple):
     doubt: str | None = None
 
 
-def describe(text: str | None, sensor: Sensor) -> Description:
+def describe_band(text: str | None, sensor: Sensor) -> DescribedBand:
     """What a description says of a sensor's bands.
 
     A band's name alone (`B02`, `blue`), or a spelt name followed by nothing but what describes it:
@@ -81,20 +81,20 @@ def describe(text: str | None, sensor: Sensor) -> Description:
     angles and differences (`B2_stdDev`, `B8-B4`) begin like a band and mean none.
     """
     if not text or text.strip().isdigit():
-        return Description(None)
+        return DescribedBand(None)
     if (named := sensor.band(text)) is not None:
-        return Description(named.name)
+        return DescribedBand(named.name)
     begins = sensor.begins.fullmatch(text)
     band = sensor.band(begins[1]) if begins else None
     if begins is None or band is None:
-        return Description(None)
+        return DescribedBand(None)
     words = _BETWEEN.split(_UNIT.sub(r"\1\2", begins[2].lower()))
     words = [word.strip(".") for word in words if word.strip(".")]
     fits = [_fits(word, band, sensor) for word in words]
     if None in fits:
         derived = any(_DERIVED.fullmatch(word) or sensor.spelling.fullmatch(word) for word in words)
-        return Description(None, derived=derived)
-    return Description(None if False in fits else band.name, foreign=False in fits)
+        return DescribedBand(None, derived=derived)
+    return DescribedBand(None if False in fits else band.name, foreign=False in fits)
 
 
 def _fits(word: str, band: Band, sensor: Sensor) -> bool | None:
@@ -145,7 +145,7 @@ def is_junk(name: str) -> bool:
 
 def is_ancillary(path: str) -> bool:
     """Whether a file of a product holds no spectral band (SCL, AOT, TCI, ... of ESA's)."""
-    sensor = recognise_path(path).sensor or DEFAULT
+    sensor = recognise_path(path).sensor or DEFAULT_SENSOR
     file = PurePosixPath(path).name.upper()
     return bool(sensor.ancillary & set(re.split(r"[._\-\s]+", file)))
 
@@ -167,26 +167,26 @@ def raster_bands(
         BandError: two places contradict each other, or two bands have one name.
     """
     nothing = Names((None,) * len(descriptions), "nothing")
-    sensor, sign = recognise([path, *behind], tags, descriptions)
+    sensor, sign = recognise_sensor([path, *behind], tags, descriptions)
     if sensor is None:
-        return nothing._replace(doubt=f"{sign} tells of another sensor")
+        return nothing._replace(doubt=f"{sign} belongs to another sensor")
     places = {
-        "descriptions": [describe(text, sensor) for text in descriptions],
+        "descriptions": [describe_band(text, sensor) for text in descriptions],
         "band tags": [_tagged(own, sensor) for own in band_tags],
         "dataset tag": _listed(tags, len(descriptions), sensor),
         "file name": [
-            Description(file_band(path) if len(descriptions) == 1 else None) for _ in descriptions
+            DescribedBand(file_band(path) if len(descriptions) == 1 else None) for _ in descriptions
         ],
     }
-    if any(text.foreign for found in places.values() for text in found):
-        return nothing._replace(doubt="their colours or wavelengths are another sensor's")
+    if any(text.foreign for texts in places.values() for text in texts):
+        return nothing._replace(doubt="their colours or wavelengths belong to another sensor")
     names: list[str | None] = []
     used: dict[str, None] = {}
     for index in range(len(descriptions)):
-        if any(found[index].derived for found in places.values()):
+        if any(texts[index].derived for texts in places.values()):
             names.append(None)
             continue
-        said = {place: own for place, found in places.items() if (own := found[index].band)}
+        said = {place: texts[index].band for place, texts in places.items() if texts[index].band}
         if len(set(said.values())) > 1:
             facts = ", ".join(f"the {place} say{_s(place)} {name}" for place, name in said.items())
             raise BandError(
@@ -203,10 +203,10 @@ def _s(place: str) -> str:
     return "" if place.endswith("s") else "s"
 
 
-def _tagged(tags: Mapping[str, str], sensor: Sensor) -> Description:
+def _tagged(tags: Mapping[str, str], sensor: Sensor) -> DescribedBand:
     """The band that a raster band's tags name, all that say something together."""
     lower = {key.lower(): value for key, value in tags.items()}
-    said = [describe(lower[key], sensor) for key in _NAME_TAGS if key in lower]
+    said = [describe_band(lower[key], sensor) for key in _NAME_TAGS if key in lower]
     names = {own.band for own in said} - {None}
     foreign = len(names) > 1 or any(own.foreign for own in said)
     for key in _WAVELENGTH_TAGS:
@@ -214,10 +214,10 @@ def _tagged(tags: Mapping[str, str], sensor: Sensor) -> Description:
             foreign |= any(
                 not _is_near(float(number[1]), band) for band in sensor.bands if band.name in names
             )
-    return Description(None if foreign else next(iter(names), None), foreign=foreign)
+    return DescribedBand(None if foreign else next(iter(names), None), foreign=foreign)
 
 
-def _listed(tags: Mapping[str, str], count: int, sensor: Sensor) -> list[Description]:
+def _listed(tags: Mapping[str, str], count: int, sensor: Sensor) -> list[DescribedBand]:
     """Names from a STAC list of bands in a dataset tag, when it has an entry for each band."""
     lower = {key.lower(): value for key, value in tags.items()}
     for key in _LIST_TAGS:
@@ -229,10 +229,10 @@ def _listed(tags: Mapping[str, str], count: int, sensor: Sensor) -> list[Descrip
             return [
                 _tagged({str(k): str(v) for k, v in entry.items()}, sensor)
                 if isinstance(entry, dict)
-                else describe(str(entry), sensor)
+                else describe_band(str(entry), sensor)
                 for entry in entries
             ]
-    return [Description(None)] * count
+    return [DescribedBand(None)] * count
 
 
 def _each_once(names: Sequence[str | None], path: str) -> None:
@@ -240,5 +240,5 @@ def _each_once(names: Sequence[str | None], path: str) -> None:
         if name is not None and name in names[:index]:
             raise BandError(
                 f"{path}: bands {names.index(name) + 1} and {index + 1} are both named {name}; "
-                f"each band has to be there once"
+                f"each band may occur only once"
             )

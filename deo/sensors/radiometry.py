@@ -39,13 +39,13 @@ class Radiometry:
         if not len(self.bands) == len(self.scale) == len(self.offset):
             raise RadiometryError(
                 f"{len(self.bands)} bands with {len(self.scale)} scales and "
-                f"{len(self.offset)} offsets; one of each per band is needed"
+                f"{len(self.offset)} offsets; give one of each per band"
             )
         for scale, offset in zip(self.scale, self.offset, strict=True):
             if not (math.isfinite(scale) and math.isfinite(offset) and scale > 0):
                 raise RadiometryError(
-                    f"scale {scale:g} with offset {offset:g} is unusable: the scale has to be "
-                    f"above 0 and both finite"
+                    f"scale {scale:g} with offset {offset:g} is unusable: the scale must be "
+                    f"above 0, and both must be finite"
                 )
 
     def apply(self, values: NDArray[np.float32], bands: BandSet) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from deo.sensors.registry import DEFAULT, sensors
+from deo.sensors.registry import DEFAULT_SENSOR, sensors
 from deo.sensors.table import Sensor
 
 _EDGE, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
@@ -73,10 +73,10 @@ class Recognised(NamedTuple):
     sign: str | None = None
 
 
-def recognise(
+def recognise_sensor(
     paths: Iterable[str], tags: Mapping[str, str], descriptions: Sequence[str | None]
 ) -> Recognised:
-    """The sensor whose a file is; `DEFAULT` where nothing tells of any other.
+    """The sensor whose a file is; `DEFAULT_SENSOR` where nothing tells of any other.
 
     Args:
         paths: of the file, and of those that it reads if it is virtual.
@@ -84,19 +84,19 @@ def recognise(
     parts = [_named_parts(path) for path in paths]
     platforms = {key: tags[key] for key in tags if key.lower() in _PLATFORM_TAGS}
     texts = [part for file in parts for part in file] + [*platforms.values()]
-    named = [text for text in descriptions if text and DEFAULT.band(text) is None]
+    named = [text for text in descriptions if text and DEFAULT_SENSOR.band(text) is None]
     for sensor in sensors()[1:]:
         if any(map(sensor.sign.search, texts)) or any(map(sensor.band, named)):
             return Recognised(sensor)
     sign = next(filter(None, map(_strange_path, parts)), None) or _strange_tags(
         tags, platforms, descriptions
     )
-    return Recognised(None, sign) if sign else Recognised(DEFAULT)
+    return Recognised(None, sign) if sign else Recognised(DEFAULT_SENSOR)
 
 
 def recognise_path(path: str) -> Recognised:
-    """As `recognise`, by the name of a file, or of the product's folder that it is in."""
-    return recognise([path], {}, ())
+    """As `recognise_sensor`, by the name of a file, or of the product's folder that it is in."""
+    return recognise_sensor([path], {}, ())
 
 
 def _named_parts(path: str) -> tuple[str, ...]:
@@ -108,7 +108,11 @@ def _strange_path(parts: Sequence[str]) -> str | None:
     for part in reversed(parts):
         if match := _PRODUCT.search(part):
             return f"the name {part} ({match[0]})"
-    if parts and (match := _IN_FILE_NAME.search(parts[-1])) and not DEFAULT.sign.search(parts[-1]):
+    if (
+        parts
+        and (match := _IN_FILE_NAME.search(parts[-1]))
+        and not DEFAULT_SENSOR.sign.search(parts[-1])
+    ):
         return f"the name {parts[-1]} ({match[0]})"
     return None
 
@@ -116,7 +120,7 @@ def _strange_path(parts: Sequence[str]) -> str | None:
 def _strange_tags(
     tags: Mapping[str, str], platforms: Mapping[str, str], descriptions: Sequence[str | None]
 ) -> str | None:
-    if any(map(DEFAULT.sign.search, platforms.values())):
+    if any(map(DEFAULT_SENSOR.sign.search, platforms.values())):
         return None
     for key, value in tags.items():
         if key.lower().startswith(("landsat_", "modis_")):

@@ -14,20 +14,20 @@ from deo.sensors.evidence import Evidence
 from deo.sensors.known import sentinel2
 from deo.sensors.table import Band, Sensor
 
-DEFAULT = sentinel2.SENSOR
+DEFAULT_SENSOR = sentinel2.SENSOR
 """The sensor of files that do not say whose they are: published backbones were trained on it."""
 
 
 @cache
 def sensors() -> tuple[Sensor, ...]:
-    """`DEFAULT`, then the others in the order of their modules' names.
+    """`DEFAULT_SENSOR`, then the others in the order of their modules' names.
 
     Raises:
         BandError: two sensors have a band of the same name.
     """
     names = sorted(module.name for module in pkgutil.iter_modules(known.__path__))
-    found = [import_module(f"{known.__name__}.{name}").SENSOR for name in names]
-    every = (DEFAULT, *(sensor for sensor in found if sensor is not DEFAULT))
+    tables = [import_module(f"{known.__name__}.{name}").SENSOR for name in names]
+    every = (DEFAULT_SENSOR, *(sensor for sensor in tables if sensor is not DEFAULT_SENSOR))
     owners: dict[str, Sensor] = {}
     for sensor in every:
         for band in sensor.bands:
@@ -46,7 +46,7 @@ def bands_by_name() -> Mapping[str, Band]:
 @cache
 def sensor_of(band: str) -> Sensor:
     """The sensor that has a band of this canonical name."""
-    return next(sensor for sensor in sensors() if any(own.name == band for own in sensor.bands))
+    return next(sensor for sensor in sensors() if any(each.name == band for each in sensor.bands))
 
 
 def canonical_name(text: str) -> str | None:

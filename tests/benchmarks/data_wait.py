@@ -16,8 +16,8 @@ import torch
 
 from deo.training import settings
 from deo.training.data.shards import write_shards
-from deo.training.pretrain import run
 from deo.training.recipes import recipe
+from deo.training.run.pretraining import pretrain
 
 
 def waits(data: Path, *, workers: int, steps: int, every: int = 10) -> list[dict[str, float]]:
@@ -32,7 +32,7 @@ def waits(data: Path, *, workers: int, steps: int, every: int = 10) -> list[dict
         ],
     )
     with tempfile.TemporaryDirectory() as folder:
-        run(config, Path(folder), progress=False)
+        pretrain(config, output=Path(folder), progress=False)
         lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines][2:]
 

@@ -20,8 +20,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.training.data.archives import Hdf5Samples, TarStream
+from deo.training.data.hdf5 import Hdf5Samples
 from deo.training.data.shards import Shards, write_shards
+from deo.training.data.tars import TarStream
 
 Read = Callable[[int], NDArray[Any]]
 

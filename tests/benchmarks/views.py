@@ -22,8 +22,9 @@ from torchvision.transforms import v2
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS
 from deo.training.method.losses import GLOBAL_VIEWS
-from deo.training.method.teachers import Features
-from deo.training.method.views import ViewSpec, make_views, published_views
+from deo.training.method.optical import OpticalFeatures
+from deo.training.method.views import make_views
+from deo.training.method.viewspecs import ViewSpec, published_views
 from deo.training.recipes import recipe
 from deo.training.run.distributed import Context
 from deo.training.run.optim import advance, clip_global
@@ -128,7 +129,7 @@ def step_times(name: str, *, batch: int, repeats: int, device: str) -> None:
             torch.cuda.synchronize()
         times.setdefault(part, []).append(time.perf_counter() - begin)
 
-    def teachers() -> tuple[Tensor, Features | None]:
+    def teachers() -> tuple[Tensor, OpticalFeatures | None]:
         seen = made["views"][:GLOBAL_VIEWS]
         with torch.no_grad(), state.autocast():
             target = state.teacher(seen)

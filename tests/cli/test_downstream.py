@@ -15,7 +15,7 @@ from rasterio.transform import from_origin
 
 from deo.cli import cli
 from deo.cli.downstream import finetune
-from deo.cli.tasks import common, tile_bar
+from deo.cli.progress import tile_bar
 from deo.errors import (
     BandError,
     BusyError,
@@ -145,9 +145,8 @@ def test_evaluate__says_what_is_wrong_in_one_message(tiles: Path, tmp_path: Path
 def test_finetune__defaults_are_those_of_the_configuration() -> None:
     needed = ["--task", "segment", "--dataset", "folder", "--data", "d", "-o", "run"]
     given = finetune.make_context("finetune", needed).params
-    keywords = common(given)
     fields = TuneConfig.__dataclass_fields__.keys() - {"frozen", "seed"}  # `finetune` sets these
-    assert TuneConfig(**{name: keywords[name] for name in fields}) == TuneConfig()
+    assert TuneConfig(**{name: given[name] for name in fields}) == TuneConfig()
     assert (given["frozen"], given["seed"]) == (None, TuneConfig.seed)
 
 
@@ -177,10 +176,10 @@ def test_finetune_predict__segment_own_folder(
     with pytest.raises(WeightsError, match=r"tuned for a task.*deo predict"):
         load_backbone(MODEL[1], weights=folder / "best.safetensors")
     other = str(error(run(*command, "--contract", "s2", "--bands", "B02,B03", "--resume")))
-    assert "contract.name pretrain, now s2" in other
+    assert "contract.name: 'pretrain' -> 's2'" in other
     assert "now ['B02', 'B03']" in other
     other = str(error(run(*command, "--model", "test_deo_vit", "--resume")))
-    assert "model test_deo_swin, now test_deo_vit" in other
+    assert "model: 'test_deo_swin' -> 'test_deo_vit'" in other
     scene = tmp_path / "scene.tif"
     write(scene, noise(9, 1500, 80), PRODUCT)
     said: list[Any] = []

@@ -7,7 +7,7 @@ import rasterio
 from click.testing import CliRunner
 
 from deo.bands import BandSet
-from deo.cli.scenes import info
+from deo.cli.info import info
 from deo.contracts import Contract
 from deo.errors import BandError, DeoError
 from deo.sensors.known.sentinel2 import SENTINEL2

@@ -38,6 +38,8 @@ def test_differences__numbers_are_equal_whoever_gave_them(one: Any, other: Any) 
 )
 def test_differences__are_named_by_their_path(old: Any, new: Any, wanted: Any) -> None:
     assert differences(old, new) == [Difference(*each) for each in wanted]
+    for one, (name, before, now) in zip(differences(old, new), wanted, strict=True):
+        assert str(one) == f"{name}: {before!r} -> {now!r}"
 
 
 def test_plain__is_what_json_gives_back() -> None:

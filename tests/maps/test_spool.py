@@ -147,7 +147,7 @@ def test_spool__takes_an_empty_folder_and_one_half_removed(tmp_path: Path) -> No
 def test_spool__refuses_to_resume_another_job(tmp_path: Path) -> None:
     with spool(tmp_path / "p") as kept:
         kept.append(band(0))
-    with pytest.raises(OutputError, match="tile: 32 before, 64 now"):
+    with pytest.raises(OutputError, match="tile: 32 -> 64"):
         spool(tmp_path / "p", resume=True, job={**JOB, "tile": 64})
     assert json.loads((tmp_path / "p" / "progress.json").read_text())["finished"] == 1
 

@@ -107,9 +107,9 @@ def test_tiles__refuse_what_cannot_work_and_name_what_does(
 
 
 def test_window__refuses_nonsense() -> None:
-    with pytest.raises(ConfigError, match="no window"):
+    with pytest.raises(ConfigError, match="not a window"):
         Window(row=-1, col=0, height=3, width=3)
-    with pytest.raises(ConfigError, match="no window"):
+    with pytest.raises(ConfigError, match="not a window"):
         Window(row=0, col=0, height=0, width=3)
 
 

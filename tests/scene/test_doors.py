@@ -127,7 +127,7 @@ def test_open_raster__prefixes_of_drivers(
     tif: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tif().parent)
-    with pytest.raises(SceneError, match="name of a driver"):
+    with pytest.raises(SceneError, match="name of a GDAL driver"):
         open_raster(name, door=Door.NAMED)
 
 
@@ -266,14 +266,14 @@ def test_vrt__found_in_a_folder_reads_below_it_only(
     vrt = tmp_path / "tiles" / "B04.vrt"
     for source, relative in ((outside, 0), ("../other/B04.tif", 1)):
         written(vrt, mosaic(source, relative=relative))
-        with pytest.raises(SceneError, match="outside of it"):
+        with pytest.raises(SceneError, match="outside that folder"):
             open_scene(tmp_path / "tiles")
         open_scene(vrt).close()  # named itself
-        with pytest.raises(SceneError, match="outside of it"):
+        with pytest.raises(SceneError, match="outside that folder"):
             open_scene(vrt, door=Door.FOUND)
     written(vrt, mosaic(outside))
     monkeypatch.setenv(SOURCES_VARIABLE, f"/nowhere {tmp_path / 'oth'}")
-    with pytest.raises(SceneError, match="outside of it"):
+    with pytest.raises(SceneError, match="outside that folder"):
         open_scene(tmp_path / "tiles")
     monkeypatch.setenv(SOURCES_VARIABLE, f"/nowhere {outside.parent}")
     open_scene(tmp_path / "tiles").close()
@@ -345,7 +345,7 @@ def test_open_raster__members_of_zips(tif: Callable[..., Path], tmp_path: Path) 
 
 def test_open_raster__no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
-    with pytest.raises(SceneError, match="no regular file"):
+    with pytest.raises(SceneError, match="not a regular file"):
         open_raster(tmp_path / "pipe.tif", door=Door.CHIP)
 
 

@@ -107,7 +107,7 @@ def test_saturation__of_single_pixels_stays() -> None:
 def test_several__are_refused() -> None:
     array = numbers()
     array[0, 0], array[0, 1] = -9999, -20_000
-    with pytest.raises(RadiometryError, match="2 numbers from -20000 to -9999 that nothing"):
+    with pytest.raises(RadiometryError, match="2 numbers from -20000 to -9999 that no measurement"):
         opened(array)
 
 

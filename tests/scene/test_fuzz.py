@@ -22,7 +22,7 @@ import faulthandler, json, os, resource, signal, sys, time, torch
 torch.set_num_threads(1)
 import rasterio
 import deo
-from deo.bands import SENTINEL2
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 def bands_of(path):
     try:

@@ -96,7 +96,7 @@ def test_masked__overviews_do_not_bring_masked_pixels_back(tmp_path: Path) -> No
 def test_masked__a_huge_scene_is_sampled_by_windows(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "LARGEST_WHOLE", 100)
+    monkeypatch.setattr(sampling, "LARGEST_SCANNED", 100)
     sample = scene.masked(Columns(30)).sample(size=32)
     assert sample.values.shape == (3, 21, 32)
     assert sample.valid.any()

@@ -259,7 +259,7 @@ def test_contradiction__shows_both_facts(
         ("<unfinished", "not readable XML"),
         ("", "not readable XML"),
         ("<other/>", "has no BOA_QUANTIFICATION_VALUE"),
-        ("<p><QUANTIFICATION_VALUE>ten</QUANTIFICATION_VALUE></p>", "'ten'; a number"),
+        ("<p><QUANTIFICATION_VALUE>ten</QUANTIFICATION_VALUE></p>", "'ten'; it must be a number"),
         ("<p><QUANTIFICATION_VALUE>0</QUANTIFICATION_VALUE></p>", "above 0"),
     ],
 )

@@ -103,7 +103,7 @@ def test_overviews__of_the_image_are_read(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the image was thinned without its overviews")
 
-    monkeypatch.setattr("deo.scene.sources.thin_image", refuse)
+    monkeypatch.setattr("deo.scene.raster.thin_image", refuse)
     with open_scene(path) as scene:
         assert scene.sample(size=300).valid.all()
 
@@ -129,7 +129,7 @@ def test_nothing_valid__in_the_part_that_was_looked_at(
     path = write(tmp_path / "x.tif", np.full((3, SIDE, SIDE), np.nan, "float32"))
     with open_scene(path) as scene:
         assert "without a valid number" in scene.radiometry.evidence[0]
-    monkeypatch.setattr("deo.scene.sampling._LARGEST_WHOLE", SIDE * SIDE - 1)
+    monkeypatch.setattr("deo.scene.sampling.LARGEST_SCANNED", SIDE * SIDE - 1)
     with pytest.raises(RadiometryError, match="--scale"):
         open_scene(path)
     with open_scene(path, scale=10_000) as scene:

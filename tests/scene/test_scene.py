@@ -1,7 +1,6 @@
 """One raster file or array as a scene, against rasterio's own reading of it."""
 
 import logging
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasterio.enums import ColorInterp
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.contracts import fit_contract
@@ -100,67 +98,6 @@ def test_read__equals_rasterio_in_any_window_and_order(both: Any, data: st.DataO
     assert pixels.values.dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
-@pytest.mark.parametrize("mask", ["nodata", "internal", "sidecar", "alpha", "none"])
-def test_read__mask_is_rasterios(tmp_path: Path, dtype: str, mask: str) -> None:
-    if mask == "alpha" and not dtype.startswith("uint"):
-        pytest.skip("GDAL takes alpha of unsigned numbers only for a mask")
-    array = numbers(3, dtype)
-    settings: dict[str, Any] = {"descriptions": ("B04", "B03", "B02")}
-    hole = np.where(numbers(1)[0] > 40, 255, 0).astype("uint8")
-    if mask == "nodata":
-        settings["nodata"] = 7
-    elif mask in ("internal", "sidecar"):
-        settings["mask"] = hole
-    elif mask == "alpha":
-        array = np.concatenate([array, np.where(hole, np.iinfo("uint8").max, 0)[None]]).astype(
-            dtype
-        )
-        settings["descriptions"] = ("B04", "B03", "B02", None)
-        settings["colorinterp"] = [
-            ColorInterp.gray,
-            *[ColorInterp.undefined] * 2,
-            ColorInterp.alpha,
-        ]
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask == "internal"):
-        path = write(tmp_path / "scene.tif", array, **settings)
-    assert (tmp_path / "scene.tif.msk").exists() == (mask == "sidecar")
-    with open_scene(path, scale=1, offset=0) as scene, rasterio.open(path) as file:
-        pixels = scene.read(whole(scene))
-        valid = file.read_masks([1, 2, 3]).all(axis=0)
-        sampled = scene.sample(size=20)
-        assert scene.bands == BandSet("B04,B03,B02")
-    assert valid.all() == (mask == "none")
-    np.testing.assert_array_equal(pixels.valid, valid)
-    np.testing.assert_array_equal(pixels.values, np.where(valid, array[:3], 0))
-    assert sampled.values.shape == (3, 14, 20)
-    word = {"nodata": "nodata 7", "internal": "mask", "sidecar": "mask", "alpha": "alpha band"}
-    floats = "numbers that are not finite" if dtype.startswith("float") else "none: every pixel"
-    assert word.get(mask, floats) in scene.mask_source
-
-
-@pytest.mark.parametrize(("dtype", "bands"), [("uint16", "B04,B03,B02,B05,B06"), ("int16", "B04")])
-def test_read__heeds_an_alpha_band_that_gdal_does_not(
-    tmp_path: Path, dtype: str, bands: str
-) -> None:
-    names = bands.split(",")
-    array = numbers(len(names) + 1, dtype)
-    array[-1] = 0
-    array[-1, :, 5:] = 255
-    others = [ColorInterp.gray, *[ColorInterp.undefined] * (len(names) - 1)]
-    path = write(
-        tmp_path / "scene.tif",
-        array,
-        descriptions=(*names, None),
-        colorinterp=[*others, ColorInterp.alpha],
-    )
-    with open_scene(path, scale=1, offset=0) as scene:
-        valid, sampled = scene.read(whole(scene)).valid, scene.sample(size=8).valid
-        assert "alpha band" in scene.mask_source
-    np.testing.assert_array_equal(valid, array[-1] > 0)
-    assert 0 < sampled.sum() < sampled.size
-
-
 def test_read__only_the_bands_asked_for_decide_validity(tmp_path: Path) -> None:
     array = np.full((2, HEIGHT, WIDTH), 500, "uint16")
     array[1, :5] = 0
@@ -169,17 +106,6 @@ def test_read__only_the_bands_asked_for_decide_validity(tmp_path: Path) -> None:
         assert scene.read(whole(scene), BandSet("B02")).valid.all()
         assert not scene.read(whole(scene), BandSet("B03")).valid[:5].any()
         assert scene.read(whole(scene)).valid.sum() == (HEIGHT - 5) * WIDTH
-
-
-def test_read__numbers_that_are_not_finite_are_not_valid(tmp_path: Path) -> None:
-    array = np.random.default_rng(0).uniform(0, 0.9, (2, HEIGHT, WIDTH)).astype("float32")
-    array[0, 0, 0], array[1, 3, 4], array[0, 5, 5] = np.nan, np.inf, -np.inf
-    path = write(tmp_path / "scene.tif", array, descriptions=("B02", "B03"))
-    with open_scene(path) as scene:
-        values, valid = scene.read(whole(scene))
-        assert np.isfinite(scene.sample().values).all()
-    assert sorted(map(tuple, np.argwhere(~valid).tolist())) == [(0, 0), (3, 4), (5, 5)]
-    np.testing.assert_array_equal(values, np.where(valid, array * np.float32(10_000), 0))
 
 
 def test_read__outside_and_missing_are_refused(thirteen: Path) -> None:
@@ -375,62 +301,6 @@ def test_array__equals_the_same_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(array, numbers(3))
 
 
-def test_array__masked_and_thinned() -> None:
-    array = np.ma.masked_less(numbers(2).astype("float32") / 250, 0.1)
-    with open_scene(array, bands="B02,B03") as scene:
-        values, valid = scene.read(whole(scene))
-        np.testing.assert_array_equal(valid, ~array.mask.any(axis=0))
-        assert scene.radiometry.scale == (10_000, 10_000)
-        assert scene.sample(size=10).values.shape == (2, 7, 10)
-        assert values[:, ~valid].max() == 0
-
-
-@pytest.mark.parametrize(
-    ("array", "kwargs", "error"),
-    [
-        (np.zeros((2, 4, 4)), {}, BandError),
-        (np.zeros((2, 4, 4)), {"bands": "B02"}, BandError),
-        (np.zeros((4, 4)), {"bands": "B02"}, BandError),
-        (np.zeros((1, 0, 4)), {"bands": "B02"}, BandError),
-        (np.zeros((1, 4, 4), complex), {"bands": "B02"}, SceneError),
-        (np.zeros((1, 4, 4)), {"bands": "B02", "crs": "nowhere"}, SceneError),
-        (np.zeros((1, 4, 4)), {"bands": "B02", "transform": (0, 0, 0, 0, 0, 0)}, SceneError),
-        (np.zeros((1, 4, 4)), {"bands": "B02", "transform": "north"}, SceneError),
-        (
-            np.zeros((1, 4, 4)),
-            {"bands": "B02", "transform": (10, 0, math.nan, 0, -10, 0)},
-            SceneError,
-        ),
-    ],
-)
-def test_array__refused(array: np.ndarray, kwargs: dict[str, Any], error: type) -> None:
-    with pytest.raises(error):
-        open_scene(array, **kwargs)
-
-
-def test_array__nodata_is_compared_as_it_is_stored() -> None:
-    array = np.full((1, 4, 4), 0.5, "float32")
-    array[:, 0] = 0.1
-    with open_scene(array, bands="B02", nodata=0.1, transform=(10, 0, 5, 0, -10, 9)) as scene:
-        assert scene.read(whole(scene)).valid.sum() == 12
-        assert scene.transform.c == 5
-
-
-def test_sample__a_huge_file_without_overviews_is_read_in_windows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    array = np.tile(np.arange(1, 401, dtype="uint16"), (1, 300, 1))
-    path = write(tmp_path / "B04.tif", array, tiled=True, blockxsize=16, blockysize=16)
-    monkeypatch.setattr("deo.scene.sources._LARGEST_DIRECT", 1000)
-    with open_scene(path) as scene:
-        values, valid = scene.sample(size=100)
-    assert values.shape == (1, 75, 100)
-    assert valid.all()
-    inner = np.unique(values)
-    assert set(inner) <= set(range(1, 401))
-    assert np.diff(inner).max() < 30  # spread over all of the width
-
-
 def test_contract__scene_maximum_is_the_same_on_every_run(thirteen: Path) -> None:
     with open_scene(thirteen) as first, open_scene(thirteen) as second:
         contracts = [fit_contract("scene", bands=MODEL_BANDS, scene=s) for s in (first, second)]
@@ -438,14 +308,6 @@ def test_contract__scene_maximum_is_the_same_on_every_run(thirteen: Path) -> Non
     rgb = numbers(13)[[NAMES.index(n) for n in ("B04", "B03", "B02")]]
     seen = rgb[:, (rgb != 0).all(axis=0)]
     assert contracts[0].rgb_maximum == pytest.approx(np.percentile(seen, 99.9))
-
-
-@pytest.mark.parametrize("source", ["missing.tif", "text.tif", "folder", [], 3, "missing.zip"])
-def test_open__what_is_no_raster(tmp_path: Path, source: Any) -> None:
-    (tmp_path / "text.tif").write_text("no raster at all")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(SceneError):
-        open_scene(tmp_path / source if isinstance(source, str) else source)
 
 
 def test_vrt__is_a_raster_like_any_other(tmp_path: Path, thirteen: Path) -> None:
@@ -494,21 +356,6 @@ def test_open__eurosat_needs_its_order_said(shared: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f8", "<f2", ">f2", "longdouble"])
-@pytest.mark.parametrize("factor", [1, 10_000])
-def test_array__of_any_floats_is_what_its_numbers_are(dtype: str, factor: float) -> None:
-    array = (np.random.default_rng(0).uniform(0.01, 0.9, (1, 40, 40)) * factor).astype(dtype)
-    array[0, 0, 0] = np.nan
-    with open_scene(array, bands="B04") as scene:
-        assert scene.radiometry.scale == (10_000 / factor,)
-        values, valid = scene.read(whole(scene))
-        np.testing.assert_allclose(
-            values[valid[None]], array[:, valid].astype("f4")[0] * (10_000 / factor), rtol=1e-3
-        )
-        assert valid.sum() == 1599
-        assert scene.mask_source == "numbers that are not finite"
-
-
 @pytest.mark.parametrize("dtype", [">u2", ">i2", "<u4", ">u8", "<i8"])
 def test_array__of_any_integers_is_what_its_numbers_are(dtype: str) -> None:
     array = np.random.default_rng(0).integers(1, 9000, (1, 40, 40)).astype(dtype)
@@ -520,26 +367,3 @@ def test_array__of_any_integers_is_what_its_numbers_are(dtype: str) -> None:
         values, valid = scene.read(whole(scene))
     np.testing.assert_array_equal(valid, view[0] != 7)
     np.testing.assert_array_equal(values, np.where(valid, view, 0))
-
-
-def test_array__beyond_float32_is_not_valid() -> None:
-    array = np.full((1, 4, 4), 0.5)
-    array[0, 0] = 1e300
-    with open_scene(array, bands="B04") as scene:
-        assert scene.read(whole(scene)).valid.sum() == 12
-    with open_scene(array.clip(max=1).astype("f2"), bands="B04", nodata=1e20) as scene:
-        assert scene.read(whole(scene)).valid.all()
-
-
-@pytest.mark.parametrize("dtype", ["bool", ">c8", "datetime64[s]", "object", "U1"])
-def test_array__that_holds_no_real_numbers_is_refused(dtype: str) -> None:
-    with pytest.raises(SceneError, match="real numbers"):
-        open_scene(np.zeros((1, 4, 4), dtype), bands="B04")
-
-
-@pytest.mark.parametrize("number", [9.96921e36, 1e20, np.finfo("f4").max])
-def test_floats__with_an_undeclared_fill_far_above_are_refused(number: float) -> None:
-    array = np.full((1, 40, 40), 0.2, "float32")
-    array[0, 0, 0] = number
-    with pytest.raises(RadiometryError, match=r"numbers up to .*-a_nodata"):
-        open_scene(array, bands="B04")

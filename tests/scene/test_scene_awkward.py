@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ import rasterio
 
 from deo.contracts import fit_contract
 from deo.errors import DeoError, SceneError
-from deo.scene.gdal import gdal
 from deo.scene.scene import open_scene
 from deo.scene.window import Window
 
@@ -89,34 +87,6 @@ def test_mutations__of_a_small_file(
     assert {"success", "SceneError"} <= met
     assert time.perf_counter() - begun < 30
     assert capfd.readouterr().err == ""
-
-
-def test_mute__drops_rasterios_decoding_fault_only() -> None:
-    seen: list = []
-    before, sys.unraisablehook = sys.unraisablehook, seen.append
-    try:
-        with gdal("x.tif", "read it"):
-            for error, place in (
-                (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "rasterio._env.log_error"),
-                (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "elsewhere"),
-                (ValueError("other"), "rasterio._env.log_error"),
-            ):
-                sys.unraisablehook(SimpleNamespace(exc_value=error, object=place))  # type: ignore[arg-type]
-        assert [type(fault.exc_value) for fault in seen] == [UnicodeDecodeError, ValueError]
-        assert sys.unraisablehook == seen.append
-    finally:
-        sys.unraisablehook = before
-
-
-def test_mute__lets_uncaught_errors_through(capfd: pytest.CaptureFixture[str]) -> None:
-    before = sys.excepthook
-    with gdal("x.tif", "read it"):
-        fault = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")
-        sys.excepthook(UnicodeDecodeError, fault, None)
-        sys.excepthook(ValueError, ValueError("other"), None)
-    assert sys.excepthook is before
-    assert "bad" not in (shown := capfd.readouterr().err)
-    assert "ValueError: other" in shown
 
 
 def test_damaged__the_error_names_the_window(small: Path) -> None:

@@ -80,7 +80,7 @@ def write(
 
 def test_sensors__without_another() -> None:
     assert [sensor.name for sensor in sensors()] == ["Sentinel-2"]
-    assert list(bands_by_name()) == [band.name for band in registry.DEFAULT.bands]
+    assert list(bands_by_name()) == [band.name for band in registry.DEFAULT_SENSOR.bands]
     assert canonical_name("T1") is None
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from deo.errors import ConfigError
 from deo.models.registry import SPECS
-from deo.training.method.teachers import TEACHERS
+from deo.training.method.optical_table import OPTICAL_TEACHERS
 from deo.training.recipes import RECIPES, recipe
 from deo.training.run.distributed import Context
 from deo.training.run.state import build_schedules, view_specs
@@ -16,7 +16,7 @@ from deo.training.run.state import build_schedules, view_specs
 def test_recipe__names_things_that_exist(name: str) -> None:
     config = recipe(name)
     assert config.model.name in SPECS
-    assert config.optical.name in {"none", *TEACHERS} | set(SPECS)
+    assert config.optical.name in {"none", *OPTICAL_TEACHERS} | set(SPECS)
     assert len(view_specs(config)) == 2 + config.views.local_crops
     assert (RECIPES[name].__doc__ or "").count("Hardware:") == 1
 

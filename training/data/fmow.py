@@ -25,10 +25,10 @@ from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
 from deo.sensors.evidence import Evidence
 from deo.sensors.floats import Range, check_float_evidence
-from deo.training.data.archives import ESA_ORDER
+from deo.training.data.channels import ESA_ORDER
 from deo.training.data.listing import files_below, is_raster
 from deo.training.data.reading import open_quietly
-from deo.training.data.stored import Stored, as_floats, digital_numbers, formula
+from deo.training.data.stored import StoredSample, as_floats, digital_numbers, formula
 
 SPLITS = ("train", "val", "test", "test_gt", "seq", "seq_gt")
 _NAME = re.compile(
@@ -135,7 +135,7 @@ def pair(sentinel: dict[Key, Path], aerial: dict[Key, Path]) -> list[Pair]:
 
 def read_pair(
     pair: Pair, size: int, *, scale: float | None = None, offset: float | None = None
-) -> Stored:
+) -> StoredSample:
     """One sample (10, size, size) in the order of `MODEL_BANDS`, both images resampled to it.
 
     Sentinel-2's own red, green, blue stay in their slots where there is no aerial image.
@@ -153,7 +153,7 @@ def read_pair(
         raise UnusableImageError("every pixel is zero")
     if pair.aerial is not None:
         sample[: len(RGB_BANDS)] = _read_aerial(pair.aerial, size)
-    return Stored(sample, made)
+    return StoredSample(sample, made)
 
 
 def _digital_numbers(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
@@ -163,7 +163,7 @@ def _digital_numbers(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
     return published
 
 
-def _read_sentinel(path: Path, size: int, **told: float | None) -> Stored:
+def _read_sentinel(path: Path, size: int, **told: float | None) -> StoredSample:
     """The model's bands, resampled as stored, then in digital numbers by what the file says."""
     with _open_sentinel(path, told) as scene:
         assets = [scene.assets[position] for position in MODEL_BANDS.positions_in(ESA_ORDER)]
@@ -181,7 +181,7 @@ def _read_sentinel(path: Path, size: int, **told: float | None) -> Stored:
             )
     valid = masks.all(axis=0) & np.isfinite(values).all(axis=0)
     numbers = scene.radiometry.apply(as_floats(values), MODEL_BANDS)
-    return Stored(digital_numbers(numbers, valid), formula(scene.radiometry))
+    return StoredSample(digital_numbers(numbers, valid), formula(scene.radiometry))
 
 
 def _open_sentinel(path: Path, told: Mapping[str, Any]) -> Scene:

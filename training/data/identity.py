@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deo.files.records import differences
 from deo.training.data.samples import Samples
 from deo.training.data.shards import Shards
 
@@ -60,13 +61,11 @@ def summary(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in identity.items() if name != _PARTS}
 
 
-def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def changed_data(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """One line for each fact that differs, and one that names parts that do; empty when equal."""
-    before, now = summary(saved), summary(given)
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if not names:
+    lines = [f"data, {one}" for one in differences(summary(saved), summary(given))]
+    if not lines:
         return []
-    lines = [f"data, {name}: {before.get(name)!r} -> {now.get(name)!r}" for name in names]
     old, new = saved.get(_PARTS, {}), given.get(_PARTS, {})
     other = [_changed(name, old, new) for name in {**old, **new} if old.get(name) != new.get(name)]
     if other:

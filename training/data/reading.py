@@ -6,19 +6,17 @@ later given to map: the same bands, radiometry and validity.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import CRSError, RasterioError
-from rasterio.warp import transform as transform_coordinates
+from rasterio.errors import RasterioError
 
 from deo.bands import BandSet, Pixels
-from deo.errors import BandError, DataError, DeoError, RadiometryError, SceneError
+from deo.errors import BandError, DataError, RadiometryError, SceneError
 from deo.scene.doors import Door, check_whole, open_raster
 from deo.scene.grid import Grid, relate
 from deo.scene.raster import RasterSource
@@ -26,18 +24,17 @@ from deo.scene.resample import resample, taps
 from deo.scene.scene import Scene, open_scene
 from deo.scene.units import FloatJudge
 from deo.scene.window import Window
-from deo.sensors.evidence import CURE, Evidence
-from deo.sensors.floats import Range, check_float_evidence, common_float_evidence, float_evidence
+from deo.sensors.evidence import CURE
+from deo.sensors.floats import float_evidence
+from deo.training.data.placing import place
 
-JUDGED = 64  # images of a data set that the unit of its floating-point numbers is judged by
 _CURE = (
     "; in a data set the files have to say it: correct their tags, or store reflectance or digital "
     "numbers (reflectance x 10 000)"
 )
-_SAME = 0.01  # of a pixel: grids whose corners are nearer than this are one
 
 
-class Image(NamedTuple):
+class GridImage(NamedTuple):
     """One image: its pixels in digital numbers, and where they lie.
 
     `display`: bytes without any evidence of a scale, as pictures are.
@@ -48,7 +45,7 @@ class Image(NamedTuple):
     display: bool
 
 
-class Labels(NamedTuple):
+class LabelMask(NamedTuple):
     """A mask as stored, (H, W).
 
     `known`: False where the mask does not reach, or holds no number.
@@ -58,20 +55,6 @@ class Labels(NamedTuple):
     values: NDArray[Any]
     known: NDArray[np.bool_]
     nodata: float | None = None
-
-
-class DataSet(Protocol):
-    """A data set whose images are rasters; hashable."""
-
-    def __hash__(self) -> int: ...
-
-    @property
-    def bands(self) -> BandSet: ...
-
-    def splits(self, root: Path) -> Mapping[str, tuple[str, ...]]: ...
-
-    def images(self, root: Path, name: str) -> Sequence[Path]:
-        """The rasters of one sample, masks aside."""
 
 
 def open_quietly(source: Any, *, door: Door = Door.CHIP, **options: Any) -> Scene:
@@ -107,7 +90,7 @@ def read_image(
     bands: BandSet,
     declared: bool = True,
     judge_floats: FloatJudge = float_evidence,
-) -> Image:
+) -> GridImage:
     """The bands of an image as (C, H, W) digital numbers with their validity.
 
     Args:
@@ -127,7 +110,7 @@ def read_image(
             assert isinstance(asset.source, RasterSource), "it was opened from a path"
             asset.source.handle.use("read it", lambda dataset: check_whole(dataset, str(path)))
         whole = Window(row=0, col=0, height=scene.height, width=scene.width)
-        return Image(scene.read(whole), scene.grid, is_display(scene))
+        return GridImage(scene.read(whole), scene.grid, is_display(scene))
 
 
 def is_display(scene: Scene) -> bool:
@@ -147,69 +130,7 @@ def _check_order(path: Path, scene: Scene) -> None:
         )
 
 
-def float_judge(data_set: DataSet, root: Path) -> FloatJudge:
-    """Tells the unit of floating-point images from a sample of all, and refuses odd ones out."""
-
-    def judge(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
-        common = common_unit(data_set, root)
-        check_float_evidence(dtype, ranges, common)
-        return common
-
-    return judge
-
-
-@lru_cache(maxsize=8)
-def common_unit(data_set: DataSet, root: Path) -> Evidence:
-    """The unit of a data set's floating-point images, by the size of the numbers of up to 64.
-
-    Raises:
-        RadiometryError: it cannot be told.
-    """
-    names = [name for part in data_set.splits(root).values() for name in part]
-    step = max(1, len(names) // JUDGED)
-    images = [path for name in names[::step] for path in data_set.images(root, name)]
-    sizes = [
-        size
-        for path in images
-        for size in float_sizes(path) or float_sizes(path, bands=data_set.bands)
-    ]
-    try:
-        return judge_together(sizes)
-    except RadiometryError as error:
-        raise RadiometryError(f"images of {root}: {error}") from error
-
-
-class FloatSize(NamedTuple):
-    """Type and ranges of an image whose unit the size of its floating-point numbers tells."""
-
-    dtype: str
-    ranges: Mapping[str, Range]
-
-
-def float_sizes(source: Any, **options: Any) -> list[FloatSize]:
-    """Of a raster: one, or none where metadata tell its unit, or where it cannot be read."""
-    sizes: list[FloatSize] = []
-
-    def note(dtype: str, ranges: Mapping[str, Range]) -> Evidence:
-        sizes.append(FloatSize(dtype, ranges))
-        return Evidence(fact="not judged yet", scale=1.0)
-
-    with contextlib.suppress(DeoError):  # what is wrong is said when the image is read
-        open_quietly(source, judge_floats=note, **options).close()
-    return sizes
-
-
-def judge_together(sizes: Sequence[FloatSize]) -> Evidence:
-    """One unit for several images.
-
-    Raises:
-        RadiometryError: it cannot be told.
-    """
-    dtype = sizes[0].dtype if sizes else "float32"
-    return common_float_evidence(dtype, [size.ranges for size in sizes])
-
-
-def read_labels(path: Path, *, onto: Image | None = None) -> Labels:
+def read_labels(path: Path, *, onto: GridImage | None = None) -> LabelMask:
     """The first band of a mask as stored, nearest pixel for nearest pixel of an image.
 
     A mask of the image's grid is taken row by row; another is laid on it by its georeference,
@@ -233,92 +154,13 @@ def read_labels(path: Path, *, onto: Image | None = None) -> Labels:
     except (SceneError, RasterioError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     known = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, np.bool_)
-    there = None if onto is None else place(onto.grid, grid, label=str(path))
-    if there is None:
-        return Labels(values, known, nodata)
-    return Labels(there.take(values), there.take(known) & there.inside, nodata)
+    places = None if onto is None else place(onto.grid, grid, label=str(path))
+    if places is None:
+        return LabelMask(values, known, nodata)
+    return LabelMask(places.take(values), places.take(known) & places.inside, nodata)
 
 
-class Places(NamedTuple):
-    """Pixel of another grid under the centre of each own pixel, (H, W) each.
-
-    `inside`: whether there is one; where not, `rows` and `cols` are 0.
-    """
-
-    rows: NDArray[np.intp]
-    cols: NDArray[np.intp]
-    inside: NDArray[np.bool_]
-
-    def take(self, values: NDArray[Any]) -> NDArray[Any]:
-        """(..., h, w) of the other grid as (..., H, W) of the own."""
-        return np.asarray(values[..., self.rows, self.cols])
-
-
-def place(own: Grid, other: Grid, *, label: str) -> Places | None:
-    """Where the own pixels lie on another grid; None where the two are one.
-
-    Raises:
-        DataError: they do not overlap, or one has no georeference and another size.
-    """
-    if not (own.georeferenced and other.georeferenced):
-        if (own.height, own.width) == (other.height, other.width):
-            return None
-        raise DataError(
-            f"mismatched pair, sizes differ (rows x columns): image {own.height} x {own.width}, "
-            f"{label} {other.height} x {other.width}, and not both are georeferenced; give them "
-            "one size, or a georeference each"
-        )
-    one_system = own.crs == other.crs or not (own.crs and other.crs)
-    if one_system and _is_same(own, other):
-        return None
-    rows, cols = _centres_on(own, other, one_system=one_system, label=label)
-    inside = np.isfinite(rows) & np.isfinite(cols)
-    inside &= (rows >= 0) & (rows < other.height) & (cols >= 0) & (cols < other.width)
-    if not inside.any():
-        raise DataError(
-            f"{label} does not lie on its image: by their georeferences the two do not overlap; "
-            "correct the one that is wrong (gdal_edit.py -a_ullr, -a_srs)"
-        )
-    return Places(
-        np.where(inside, rows, 0).astype(np.intp), np.where(inside, cols, 0).astype(np.intp), inside
-    )
-
-
-def _is_same(own: Grid, other: Grid) -> bool:
-    if (own.height, own.width) != (other.height, other.width):
-        return False
-    t = ~other.transform @ own.transform
-    corners = [(0, 0), (own.width, 0), (0, own.height), (own.width, own.height)]
-    return all(
-        abs(t.a * x + t.b * y + t.c - x) < _SAME and abs(t.d * x + t.e * y + t.f - y) < _SAME
-        for x, y in corners
-    )
-
-
-def _centres_on(
-    own: Grid, other: Grid, *, one_system: bool, label: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Row and column of another grid under each own centre, rounded down."""
-    y, x = np.mgrid[0.5 : own.height, 0.5 : own.width]
-    x, y = _apply(own.transform, x, y)
-    if not one_system:
-        try:
-            moved = transform_coordinates(own.crs, other.crs, x.ravel(), y.ravel())
-        except (CRSError, RasterioError) as error:
-            raise DataError(
-                f"{label} cannot be brought from {other.crs} to {own.crs}: {error}"
-            ) from error
-        x, y = (np.reshape(axis, x.shape) for axis in moved[:2])
-    cols, rows = _apply(~other.transform, x, y)
-    # centres that fall between two pixels go to the same side whatever the rounding
-    return np.floor(rows + 1e-6), np.floor(cols + 1e-6)
-
-
-def _apply(t: Any, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
-
-
-def lay_on(image: Image, first: Image, *, label: str) -> Pixels:
+def lay_on(image: GridImage, first: GridImage, *, label: str) -> Pixels:
     """A second date on the grid of the first.
 
     Pixels of another size in the same directions come by the kernels of scenes (bilinear, area
@@ -327,19 +169,19 @@ def lay_on(image: Image, first: Image, *, label: str) -> Pixels:
     Raises:
         DataError: as `place`.
     """
-    own, other = first.grid, image.grid
-    there = place(own, other, label=label)
-    if there is None:
+    grid, other = first.grid, image.grid
+    places = place(grid, other, label=label)
+    if places is None:
         return image.pixels
     try:
-        relation = relate(own, other, label=label)
+        relation = relate(grid, other, label=label)
     except SceneError:
-        values, valid = there.take(image.pixels.values), there.take(image.pixels.valid)
-        valid &= there.inside
+        values, valid = places.take(image.pixels.values), places.take(image.pixels.valid)
+        valid &= places.inside
         values[:, ~valid] = 0
         return Pixels(values, valid)
-    rows = taps(relation.rows, 0, own.height, other.height)
-    cols = taps(relation.cols, 0, own.width, other.width)
+    rows = taps(relation.rows, 0, grid.height, other.height)
+    cols = taps(relation.cols, 0, grid.width, other.width)
     needed = (slice(rows.start, rows.stop), slice(cols.start, cols.stop))
     laid = resample(Pixels(image.pixels.values[:, *needed], image.pixels.valid[needed]), rows, cols)
     laid.values[:, ~laid.valid] = 0

@@ -5,11 +5,8 @@ and `index.json`, which is written last: a folder without it is not finished.
 """
 
 import contextlib
-import hashlib
-import json
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,94 +17,8 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError
 from deo.files import atomic
-from deo.files.disk import disk_errors, make_folder, write_file
-from deo.files.documents import load_json
-
-INDEX_NAME = "index.json"
-DTYPES = ("uint8", "uint16")
-_FORMAT = "deo-shards"
-_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One file: its name, how many samples it holds, eight hexadecimal digits of CRC for each."""
-
-    file: str
-    count: int
-    crc32: str
-
-    def __post_init__(self) -> None:
-        if len(self.crc32) != 8 * self.count:
-            raise DataError(
-                f"index lists {len(self.crc32) / 8:g} checksums for the {self.count} samples of "
-                f"{self.file}; the index is damaged, prepare the shards again"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Index:
-    """What a folder of shards holds.
-
-    Args:
-        bands: ESA names in the order of the first axis.
-        shape: (C, H, W) of every sample.
-        details: anything the maker wants to keep (statistics, origin); not interpreted.
-    """
-
-    dtype: str
-    shape: tuple[int, int, int]
-    bands: tuple[str, ...]
-    shards: tuple[Shard, ...]
-    details: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise DataError(f"shards of type {self.dtype}; this reader knows {', '.join(DTYPES)}")
-        if len(self.bands) != self.shape[0]:
-            raise DataError(f"{len(self.bands)} bands are named for samples of shape {self.shape}")
-
-    @property
-    def sample_bytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-
-    def write(self, folder: Path) -> None:
-        """Write `index.json` atomically."""
-        text = json.dumps({"format": _FORMAT, "version": _VERSION, **asdict(self)}, indent=1)
-        write_file(folder / INDEX_NAME, text + "\n")
-
-    @property
-    def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that change with any sample."""
-        checksums = "".join(shard.crc32 for shard in self.shards)
-        text = f"{self.dtype} {self.shape} {self.bands} {checksums}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read and check `index.json`.
-
-        Raises:
-            DataError: there is no index, or it is not one of ours.
-        """
-        path = folder / INDEX_NAME
-        if not path.is_file():
-            raise DataError(
-                f"{folder} has no {INDEX_NAME}: it is not a folder of shards, or `deo prepare` "
-                "has not finished there; run the same `deo prepare` command again"
-            )
-        try:
-            found = load_json(path)
-        except (OSError, DataError) as error:
-            raise DataError(f"{error}; prepare the shards again") from error
-        try:
-            if (found.pop("format"), found.pop("version")) != (_FORMAT, _VERSION):
-                raise DataError(f"{path} is not an index of {_FORMAT} version {_VERSION}")
-            found["shards"] = tuple(Shard(**shard) for shard in found["shards"])
-            found["shape"], found["bands"] = tuple(found["shape"]), tuple(found["bands"])
-            return cls(**found)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} lacks or misnames a field ({error}); prepare again") from error
+from deo.files.disk import disk_errors, make_folder
+from deo.training.data.shard_index import INDEX_NAME, SHARD_DTYPES, Index, Shard
 
 
 class Shards:
@@ -279,8 +190,8 @@ def write_shards(
         raise DataError(f"there are no samples to write to {folder}")
     _, height, width = first.shape
     shape, dtype = (len(bands), height, width), first.dtype.name
-    if dtype not in DTYPES:
-        raise DataError(f"samples of type {dtype}; shards hold {' or '.join(DTYPES)}")
+    if dtype not in SHARD_DTYPES:
+        raise DataError(f"samples of type {dtype}; shards hold {' or '.join(SHARD_DTYPES)}")
     shards: list[Shard] = []
     pending: NDArray[Any] | None = first
     while pending is not None:

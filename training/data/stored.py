@@ -13,13 +13,13 @@ from deo.sensors.evidence import Evidence, gdal_evidence
 from deo.sensors.floats import Range, check_float_evidence, for_floats
 from deo.sensors.radiometry import Radiometry, decide
 from deo.sensors.registry import tag_evidence
-from deo.training.data.reading import FloatSize
+from deo.training.data.float_units import FloatSize
 
 _FLOAT_PERCENTILE = 99.9
 _NODATA_NAMES = ("_fillvalue", "missing_value", "nodata")
 
 
-class Stored(NamedTuple):
+class StoredSample(NamedTuple):
     """One sample (C, H, W) of uint8 or uint16, 0 where invalid, and how it was made."""
 
     values: NDArray[Any]
@@ -70,8 +70,8 @@ def float_size(values: NDArray[Any], bands: Sequence[str], nodata: float | None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
-    """What the numbers of an archive mean.
+class Encoding:
+    """How an archive encodes its measurements as numbers.
 
     Args:
         evidence: what its metadata say, of all bands alike.
@@ -92,7 +92,7 @@ class Numbers:
         floating: bool,
         scale: float | None,
         offset: float | None,
-    ) -> "Numbers":
+    ) -> "Encoding":
         """From attributes as HDF5 and netCDF have them, baselines and scales by their usual names.
 
         Raises:
@@ -113,7 +113,7 @@ class Numbers:
             offset=offset,
         )
 
-    def beside(self, evidence: Sequence[Evidence]) -> "Numbers":
+    def beside(self, evidence: Sequence[Evidence]) -> "Encoding":
         """The same with more evidence."""
         return replace(self, evidence=(*self.evidence, *evidence))
 
@@ -124,7 +124,7 @@ class Numbers:
 
     def storable(
         self, values: NDArray[Any], bands: BandSet, floats: Evidence | None = None
-    ) -> Stored:
+    ) -> StoredSample:
         """A sample (C, H, W) as shards hold it.
 
         Args:
@@ -139,7 +139,7 @@ class Numbers:
             _check_unit(values, self.nodata, floats)
             evidence = for_floats(evidence, floats)
         radiometry = decide(bands, [evidence] * len(bands), scale=self.scale, offset=self.offset)
-        return Stored(self._converted(values, radiometry, bands), formula(radiometry))
+        return StoredSample(self._converted(values, radiometry, bands), formula(radiometry))
 
     def _converted(
         self, values: NDArray[Any], radiometry: Radiometry, bands: BandSet

@@ -22,8 +22,15 @@ ORDERS = np.array(list(permutations(range(4))))
 """(24, 4): every order of the four kinds."""
 
 _GREY = (0.2989, 0.587, 0.114)
+"""Luma of ITU-R BT.601 as torchvision rounds it. The sum is 0.9999 and stays so: the published
+pretraining saw this grey."""
+
 _HUGE = 1e30
+"""A difference times this, clamped to 0..1, is 1 where the difference is positive and 0 elsewhere:
+a comparison as plain arithmetic."""
+
 _BLOCK = 32
+"""Output rows of one product of the blur."""
 
 
 class Choices(NamedTuple):
@@ -68,8 +75,10 @@ def augment(rgb: Tensor, choices: Choices, *, mean: Sequence[float], std: Sequen
         rgb: changed in place.
         choices: of these crops, in the order of their `ranking`.
     """
+    # the order of the published pipeline, which is that of DINO: operators do not commute, and a
+    # solarized crop that is blurred afterwards has other edges
     divide_by_peak(rgb)
-    some = int(choices.jitter.sum())
+    some = int(choices.jitter.sum())  # `ranking` puts the crops that are jittered first
     if some:
         jitter(rgb[:, :some], ORDERS[choices.order[:some]], choices.factors[:some])
     _replace(rgb, choices.grayscale, lambda part, _: grey(part).expand_as(part))
@@ -105,6 +114,7 @@ def grey(rgb: Tensor) -> Tensor:
 
 def divide_by_peak(rgb: Tensor) -> None:
     """Divide each crop by the maximum over its three bands (if above 1e-6), clamp to 0..1."""
+    # one maximum for the three bands keeps the crop's colours; one for each would shift them
     peak = torch.maximum(torch.maximum(rgb[0], rgb[1]), rgb[2]).flatten(1).amax(1)
     peak = torch.where(peak > 1e-6, peak, 1.0)
     rgb.div_(peak[:, None, None]).clamp_(0.0, 1.0)
@@ -121,6 +131,7 @@ def blend(rgb: Tensor, kinds: NDArray[np.int64], factors: NDArray[np.float64]) -
         factors: (N,) not negative.
     """
     rest = 1.0 - factors
+    # before `rgb` is scaled in place
     luma = None if (kinds == BRIGHTNESS).all() else grey(rgb)
     rgb.mul_(_beside(rgb, factors))
     if luma is not None and (kinds == CONTRAST).any():
@@ -147,10 +158,11 @@ def shift_hue(rgb: Tensor, shifts: NDArray[np.float64]) -> None:
     low = torch.minimum(red, lower)
     middle = torch.minimum(red, upper)
     chroma = torch.maximum(red, upper).sub_(low)
+    # a grey pixel has no hue: 1e-20 avoids 0 / 0, and its chroma of 0 leaves n whatever comes out
     hue = middle.sub_(lower).div_(torch.clamp_min(chroma, 1e-20)).mul_(1.0 / 6.0)
     not_red.mul_(torch.mul(blue_over_green, 2.0).sub_(1.0 / 3.0))
     hue.add_(not_red).sub_(blue_over_green).abs_()
-    hue.add_(_beside(rgb, shifts + 1.0))
+    hue.add_(_beside(rgb, shifts + 1.0))  # one whole turn more: frac() of a negative is negative
     for plane, offset in zip(rgb, (0.0, 2.0 / 3.0, 1.0 / 3.0), strict=True):
         torch.add(hue, offset, out=plane).frac_().sub_(0.5).abs_().mul_(6.0).sub_(1.0)
         plane.clamp_(0.0, 1.0).mul_(chroma).add_(low)
@@ -215,6 +227,7 @@ def _blur_matrices(taps: Tensor, size: int) -> Tensor:
     margin = kernel // 2
     spaced = F.pad(taps, (size - 1, size - 1))
     padded = spaced.unfold(1, size + kernel - 1, 1).flip(1)
+    # reflection reads pixel 1 for pixel -1: the weights of -1 are added to those of 1
     matrix = padded[:, :, margin : margin + size].contiguous()
     matrix[:, :, 1 : margin + 1] += padded[:, :, :margin].flip(2)
     matrix[:, :, -margin - 1 : -1] += padded[:, :, margin + size :].flip(2)

@@ -1,4 +1,9 @@
-"""Random resized crops: where they lie, and their resampling as two matrix products."""
+"""Random resized crops: where they lie, and their resampling as two matrix products.
+
+Every crop of a batch has a place and size of its own, so a library's resize would be called once
+for each. A separable filter is a matrix for the rows and one for the columns; multiplying by
+them serves many crops and all bands at once, and a flip costs nothing: it reverses a matrix.
+"""
 
 import math
 from functools import lru_cache
@@ -12,7 +17,6 @@ from torch import Tensor
 
 ATTEMPTS = 10
 """How often torchvision's RandomResizedCrop tries before it takes the centre."""
-
 
 _BLOCK = 40
 """Outputs per product; 32 to 48 were equally fast on a CPU."""
@@ -44,6 +48,7 @@ def random_boxes(
         aspect: least and greatest width / height.
     """
     areas = height * width * (area[0] + (area[1] - area[0]) * draws[:, :ATTEMPTS])
+    # in the logarithm, 3/4 and 4/3 are equally likely
     low, high = math.log(aspect[0]), math.log(aspect[1])
     ratios = np.exp(low + (high - low) * draws[:, ATTEMPTS : 2 * ATTEMPTS])
     widths = np.rint(np.sqrt(areas * ratios)).astype(np.int64)
@@ -51,14 +56,14 @@ def random_boxes(
     fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
     row, first = np.arange(len(draws)), fits.argmax(axis=1)
     centre_height, centre_width = _centre_size(height, width, aspect)
-    found = fits.any(axis=1)
-    h = np.where(found, heights[row, first], centre_height)
-    w = np.where(found, widths[row, first], centre_width)
+    any_fits = fits.any(axis=1)
+    h = np.where(any_fits, heights[row, first], centre_height)
+    w = np.where(any_fits, widths[row, first], centre_width)
     top = np.floor(draws[:, -2] * (height - h + 1)).astype(np.int64)
     left = np.floor(draws[:, -1] * (width - w + 1)).astype(np.int64)
     return Boxes(
-        top=np.where(found, top, (height - h) // 2),
-        left=np.where(found, left, (width - w) // 2),
+        top=np.where(any_fits, top, (height - h) // 2),
+        left=np.where(any_fits, left, (width - w) // 2),
         height=h,
         width=w,
     )
@@ -89,20 +94,24 @@ def resize_weights(
     Returns:
         (N, size, extent) float32; rows sum to one.
     """
+    # fp64, since a distance is the small difference of two positions far from the origin
     start, length = start.double()[:, None, None], length.double()[:, None, None]
     scale = length / size
     target = torch.arange(size, device=start.device, dtype=torch.float64)[None, :, None]
     target = torch.where(flip[:, None, None], size - 1 - target, target)
     source = torch.arange(extent, device=start.device, dtype=torch.float64)[None, None, :] - start
+    # positions are those of pixel centres. When shrinking, the filter is stretched so that its
+    # support of 2 spans two output pixels: that is the antialiasing. When enlarging it is not
     x = (source + 0.5 - scale * (target + 0.5)).abs() / scale.clamp_min(1.0)
     near = (1.5 * x - 2.5) * x * x + 1.0
     far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
     weights = torch.where(x < 1.0, near, torch.where(x < 2.0, far, 0.0))
     weights = torch.where((source >= 0) & (source < length), weights, 0.0)
+    # what the crop's border cuts off is shared out among the rest, as PIL does
     return (weights / weights.sum(-1, keepdim=True)).float()
 
 
-class Band(NamedTuple):
+class WeightBlock(NamedTuple):
     """Weights (outputs, inputs) by which `inputs`, a range of the source, make `outputs`."""
 
     outputs: slice
@@ -111,7 +120,7 @@ class Band(NamedTuple):
 
 
 @lru_cache(maxsize=2048)
-def _bands(length: int, size: int, flip: bool) -> tuple[Band, ...]:
+def _weight_blocks(length: int, size: int, flip: bool) -> tuple[WeightBlock, ...]:
     """The resampling of one whole interval, without most of its zeros; kept, since lengths recur.
 
     A block of about 40 outputs needs few inputs: at 80 -> 224 pixels this is three times faster
@@ -121,12 +130,13 @@ def _bands(length: int, size: int, flip: bool) -> tuple[Band, ...]:
         torch.zeros(1), torch.tensor([length]), torch.tensor([flip]), extent=length, size=size
     )[0]
     blocks = max(1, round(size / _BLOCK))
-    bands = []
+    weight_blocks = []
     for start, stop in pairwise(size * block // blocks for block in range(blocks + 1)):
         used = whole[start:stop].any(0).nonzero()
         inputs = slice(int(used[0]), int(used[-1]) + 1)
-        bands.append(Band(slice(start, stop), inputs, whole[start:stop, inputs].contiguous()))
-    return tuple(bands)
+        weights = whole[start:stop, inputs].contiguous()
+        weight_blocks.append(WeightBlock(slice(start, stop), inputs, weights))
+    return tuple(weight_blocks)
 
 
 class Crops(NamedTuple):
@@ -167,7 +177,10 @@ def resize_crops(images: Tensor, crops: Crops, which: NDArray[np.int64], out: Te
 
 def _resize_each(images: Tensor, crops: Crops, which: NDArray[np.int64], out: Tensor) -> None:
     """One crop after the other at its own size: the least arithmetic, and every sample goes
-    through the same products whatever stands beside it in the batch."""
+    through the same products whatever stands beside it in the batch.
+
+    One product for all crops would run over the whole source and multiply mostly by zero.
+    """
     bands, size = out.shape[1], out.shape[-1]
     part = crops.part(which)
     boxes = np.stack(part.boxes, axis=1).tolist()
@@ -179,31 +192,34 @@ def _resize_each(images: Tensor, crops: Crops, which: NDArray[np.int64], out: Te
         patch = images[source, :, top : top + height, left : left + width]
         lines = patch.mul(scales[n]).add_(shifts[n]).view(bands * height, width)
         wide, done = images.new_empty(bands, height, size), out[n]
-        for band in _bands(width, size, right):
-            product = wide.view(bands * height, size)[:, band.outputs]
-            torch.mm(lines[:, band.inputs], band.weights.T, out=product)
-        for band in _bands(height, size, down):
-            weights = band.weights.expand(bands, -1, -1)
-            torch.bmm(weights, wide[:, band.inputs], out=done[:, band.outputs])
+        for block in _weight_blocks(width, size, right):
+            product = wide.view(bands * height, size)[:, block.outputs]
+            torch.mm(lines[:, block.inputs], block.weights.T, out=product)
+        for block in _weight_blocks(height, size, down):
+            weights = block.weights.expand(bands, -1, -1)
+            torch.bmm(weights, wide[:, block.inputs], out=done[:, block.outputs])
 
 
 def _resize_together(images: Tensor, crops: Crops, which: NDArray[np.int64], out: Tensor) -> None:
-    """All crops in few large products over the whole source, for a GPU."""
+    """All crops in few large products over the whole source, for a GPU.
+
+    The zeros outside a crop cost less there than a kernel launch for each crop.
+    """
     batch, bands, height, width = images.shape
     size, device = out.shape[-1], images.device
 
-    def there(values: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
+    def on_device(values: NDArray[np.int64] | NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(values).to(device)
 
     for first in range(0, len(which), batch):
         part = which[first : first + batch]
-        some, index = crops.part(part), there(part)
-        top, left, high, broad = (there(field) for field in some.boxes)
-        rows = resize_weights(top, high, there(some.flip_rows), extent=height, size=size)
-        columns = resize_weights(left, broad, there(some.flip_columns), extent=width, size=size)
+        some, index = crops.part(part), on_device(part)
+        top, left, high, broad = (on_device(field) for field in some.boxes)
+        rows = resize_weights(top, high, on_device(some.flip_rows), extent=height, size=size)
+        columns = resize_weights(left, broad, on_device(some.flip_columns), extent=width, size=size)
         scale, shift = some.scale[:, :, None, None], some.shift[:, :, None, None]
         # (n, H, C, W): with bands beside columns both products act on one plain matrix a crop
-        pixels = torch.addcmul(shift, images[there(some.source)], scale).transpose(1, 2)
+        pixels = torch.addcmul(shift, images[on_device(some.source)], scale).transpose(1, 2)
         lines = pixels.reshape(len(part), height * bands, width)
         wide = torch.bmm(lines, columns.mT).view(len(part), height, bands * size)
         out[index] = torch.bmm(rows, wide).view(len(part), size, bands, size).transpose(1, 2)

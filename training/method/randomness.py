@@ -1,10 +1,15 @@
-"""Counter-based random numbers: a draw is a function of its key, not of what was drawn before."""
+"""Counter-based random numbers: a draw is a function of its key, not of what was drawn before.
+
+NumPy's own Philox generator gives one stream per key; here every sample of a batch has a key, and
+all of them are drawn at once.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import ConfigError
 
+# the constants are those of the paper named in `philox`: other values would be another generator
 _WORD = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
@@ -27,6 +32,7 @@ def philox(
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
+        # products of two 32-bit words fill 64 bits; their halves become the next words
         p0, p1 = _MULTIPLIERS[0] * c0, _MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _WORD, (p0 >> _HALF) ^ c3 ^ k1, p0 & _WORD
         k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
@@ -51,6 +57,8 @@ def uniforms(
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= value < 2**32:
             raise ConfigError(f"{name} is {value}; it must lie in 0 .. 2^32 - 1")
+    # One call gives four words, so the counter runs over blocks of four draws. Counter and key
+    # together spell out (block, view, sample, seed, epoch), so that no two draws share an address.
     blocks = np.arange(-(-count // 4), dtype=np.uint64)
     words = samples.astype(np.int64).view(np.uint64)[:, None]
     shape = (len(samples), len(blocks))
@@ -62,4 +70,4 @@ def uniforms(
     )
     key = (np.full((1, 1), seed, np.uint64), np.full((1, 1), epoch, np.uint64))
     drawn = np.stack(philox(counter, key), axis=-1).reshape(len(samples), -1)
-    return np.asarray(drawn[:, :count] * 2.0**-32)
+    return np.asarray(drawn[:, :count] * 2.0**-32)  # exact in fp64, and never 1

@@ -18,9 +18,7 @@ from deo.errors import BandError, DataError
 from deo.training.method.colour import KINDS, Choices, augment
 from deo.training.method.crops import ATTEMPTS, Boxes, Crops, random_boxes, resize_crops
 from deo.training.method.randomness import uniforms
-from deo.training.method.viewspecs import ViewSpec, published_views
-
-__all__ = ["ViewSpec", "make_views", "published_views"]
+from deo.training.method.viewspecs import ViewSpec
 
 _CHUNK = 150_000
 """RGB values made together on a CPU: about what its second-level cache holds (measured)."""

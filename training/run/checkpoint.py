@@ -9,13 +9,10 @@ loaded again from its own source.
 import hashlib
 import logging
 import os
-import random
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple, cast
 
-import numpy as np
 import torch
 
 from deo.errors import OutputError, WeightsError
@@ -53,8 +50,9 @@ class Checkpoint(NamedTuple):
         step: steps finished.
         config: the run's whole configuration as nested tables.
         data: what identifies the data.
-        state: what `State` needs to go on, by name.
-        randomness: one entry of `random_state` per rank.
+        state: what is needed to go on, by name; of pretraining a `Snapshot`.
+        randomness: one entry of `deo.training.run.snapshot.random_state` per rank.
+        custom: what identifies a teacher and a view maker of one's own; empty without.
     """
 
     step: int
@@ -62,6 +60,7 @@ class Checkpoint(NamedTuple):
     data: dict[str, Any]
     state: dict[str, Any]
     randomness: list[dict[str, Any]]
+    custom: dict[str, Any] = {}
 
 
 def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
@@ -183,28 +182,3 @@ def _check_seal(path: Path, file: BinaryIO) -> None:
         raise DamagedError(f"{path} is cut short, or no checkpoint of deo: it lacks its checksum")
     if seal != _SEAL + sha.hexdigest().encode() + b"\n":
         raise DamagedError(f"{path} is damaged: it does not match its checksum")
-
-
-def random_state() -> dict[str, Any]:
-    """The state of every global generator of this process."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    words = np.asarray(keys).astype(np.int64)
-    state: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
-        "numpy": [kind, torch.from_numpy(words), position, has_gauss, gauss],
-        "python": list(random.getstate()),
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Put every global generator back."""
-    torch.set_rng_state(state["torch"])
-    kind, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
-    version, internal, gauss_next = state["python"]
-    random.setstate((version, tuple(internal), gauss_next))
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from deo.errors import ConfigError
+from deo.models.devices import choose_device
 
 CPU = torch.device("cpu")
 
@@ -101,18 +102,12 @@ def connect(device: str = "auto") -> Iterator[Context]:
 
 
 def _device(text: str, *, several: bool) -> torch.device:
-    available = torch.cuda.is_available()
-    if text == "auto":
-        text = "cuda" if available else "cpu"
-    try:
-        device = torch.device(text)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device {text!r}; use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not available:
-        raise ConfigError(f"run.device is {text}, and no CUDA device is there; use run.device=cpu")
-    if text == "cuda":
-        local = int(os.environ.get("LOCAL_RANK", "0")) if several else torch.cuda.current_device()
-        device = torch.device("cuda", local)
+    if several and text in ("auto", "cuda") and torch.cuda.is_available():
+        # named before anything is tried on it: each process would hold memory of the first too
+        text = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    device = choose_device(None if text == "auto" else text)
+    if str(device) == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
     return device
 
 

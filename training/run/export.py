@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,15 +17,14 @@ from deo.files.disk import write_file
 from deo.models import weight_files
 from deo.models.weights import save_weights
 from deo.training import settings
-from deo.training.config import Config
+from deo.training.config import Config, Optical
 from deo.training.data.identity import summary
-from deo.training.method.teachers import licence_of
+from deo.training.method.optical_table import licence_of
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run.card import Provenance, mlm_item, model_card
 from deo.training.run.checkpoint import CHECKPOINTS_NAME, Found
 from deo.training.run.journal import METRICS_NAME, as_number, read_metrics
-
-_TRUNK = "trunk.net."
+from deo.training.run.snapshot import backbone_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +67,15 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
     path, found = _choose(run, step)
     config = settings.from_dict(found.config)
     role = "teacher" if teacher else "student"
-    stored = found.state[role]
-    tensors = {name[len(_TRUNK) :]: stored[name] for name in stored if name.startswith(_TRUNK)}
+    tensors = backbone_of(found.state[role])
     stems = {name.split(".")[1] for name in tensors if name.startswith("patch_embed.")}
     both = {"ms", "rgb"} <= stems
     bands = RGB_BANDS if config.model.input == "rgb" else MODEL_BANDS
     model = _rebuild(config, tensors, in_chans=None if both else len(bands), origin=path)
+    licence = licence_of(config.optical)
+    if custom := found.custom.get("optical"):
+        config = replace(config, optical=Optical(name=custom["name"]))
+        licence = custom["licence"]
     provenance = Provenance(
         model=config.model.name,
         role=role,
@@ -81,7 +83,7 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
         step=found.step,
         config=config,
         data=summary(found.data),
-        licence=licence_of(config.optical),
+        licence=licence,
         measured=_measured(path, found.step),
         deo_version=importlib.metadata.version("deo"),
     )

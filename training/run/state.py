@@ -2,45 +2,28 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deo.errors import ConfigError
 from deo.training.config import Config
-from deo.training.method.student import Average, EmaTeacher, Student
-from deo.training.method.teachers import Teacher, build_teacher
-from deo.training.method.views import ViewSpec, make_views, published_views
+from deo.training.method.ema import Average, EmaTeacher
+from deo.training.method.layers import Widths
+from deo.training.method.optical import OpticalTeacher, build_optical_teacher
+from deo.training.method.student import Student
+from deo.training.method.views import make_views
+from deo.training.method.viewspecs import ViewSpec, published_views
 from deo.training.run.distributed import Context, shard, share
 from deo.training.run.optim import build_optimizer
-from deo.training.run.schedules import Cosine
+from deo.training.run.schedules import Cosine, Schedules
 
 REFERENCE_BATCH = 256
 """Samples per step for which `optim.lr` is meant."""
 
 ViewMaker = Callable[[Tensor, Tensor, int], Sequence[Tensor]]
 """Images (B, C, H, W), keys (B,) and epoch -> normalised views, the two global ones first."""
-
-
-class Rates(NamedTuple):
-    """What the schedules say of one step."""
-
-    lr: float
-    weight_decay: float
-    momentum: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedules:
-    """Learning rate, weight decay and EMA momentum over the run."""
-
-    lr: Cosine
-    weight_decay: Cosine
-    momentum: Cosine
-
-    def __call__(self, step: int) -> Rates:
-        return Rates(self.lr(step), self.weight_decay(step), self.momentum(step))
 
 
 @dataclass(kw_only=True)
@@ -70,7 +53,7 @@ class State:
     model: nn.Module
     teacher: EmaTeacher
     average: Average
-    optical: Teacher | None
+    optical: OpticalTeacher | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dtype: torch.dtype | None
@@ -104,31 +87,13 @@ class State:
             return samples
         return self.step * len(samples) + torch.arange(len(samples))
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds; the optical teacher is not in it."""
-        return {
-            "step": self.step,
-            "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from `state_dict`; every name must be there."""
-        self.student.load_state_dict(saved["student"])
-        self.teacher.load_state_dict(saved["teacher"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.step = saved["step"]
-
 
 def build(
     config: Config,
     context: Context,
     *,
     steps_per_epoch: int,
-    optical: Teacher | None = None,
+    optical: OpticalTeacher | None = None,
     views: ViewMaker | None = None,
 ) -> State:
     """Build networks, optimiser and schedules; the same weights in every process.
@@ -141,33 +106,28 @@ def build(
     Raises:
         ConfigError, ModelError, WeightsError: the configuration cannot be built.
     """
-    run, switches = config.run, config.switches
-    optical = optical or build_teacher(
-        config.optical, device=context.device, view_statistics=switches.optical_view_statistics
+    optical = optical or build_optical_teacher(
+        config.optical,
+        device=context.device,
+        view_statistics=config.switches.optical_view_statistics,
     )
-    torch.manual_seed(run.seed)
-    widths = None if optical is None else optical.widths
-    student = Student(config.model, optical=widths, swapped=switches.swapped_layers)
-    teacher = EmaTeacher(config.model, stochastic=switches.teacher_drop_path)
-    torch.manual_seed(run.seed + context.rank)  # stochastic depth differs from rank to rank
-    student, teacher = student.to(context.device), teacher.to(context.device)
-    if run.compile:
-        compile_blocks([*student.trunk.blocks, *teacher.trunk.blocks])
-    model = share(student, student.trunk.blocks, context, strategy=run.strategy)
-    if run.strategy == "fsdp":
-        shard(teacher, teacher.trunk.blocks, methods=["embed"])
-    average = Average(teacher, student, by_position=switches.ema_by_position)
-    average.update(0.0)
-    dtype = autocast_dtype(run.precision, context.device)
+    networks = _networks(config, context, optical=None if optical is None else optical.widths)
+    average = Average(
+        networks.teacher, networks.student, by_position=config.switches.ema_by_position
+    )
+    average.update(0.0)  # the teacher starts as a copy of the student
+    dtype = autocast_dtype(config.run.precision, context.device)
     return State(
         config=config,
         context=context,
-        student=student,
-        model=model,
-        teacher=teacher,
+        student=networks.student,
+        model=networks.model,
+        teacher=networks.teacher,
         average=average,
         optical=optical,
-        optimizer=build_optimizer(student, config.optim, decay_tables=switches.decay_tables),
+        optimizer=build_optimizer(
+            networks.student, config.optim, decay_tables=config.switches.decay_tables
+        ),
         scaler=torch.amp.GradScaler(context.device.type, enabled=dtype == torch.float16),
         dtype=dtype,
         schedules=build_schedules(
@@ -176,6 +136,29 @@ def build(
         views=views or configured_views(config),
         steps_per_epoch=steps_per_epoch,
     )
+
+
+class _Networks(NamedTuple):
+    student: Student
+    model: nn.Module
+    teacher: EmaTeacher
+
+
+def _networks(config: Config, context: Context, *, optical: Widths | None) -> _Networks:
+    """Student, student as it is called, and EMA teacher, on the device and among the processes."""
+    run, switches = config.run, config.switches
+    torch.manual_seed(run.seed)  # the same weights in every process
+    student = Student(config.model, optical=optical, swapped=switches.swapped_layers)
+    teacher = EmaTeacher(config.model, stochastic=switches.teacher_drop_path)
+    torch.manual_seed(run.seed + context.rank)  # stochastic depth differs from rank to rank
+    student, teacher = student.to(context.device), teacher.to(context.device)
+    if run.compile:
+        compile_blocks([*student.trunk.blocks, *teacher.trunk.blocks])
+    # sharding replaces parameters: the optimiser and the average are made of those that it leaves
+    model = share(student, student.trunk.blocks, context, strategy=run.strategy)
+    if run.strategy == "fsdp":
+        shard(teacher, teacher.trunk.blocks, methods=["embed"])
+    return _Networks(student, model, teacher)
 
 
 def build_schedules(config: Config, *, steps_per_epoch: int, world_size: int) -> Schedules:

@@ -14,8 +14,8 @@ from deo.training.method.losses import (
     distill_cls,
     distill_patch,
 )
+from deo.training.method.optical import OpticalFeatures
 from deo.training.method.student import Predictions
-from deo.training.method.teachers import Features
 from deo.training.run.optim import advance, clip_each, clip_global, set_step
 from deo.training.run.state import State
 
@@ -131,7 +131,7 @@ def optical_input(views: Sequence[Tensor]) -> Tensor:
 
 
 def objective(
-    state: State, predictions: Predictions, target: Tensor, seen: Features | None
+    state: State, predictions: Predictions, target: Tensor, seen: OpticalFeatures | None
 ) -> Terms:
     """The weighted sum of coding rate and distillation, in fp32.
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import DataError
-from deo.training.data.reading import DataSet, Image, Labels, float_judge, read_image
+from deo.training.data.float_units import DataSet, float_judge
+from deo.training.data.reading import GridImage, LabelMask, read_image
 from deo.training.tasks.scores import IGNORE, check_labels
 
 _Parsed = TypeVar("_Parsed")
@@ -141,7 +142,7 @@ def read_chip(
     *,
     bands: BandSet | None = None,
     declared: bool = True,
-) -> Image:
+) -> GridImage:
     """One image of a data set of rasters; the unit of floating-point numbers is judged from many.
 
     Args:
@@ -192,7 +193,7 @@ def same_shape(name: str, **arrays: NDArray[Any]) -> None:
         raise DataError(f"{name}: mismatched pair, sizes differ (rows x columns): {listed}")
 
 
-def relabel(labels: Labels, meaning: Mapping[int, int], *, where: str) -> NDArray[np.int64]:
+def relabel(labels: LabelMask, meaning: Mapping[int, int], *, where: str) -> NDArray[np.int64]:
     """Class numbers (H, W) of the stored values of a mask; `IGNORE` where the mask is not known.
 
     Args:

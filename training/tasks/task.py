@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deo.bands import BandSet
 from deo.errors import DataError
-from deo.training.data.reading import common_unit
+from deo.training.data.float_units import common_unit
 from deo.training.tasks.dataset import Layout, Split, Unit
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from deo.errors import ConfigError, DataError, OutputError
 from deo.files.disk import make_folder
-from deo.training.data.identity import differences
+from deo.files.records import differences
+from deo.training.data.identity import changed_data
 from deo.training.run import checkpoint
 from deo.training.run.checkpoint import Checkpoint
 from deo.training.run.journal import JsonLines
@@ -245,12 +246,11 @@ class _Run:
         found = checkpoint.newest(folder)
         if found is None:
             raise OutputError(f"{folder} holds no checkpoint to resume from; start without resume")
-        path, (epoch, config, data, state, _) = found
+        path, (epoch, config, data, state, *_) = found
         wanted = self._settings()
-        keys = (wanted | config).keys() - {"patience"}
-        changed = sorted(key for key in keys if config.get(key) != wanted.get(key))
+        changed = [one for one in differences(config, wanted) if one.name != "patience"]
         if changed:
-            listed = "; ".join(f"{key} {config.get(key)}, now {wanted.get(key)}" for key in changed)
+            listed = "; ".join(map(str, changed))
             raise ConfigError(
                 f"{path} was made with other settings: {listed}. Repeat those to resume, or "
                 "start without resume"
@@ -258,7 +258,7 @@ class _Run:
         lines = [
             f"{part} {line}"
             for part, now in self._data.items()
-            for line in differences(data.get(part, {}), now)
+            for line in changed_data(data.get(part, {}), now)
         ]
         if lines:
             listed_lines = "".join(f"\n  {line}" for line in lines)

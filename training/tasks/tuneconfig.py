@@ -9,6 +9,7 @@ import torch
 from deo.errors import ConfigError
 from deo.training.run import optim
 from deo.training.run.optim import ParameterGroup
+from deo.training.run.schedules import EpochCosine
 from deo.training.tasks.heads import HEADS, Network
 from deo.training.tasks.objectives import LOSSES
 
@@ -92,10 +93,6 @@ def parameter_groups(network: Network, config: TuneConfig) -> list[ParameterGrou
 
 def set_rate(optimiser: torch.optim.Optimizer, config: TuneConfig, epoch: float) -> None:
     """Linear warm-up, then a cosine to zero; times each group's `lr_scale`."""
-    if epoch < config.warmup:
-        rate = config.rate * max(epoch, 0.1) / config.warmup
-    else:
-        done = (epoch - config.warmup) / max(config.epochs - config.warmup, 1)
-        rate = config.rate * 0.5 * (1 + math.cos(math.pi * done))
+    rate = EpochCosine(base=config.rate, epochs=config.epochs, warmup=config.warmup)(epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)

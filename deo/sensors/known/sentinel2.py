@@ -116,16 +116,16 @@ def baseline_evidence(baseline: str, *, source: str) -> Evidence:
     return Evidence(fact=f"{label}, before 04.00 there is no offset", offset=0.0)
 
 
-def path_evidence(path: str) -> tuple[Evidence, ...]:
+def _path_evidence(path: str) -> tuple[Evidence, ...]:
     """What the names in a path or URL say: the product's name, or the public archive it is in."""
-    found = [
+    facts = [
         baseline_evidence(baseline, source=f"product name {name}")
         for name, baseline in dict.fromkeys(
             (match[0], match[1]) for match in _PRODUCT.finditer(path)
         )
     ]
     if _HARMONISED.search(path):
-        found.append(
+        facts.append(
             Evidence(
                 fact="path of the sentinel-cogs archive, whose pixels have the offset applied "
                 "whatever their metadata advertise",
@@ -134,27 +134,27 @@ def path_evidence(path: str) -> tuple[Evidence, ...]:
             )
         )
     elif _COLLECTION_1.search(path):
-        found.append(
+        facts.append(
             Evidence(
                 fact=f"path of the Collection-1 archive (baseline 05.00 or later), offset "
                 f"{BASELINE_OFFSET:g}",
                 offset=BASELINE_OFFSET,
             )
         )
-    return tuple(found)
+    return tuple(facts)
 
 
-def tag_evidence(tags: Mapping[str, str]) -> tuple[Evidence, ...]:
+def _tag_evidence(tags: Mapping[str, str]) -> tuple[Evidence, ...]:
     """What a dataset's or a band's metadata tags say (STAC, ESA and GDAL spellings, any case)."""
-    found: list[Evidence] = []
+    facts: list[Evidence] = []
     for key, value in tags.items():
         name = key.lower().removeprefix("s2:").removeprefix("earthsearch:")
         # STAC's processing:version is of any software; Sentinel-2's baselines have four digits
         generic = name == "processing:version" and _BASELINE.fullmatch(value.strip())
         if name == "processing_baseline" or generic:
-            found.append(baseline_evidence(value, source=f"tag {key}"))
+            facts.append(baseline_evidence(value, source=f"tag {key}"))
         elif name == "boa_offset_applied" and value.strip().lower() in ("true", "1", "yes"):
-            found.append(
+            facts.append(
                 Evidence(
                     fact=f"tag {key} is {value}: the offset is in the pixels already",
                     offset=0.0,
@@ -165,13 +165,13 @@ def tag_evidence(tags: Mapping[str, str]) -> tuple[Evidence, ...]:
             offset = finite_number(value)
             if offset is not None and 0 < abs(offset) <= 1:  # in units of reflectance
                 offset *= PER_REFLECTANCE
-            found.append(Evidence(fact=f"tag {key} is {value}", offset=offset))
+            facts.append(Evidence(fact=f"tag {key} is {value}", offset=offset))
         elif match := _PRODUCT.match(value.strip()):
-            found.append(baseline_evidence(match[1], source=f"tag {key}: product {match[0]}"))
-    return tuple(found)
+            facts.append(baseline_evidence(match[1], source=f"tag {key}: product {match[0]}"))
+    return tuple(facts)
 
 
-def archive_evidence(
+def _archive_evidence(
     paths: Sequence[str], tags: Sequence[Mapping[str, str]]
 ) -> tuple[Evidence, ...]:
     """What belonging to an archive says that has taken the offset of its sources away.
@@ -228,7 +228,7 @@ SENSOR = Sensor(
         12: "B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12 for the order of L2A",
         13: "B01,B02,B03,B04,B05,B06,B07,B08,B09,B10,B11,B12,B8A if this is EuroSAT",
     },
-    path_evidence=path_evidence,
-    tag_evidence=tag_evidence,
-    archive_evidence=archive_evidence,
+    path_evidence=_path_evidence,
+    tag_evidence=_tag_evidence,
+    archive_evidence=_archive_evidence,
 )

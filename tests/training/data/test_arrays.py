@@ -10,8 +10,9 @@ import pytest
 
 from deo.bands import BandSet
 from deo.errors import DataError, DeoError
-from deo.training.data.archives import Hdf5Samples, TarStream
 from deo.training.data.arrays import own_dataset, read_npy
+from deo.training.data.hdf5 import Hdf5Samples
+from deo.training.data.tars import TarStream
 from deo.training.tasks.benchmarks.geobench import GeoBench
 from deo.training.tasks.results import read_json
 

@@ -14,7 +14,8 @@ from rasterio.transform import from_origin
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DeoError
-from deo.training.data.prepare import Preparation, prepare, recognise
+from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.prepare import prepare
 from deo.training.data.reading import read_image, read_labels
 from deo.training.tasks.benchmarks.geobench import GeoBench
 

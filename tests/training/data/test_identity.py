@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deo.training.data.archives import Hdf5Samples
+from deo.training.data.hdf5 import Hdf5Samples
 from deo.training.data.identity import (
     COMPARED,
-    differences,
+    changed_data,
     named_identity,
     sample_checksum,
     samples_identity,
@@ -33,13 +33,13 @@ def test_samples_identity__of_shards_names_the_shard_that_differs(tmp_path: Path
     second[3, 0, 0, 0] += 1
     write_shards(tmp_path / "b", list(second), per_shard=2)
     a, moved, b = (samples_identity(Shards(tmp_path / name)) for name in ("a", "moved", "b"))
-    assert differences(a, moved) == []
-    lines = differences(a, b)
+    assert changed_data(a, moved) == []
+    lines = changed_data(a, b)
     assert lines[0].startswith("data, fingerprint:")
     assert lines[1] == "data, what differs: shard-00001.bin (other content)"
     write_shards(tmp_path / "c", list(first[:4]), per_shard=2)
     assert (
-        "shard-00002.bin (missing)" in differences(a, samples_identity(Shards(tmp_path / "c")))[2]
+        "shard-00002.bin (missing)" in changed_data(a, samples_identity(Shards(tmp_path / "c")))[2]
     )
     assert summary(a) == {"samples": 6, "fingerprint": Shards(tmp_path / "a").index.fingerprint}
 
@@ -52,8 +52,8 @@ def test_samples_identity__of_hdf5_is_its_content(tmp_path: Path) -> None:
     a, copy, b = (
         samples_identity(Hdf5Samples(tmp_path / f"{name}.h5")) for name in ("a", "copy", "b")
     )
-    assert differences(a, copy) == []
-    assert "sample 0 (other content)" in differences(a, b)[1]
+    assert changed_data(a, copy) == []
+    assert "sample 0 (other content)" in changed_data(a, b)[1]
 
 
 def test_samples_identity__of_tars_is_their_content(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_samples_identity__of_tars_is_their_content(tmp_path: Path) -> None:
                 data.seek(0)
                 tar.addfile(entry, data)
     a, b = (samples_identity(open_samples(tmp_path / f"{name}.tar")) for name in ("a", "b"))
-    assert "other content" in differences(a, b)[1]
+    assert "other content" in changed_data(a, b)[1]
 
 
 class Store:
@@ -91,7 +91,7 @@ def test_samples_identity__of_ones_own_store_reads_a_few_samples() -> None:
     assert store.reads <= COMPARED + 2
     drawn = [samples_identity(Store(count=5, random=True)) for _ in range(2)]
     assert drawn == [{"samples": 5}] * 2
-    assert differences(drawn[0], samples_identity(Store(count=6, random=True))) == [
+    assert changed_data(drawn[0], samples_identity(Store(count=6, random=True))) == [
         "data, samples: 5 -> 6"
     ]
 
@@ -99,12 +99,12 @@ def test_samples_identity__of_ones_own_store_reads_a_few_samples() -> None:
 def test_named_identity__says_new_missing_and_other() -> None:
     before = named_identity({"a": "1", "b": "2", "c": "3"})
     now = named_identity({"a": "1", "b": "0", "d": "4"})
-    assert differences(before, now)[1] == (
+    assert changed_data(before, now)[1] == (
         "data, what differs: b (other content), c (missing), d (new)"
     )
-    many = differences(named_identity({}), named_identity({str(n): "0" for n in range(9)}))
+    many = changed_data(named_identity({}), named_identity({str(n): "0" for n in range(9)}))
     assert many[-1].endswith("and 4 more")
-    assert differences(before, named_identity({"b": "2", "a": "1", "c": "3"}))  # another order
+    assert changed_data(before, named_identity({"b": "2", "a": "1", "c": "3"}))  # another order
 
 
 def test_sample_checksum__heeds_shape_type_and_values() -> None:

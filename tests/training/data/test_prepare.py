@@ -20,9 +20,11 @@ from deo.errors import BusyError, ConfigError, DataError, DeoError, OutputError
 from deo.files.disk import make_folder
 from deo.files.lock import claim
 from deo.sensors.known.sentinel2 import SENTINEL2
+from deo.training.data import plan as planning
 from deo.training.data import prepare as preparation
 from deo.training.data.fmow import Key, find_aerial, find_sentinel, pair
-from deo.training.data.prepare import Preparation, prepare, recognise
+from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.prepare import prepare
 from deo.training.data.samples import Samples, open_samples
 from deo.training.data.shards import Shards
 
@@ -473,7 +475,7 @@ def test_archives__empty_and_odd_samples_are_counted_one_by_one(tmp_path: Path) 
     assert (report.samples, report.skipped) == (17, 3)
     skipped = reasons(tmp_path / "out")
     assert skipped["a.h5:3"] == skipped["a.h5:5"] == "every pixel is 0 or missing"
-    assert "is no reflectance" in skipped["a.h5:7"]
+    assert "cannot be reflectance" in skipped["a.h5:7"]
     shards = Shards(tmp_path / "out")
     holed = shards[origins(tmp_path / "out").index("a.h5:9")]
     assert not holed[:, 0, :2].any()
@@ -607,7 +609,7 @@ def test_fmow__reads_by_the_evidence_of_its_files(tmp_path: Path) -> None:
     shards = Shards(tmp_path / "out")
     np.testing.assert_array_equal(np.stack([shards[0], shards[1]]), [wanted[CHOSEN]] * 2)
     (reason,) = reasons(tmp_path / "out").values()
-    assert "is no digital number" in reason
+    assert "cannot be digital numbers" in reason
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.tar"])
@@ -630,7 +632,7 @@ def test_prepare__a_file_of_samples_is_opened_once(
         opened.append(source)
         return open_samples(source)
 
-    monkeypatch.setattr(preparation, "open_samples", counting)
+    monkeypatch.setattr(planning, "open_samples", counting)
     plan = Preparation(source=path, kind="samples", size=2)
     prepare(plan, tmp_path / "out")
     shards = Shards(tmp_path / "out")

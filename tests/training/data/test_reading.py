@@ -19,7 +19,8 @@ from deo.errors import BandError, DataError, RadiometryError
 from deo.scene.grid import Grid
 from deo.scene.scene import open_scene
 from deo.scene.window import Window
-from deo.training.data.reading import place, read_image, read_labels
+from deo.training.data.placing import place
+from deo.training.data.reading import read_image, read_labels
 from deo.training.tasks.benchmarks.catalogue import benchmark
 from deo.training.tasks.benchmarks.eurosat import EUROSAT_CLASSES
 from deo.training.tasks.benchmarks.folder import folder_benchmark

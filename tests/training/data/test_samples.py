@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError
 from deo.sensors.known.sentinel2 import SENTINEL2
-from deo.training.data.archives import AUTHORS_ORDER, Hdf5Samples, TarStream
-from deo.training.data.samples import SceneFolder, find_scenes, open_samples
+from deo.training.data.channels import AUTHORS_ORDER
+from deo.training.data.cuts import SceneFolder, find_scenes
+from deo.training.data.hdf5 import Hdf5Samples
+from deo.training.data.samples import open_samples
+from deo.training.data.shard_index import Index
 from deo.training.data.shards import (
-    Index,
     Shards,
     ShardWriter,
     write_shards,
 )
+from deo.training.data.tars import TarStream
 
 ESA = [band.name for band in SENTINEL2]
 
@@ -323,7 +326,7 @@ def test_index__a_checksum_short_is_said(tmp_path: Path) -> None:
 def test_own_source__the_documented_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = Path(__file__).parents[2] / "docs" / "data.md"
+    document = Path(__file__).parents[3] / "docs" / "data.md"
     code = document.read_text().split("```python\n")[1].split("```")[0]
     assert code.count("\n") <= 26
     (tmp_path / "my_data.py").write_text(code.replace("/data/mine", str(tmp_path)))

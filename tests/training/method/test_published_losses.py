@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deo.training.method.losses import coding_rate_loss, distill_cls, distill_patch
 
-COMMITTED = Path(__file__).parents[1] / "golden"
+COMMITTED = Path(__file__).parents[2] / "golden"
 MCR: dict[str, dict[str, Any]] = {
     "c0": {"eps": 0.05},
     "c1": {"eps": 0.5, "student_only": True},

@@ -1,16 +1,15 @@
-"""Student and EMA teacher on both kinds of trunk, at odd sizes."""
+"""The student on both kinds of trunk, at odd sizes."""
 
 from typing import Literal
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deo.errors import ModelError
 from deo.training.config import Model
-from deo.training.method.student import Average, EmaTeacher, Student, named_layers
-from deo.training.method.teachers import Widths
+from deo.training.method.layers import Widths, student_layers
+from deo.training.method.student import Student
 
 TRUNKS = ("test_deo_swin", "test_deo_vit")
 WIDTHS = Widths(cls=20, mid=12, late=28)
@@ -63,7 +62,7 @@ def test_student__views_do_not_see_each_other(name: str) -> None:
 def test_student__maps_are_those_of_the_rgb_stem(name: str) -> None:
     student = perturbed(Student(micro(name), optical=WIDTHS)).eval()
     pair = views(64, 64)
-    net, layers = student.trunk.net, named_layers(student.trunk.net)
+    net, layers = student.trunk.net, student_layers(student.trunk.net)
     taps: dict[str, Tensor] = {}
     stage = net.layers if name == "test_deo_swin" else net.blocks
     for layer, index in layers._asdict().items():
@@ -145,48 +144,3 @@ def test_student__refuses_other_models() -> None:
     for name in ("resnet18", "deo_swin_x"):
         with pytest.raises(ModelError, match=rf"unknown model '{name}'; known are deo_swin_t"):
             Student(micro(name), optical=None)
-
-
-@pytest.mark.parametrize("kind", ["ms", "rgb"])
-@pytest.mark.parametrize("name", TRUNKS)
-def test_average__by_name(name: str, kind: Literal["ms", "rgb"]) -> None:
-    model = micro(name, input=kind)
-    student, teacher = perturbed(Student(model, optical=WIDTHS)), EmaTeacher(model)
-    before = {n: p.clone() for n, p in teacher.named_parameters()}
-    Average(teacher, student).update(0.75)
-    own = dict(student.named_parameters())
-    for parameter, value in teacher.named_parameters():
-        want = 0.75 * before[parameter] + 0.25 * own[parameter]
-        torch.testing.assert_close(value, want, msg=parameter)
-        assert not value.requires_grad
-    Average(teacher, student).update(0.0)
-    pair = views(64, 64)
-    torch.testing.assert_close(teacher(pair), student.eval()(pair).z)
-
-
-@pytest.mark.parametrize("name", TRUNKS)
-def test_average__by_position_is_by_name_in_the_published_order(name: str) -> None:
-    student = perturbed(Student(micro(name), optical=WIDTHS))
-    by_name, by_position = EmaTeacher(micro(name)), EmaTeacher(micro(name))
-    by_position.load_state_dict(by_name.state_dict())
-    Average(by_name, student).update(0.5)
-    Average(by_position, student, by_position=True).update(0.5)
-    torch.testing.assert_close(by_position.state_dict(), by_name.state_dict(), rtol=0, atol=0)
-
-
-def test_average__mismatch_is_an_error() -> None:
-    student, teacher = nn.Linear(3, 2), nn.Linear(3, 2)
-    teacher.extra = nn.Linear(1, 1)
-    with pytest.raises(ModelError, match=r"2 parameters .*extra\.weight"):
-        Average(teacher, student)
-    with pytest.raises(ModelError, match=r"weight is \(2, 4\) .* \(2, 3\)"):
-        Average(nn.Linear(4, 2), student)
-
-
-def test_ema_teacher__stochastic_depth_only_on_request() -> None:
-    model = micro("test_deo_swin", drop_path=0.5)
-    pair = views(64, 64)
-    calm, wild = perturbed(EmaTeacher(model)), perturbed(EmaTeacher(model, stochastic=True))
-    assert torch.equal(calm(pair), calm(pair))
-    assert not torch.equal(wild(pair), wild(pair))
-    assert F.cosine_similarity(calm(pair), wild(pair)).min() > 0

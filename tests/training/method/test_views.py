@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
-from deo.errors import BandError, ConfigError, DataError
+from deo.errors import BandError, DataError
 from deo.training.method import crops, views
-from deo.training.method.views import ViewSpec, make_views, published_views
+from deo.training.method.views import make_views
+from deo.training.method.viewspecs import ViewSpec, published_views
 
 SPECS = published_views(global_size=33, local_size=18, n_local=3)
 PLAIN = ViewSpec(
@@ -28,17 +29,6 @@ def views_of(images: Tensor, samples: list[int], specs: tuple[ViewSpec, ...] = S
 def assert_bit_equal(these: list[Tensor], those: list[Tensor]) -> None:
     for this, other in zip(these, those, strict=True):
         assert torch.equal(this, other)
-
-
-def test_published_views__counts_and_probabilities() -> None:
-    specs = published_views()
-    assert [spec.size for spec in specs] == [224, 224] + [96] * 10
-    assert [spec.blur for spec in specs] == [1.0, 0.1] + [0.5] * 10
-    assert [spec.solarize for spec in specs] == [0.0, 0.2] + [0.0] * 10
-    assert [spec.area for spec in specs] == [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 10
-    assert {(s.jitter, s.brightness, s.contrast, s.saturation, s.hue) for s in specs} == {
-        (0.8, 0.4, 0.4, 0.2, 0.1)
-    }
 
 
 def test_make_views__shapes_and_scale() -> None:
@@ -197,17 +187,6 @@ def test_make_views__bad_input() -> None:
         views_of(some_images(2), [0, 1, 2])
     with pytest.raises(BandError, match="all of red"):
         views_of(some_images(2, bands=2), [0, 1], bands=BandSet(("B04", "B08")))
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [{"size": 0}, {"area": (0.5, 0.4)}, {"area": (0.0, 1.0)}, {"jitter": 1.5}, {"hue": 0.6},
-     {"aspect": (0.0, 1.0)}, {"blur_kernel": 22}, {"blur_sigma": (0.0, 1.0)}, {"contrast": -1.0},
-     {"blur": 0.5, "size": 11}],
-)  # fmt: skip
-def test_view_spec__refuses(bad: dict) -> None:
-    with pytest.raises(ConfigError, match=rf"view ({'|'.join(bad)}|blur_kernel) is"):
-        ViewSpec(**{"size": 64} | bad)
 
 
 def test_make_views__form_for_a_gpu_equals_that_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

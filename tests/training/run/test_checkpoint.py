@@ -2,11 +2,9 @@
 
 import multiprocessing
 import os
-import random
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -131,10 +129,3 @@ def test_checkpoint__reads_as_an_ordinary_file_of_pytorch(tmp_path: Path) -> Non
     for mapped in (False, True):
         content = torch.load(path, weights_only=True, mmap=mapped)
         assert content["state"]["weight"].tolist() == [3, 3, 3]
-
-
-def test_random_state__comes_back() -> None:
-    saved = checkpoints.random_state()
-    first = (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random())
-    checkpoints.restore_random_state(saved)
-    assert (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()) == first

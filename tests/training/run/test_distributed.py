@@ -19,7 +19,8 @@ from torch.distributed.tensor import DTensor
 
 from deo.errors import ConfigError
 from deo.training.config import Config, Loss, Model, Optim, Run, Switches, Views
-from deo.training.method.teachers import Features, Widths
+from deo.training.method.layers import Widths
+from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context, connect
 from deo.training.run.state import State, build
 from deo.training.run.step import objective, optical_input, train_step
@@ -33,9 +34,9 @@ class Optical:
     widths = Widths(3, 3, 6)
     licence = "none"
 
-    def __call__(self, images: Tensor) -> Features:
+    def __call__(self, images: Tensor) -> OpticalFeatures:
         small = torch.nn.functional.adaptive_avg_pool2d(images, 5)
-        return Features(small.mean((2, 3)), small, torch.cat([small, small.square()], 1))
+        return OpticalFeatures(small.mean((2, 3)), small, torch.cat([small, small.square()], 1))
 
 
 def config(processes: int, **changes: Any) -> Config:

@@ -17,17 +17,17 @@ from deo.errors import DataError, OutputError, WeightsError
 from deo.models.weights import load_backbone
 from deo.training import settings
 from deo.training.config import Config
-from deo.training.pretrain import run
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
 from deo.training.run.export import export, load_trained, push
+from deo.training.run.pretraining import pretrain
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = settings.override(tiny_config, ["run.steps=2", "run.checkpoint_every=1"])
     output = tmp_path_factory.mktemp("trained")
-    run(config, output, progress=False)
+    pretrain(config, output=output, progress=False)
     return output
 
 
@@ -37,7 +37,7 @@ def distilled(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> 
         tiny_config, ["run.steps=1", "optical.name=test_vit", "optical.pretrained=false"]
     )
     output = tmp_path_factory.mktemp("distilled")
-    run(config, output, progress=False)
+    pretrain(config, output=output, progress=False)
     return output
 
 

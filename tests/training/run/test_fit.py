@@ -17,12 +17,12 @@ from deo.training.config import Config
 from deo.training.data.loading import Batch, batches
 from deo.training.data.order import Order
 from deo.training.data.shards import Shards
-from deo.training.pretrain import run
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
 from deo.training.run.distributed import Context
 from deo.training.run.flops import estimate_flops
 from deo.training.run.monitors import RunStoppedError
+from deo.training.run.pretraining import pretrain
 from deo.training.run.state import State, build
 from deo.training.run.step import StepRecord, fit
 
@@ -55,7 +55,7 @@ def test_fit__calls_observers_in_order_after_each_step(
 
 
 def test_run__records_what_the_plan_names(tiny_config: Config, tmp_path: Path) -> None:
-    state = run(tiny_config, tmp_path, progress=False)
+    state = pretrain(tiny_config, output=tmp_path, progress=False)
     lines = records(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, 9))
     assert {line["epoch"] for line in lines} == {0, 1}
@@ -91,7 +91,7 @@ def join(config: Config, output: Path, rank: int, world_size: int, port: str) ->
     os.environ.update(
         MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(rank), WORLD_SIZE=str(world_size)
     )
-    run(config, output, progress=False)
+    pretrain(config, output=output, progress=False)
 
 
 def final_student(output: Path) -> dict[str, Tensor]:
@@ -116,7 +116,9 @@ def test_run__two_processes_equal_one_with_the_double_batch(
         tiny_config,
         ["model.drop_path=0.0", f"run.steps={steps}", "run.checkpoint_every=5"],
     )
-    run(settings.override(config, ["run.batch_size=8"]), tmp_path / "one", progress=False)
+    pretrain(
+        settings.override(config, ["run.batch_size=8"]), output=tmp_path / "one", progress=False
+    )
     halves = settings.override(config, [f"run.strategy={strategy}"])
     join_processes(halves, tmp_path / "two", 2)
     for one, two in zip(records(tmp_path / "one"), records(tmp_path / "two"), strict=True):
@@ -166,7 +168,7 @@ def test_run__a_step_without_finite_gradient_is_skipped_dumped_and_counted(
 ) -> None:
     spoil(monkeypatch, {2, 4})
     config = settings.override(tiny_config, ["run.log_every=3", "run.checkpoint_every=1"])
-    state = run(config, tmp_path, progress=False)
+    state = pretrain(config, output=tmp_path, progress=False)
     assert all(parameter.isfinite().all() for parameter in state.student.parameters())
     assert [line["skipped"] for line in records(tmp_path)] == [0, 1, 2, 2]
     dumps = sorted((tmp_path / "nonfinite").iterdir())
@@ -186,7 +188,7 @@ def test_run__stops_after_too_many_in_a_row(
     spoil(monkeypatch, set(range(2, 8)))
     config = settings.override(tiny_config, ["monitor.nonfinite_limit=3"])
     with pytest.raises(RunStoppedError, match="3 steps in a row without a finite loss"):
-        run(config, tmp_path, progress=False)
+        pretrain(config, output=tmp_path, progress=False)
     assert records(tmp_path)[-1]["step"] == 5
     assert records(tmp_path)[-1]["loss"] == "nan"
     assert checkpoints.saved(tmp_path / CHECKPOINTS_NAME)[-1].stem == "step-00000003"

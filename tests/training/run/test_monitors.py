@@ -13,7 +13,6 @@ import torch
 from deo.errors import DataError, OutputError
 from deo.training import settings
 from deo.training.config import Config
-from deo.training.pretrain import run
 from deo.training.run.flops import peak_flops
 from deo.training.run.journal import JsonLines, TensorBoard, WeightsAndBiases, read_metrics
 from deo.training.run.monitors import (
@@ -26,6 +25,7 @@ from deo.training.run.monitors import (
     memory_gib,
 )
 from deo.training.run.plots import plot_run
+from deo.training.run.pretraining import pretrain
 from deo.training.run.progress import Progress, describe
 
 LIMITS = Collapse(cosine=0.8, rank=0.05, possible=256, after=100, patience=3)
@@ -244,7 +244,7 @@ def test_run__alarms_when_the_embedding_collapses(
         tiny_config,
         ["loss.expansion=0.0", "monitor.collapse_cosine=0.2", "run.checkpoint_every=100"],
     )
-    run(config, tmp_path, progress=False)
+    pretrain(config, output=tmp_path, progress=False)
     alarms = [record["alarm"] for record in read_metrics(tmp_path / "metrics.jsonl")]
     assert sum(alarm is not None for alarm in alarms) == 1
     assert "COLLAPSE" in caplog.text
@@ -279,7 +279,7 @@ def test_run__probes_a_labelled_set(
             "run.steps=7",
         ],
     )
-    run(config, tmp_path / "run", progress=False)
+    pretrain(config, output=tmp_path / "run", progress=False)
     records = read_metrics(tmp_path / "run" / "metrics.jsonl")
     probed = {record["step"]: record["probe"] for record in records if "probe" in record}
     assert probed.keys() == {6, 7}  # the end of the first epoch, and of the run

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from deo.models.convert import our_name
 from deo.training.config import Config, Model, Optim, Run, Switches
-from deo.training.method.teachers import Features, Widths
+from deo.training.method.layers import Widths
+from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context
 from deo.training.run.schedules import Cosine
 from deo.training.run.state import State, build
@@ -133,7 +134,7 @@ class TinyTeacher:
         width = len(self.weights["backbone.cls.bias"])
         return Widths(width, width, width)
 
-    def __call__(self, images: Tensor) -> Features:
+    def __call__(self, images: Tensor) -> OpticalFeatures:
         mid, late = (
             F.conv2d(
                 images,
@@ -148,7 +149,7 @@ class TinyTeacher:
         cls = F.linear(
             pooled, self.weights["backbone.cls.weight"], self.weights["backbone.cls.bias"]
         )
-        return Features(cls, mid, late)
+        return OpticalFeatures(cls, mid, late)
 
 
 def state_of(arrays: Arrays) -> State:

@@ -20,10 +20,11 @@ from deo.files.lock import CLAIM, claim
 from deo.training import settings
 from deo.training.config import Config
 from deo.training.data.shards import Shards, write_shards
-from deo.training.pretrain import EXIT_REQUEUE, run
+from deo.training.pretrain import EXIT_REQUEUE
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run.checkpoint import CHECKPOINTS_NAME, Checkpoint
-from deo.training.run.saving import Stopped
+from deo.training.run.pretraining import pretrain
+from deo.training.run.stopping import Stopped
 
 FORK = multiprocessing.get_context("fork")
 
@@ -32,7 +33,7 @@ def train(config: Config, output: Path) -> None:
     """What a child process does; its exit status is that of the command line."""
     torch.set_num_threads(1)
     try:
-        run(config, output, progress=False)
+        pretrain(config, output=output, progress=False)
     except Stopped:
         os._exit(EXIT_REQUEUE)
 
@@ -125,34 +126,37 @@ def test_resume__killed_again_and_again(attempt: int, tiny_config: Config, tmp_p
 
 def test_resume__a_finished_run_stays_as_it_is(tiny_config: Config, tmp_path: Path) -> None:
     config = settings.override(tiny_config, ["run.steps=2"])
-    run(config, tmp_path, progress=False)
+    pretrain(config, output=tmp_path, progress=False)
     before = (tmp_path / "metrics.jsonl").read_bytes()
-    assert run(config, tmp_path, progress=False).step == 2
+    assert pretrain(config, output=tmp_path, progress=False).step == 2
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
 def test_resume__a_changed_configuration_is_refused(tiny_config: Config, tmp_path: Path) -> None:
     config = settings.override(tiny_config, ["run.steps=2"])
-    run(config, tmp_path, progress=False)
-    changed = settings.override(config, ["optim.lr=0.5", "run.seed=9", "run.log_every=2"])
+    pretrain(config, output=tmp_path, progress=False)
+    changed = settings.override(
+        config, ["optim.lr=0.5", "run.seed=9", "run.log_every=2", "model.drop_path=0.1"]
+    )
     with pytest.raises(ConfigError) as caught:
-        run(changed, tmp_path, progress=False)
+        pretrain(changed, output=tmp_path, progress=False)
     message = str(caught.value)
     assert "optim.lr: 0.02 -> 0.5" in message
     assert "run.seed: 0 -> 9" in message
+    assert message.count(" -> ") == 4  # the heading's and three changes
     assert "log_every" not in message
     assert newest(tmp_path).step == 2
 
 
 def test_resume__other_data_are_refused(tiny_config: Config, tmp_path: Path) -> None:
-    run(settings.override(tiny_config, ["run.steps=1"]), tmp_path, progress=False)
+    pretrain(settings.override(tiny_config, ["run.steps=1"]), output=tmp_path, progress=False)
     path = checkpoints.saved(tmp_path / CHECKPOINTS_NAME)[-1]
     saved = checkpoints.load(path)
     assert saved.data["samples"] == 24
     data = {"samples": 23, "fingerprint": "0" * 16}
     checkpoints.save(path.parent, saved._replace(data=data), keep=1)
     with pytest.raises(ConfigError, match="data, fingerprint: '0000000000000000' ->"):
-        run(settings.override(tiny_config, ["run.steps=1"]), tmp_path, progress=False)
+        pretrain(settings.override(tiny_config, ["run.steps=1"]), output=tmp_path, progress=False)
 
 
 def test_resume__the_same_data_elsewhere_go_on_and_others_do_not(
@@ -167,7 +171,7 @@ def test_resume__the_same_data_elsewhere_go_on_and_others_do_not(
 
     def go(folder: Path, steps: int) -> None:
         changes = [f"data.source={folder}", f"run.steps={steps}"]
-        run(settings.override(tiny_config, changes), output, progress=False)
+        pretrain(settings.override(tiny_config, changes), output=output, progress=False)
 
     go(source, 1)
     go(moved, 1)
@@ -179,13 +183,13 @@ def test_resume__from_the_one_before_a_damaged_checkpoint(
     tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     straight, harmed = tmp_path / "straight", tmp_path / "harmed"
-    run(tiny_config, straight, progress=False)
+    pretrain(tiny_config, output=straight, progress=False)
     shutil.copytree(straight, harmed)
     *_, before, last = checkpoints.saved(harmed / CHECKPOINTS_NAME)
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
-    run(tiny_config, harmed, progress=False)
+    pretrain(tiny_config, output=harmed, progress=False)
     assert str(before) in caplog.text
     assert str(last) in caplog.text
     assert_equal(newest(harmed).state, newest(straight).state)
@@ -195,13 +199,13 @@ def test_resume__from_the_one_before_a_damaged_checkpoint(
 def test_run__a_second_one_in_the_folder_is_refused(tiny_config: Config, tmp_path: Path) -> None:
     other = settings.override(tiny_config, ["run.seed=5"])
     with claim(tmp_path), pytest.raises(BusyError, match="another run is writing"):
-        run(other, tmp_path, progress=False)
+        pretrain(other, output=tmp_path, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == [CLAIM]
     process = start(settings.override(tiny_config, ["run.steps=500"]), tmp_path)
     while not (tmp_path / "metrics.jsonl").exists():
         time.sleep(0.01)
     with pytest.raises(BusyError):
-        run(other, tmp_path, progress=False)
+        pretrain(other, output=tmp_path, progress=False)
     process.kill()
     process.join()
     assert settings.load(tmp_path / "config.toml").run.seed == tiny_config.run.seed
@@ -212,5 +216,5 @@ def test_checkpoint__does_not_hold_the_optical_teacher(tiny_config: Config, tmp_
         tiny_config,
         ["run.steps=1", "optical.name=test_vit", "optical.pretrained=false"],
     )
-    run(config, tmp_path, progress=False)
+    pretrain(config, output=tmp_path, progress=False)
     assert newest(tmp_path).state.keys() == {"step", "student", "teacher", "optimizer", "scaler"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deo.training.run.schedules import Cosine
+from deo.training.run.schedules import Cosine, EpochCosine
 
 COMMITTED = Path(__file__).parents[2] / "golden" / "schedules.npz"
 PUBLISHED = {
@@ -43,3 +43,10 @@ def test_cosine__past_the_end_is_final() -> None:
 def test_cosine__refuses_impossible_lengths(steps: int, warmup: int) -> None:
     with pytest.raises(ValueError, match="warm-up"):
         Cosine(base=1, final=0, steps=steps, warmup=warmup)
+
+
+def test_epoch_cosine__starts_above_zero_peaks_after_the_warm_up_and_ends_at_zero() -> None:
+    schedule = EpochCosine(base=2.0, epochs=12, warmup=2)
+    values = [schedule(epoch) for epoch in (0.0, 0.05, 1.0, 2.0, 7.0, 12.0)]
+    np.testing.assert_allclose(values, [0.1, 0.1, 1.0, 2.0, 1.0, 0.0], atol=1e-12)
+    assert EpochCosine(base=2.0, epochs=3)(0.0) == 2.0

@@ -27,7 +27,7 @@ from deo.training.data.listing import (
     say_left_out,
 )
 from deo.training.data.reading import (
-    Image,
+    GridImage,
     errors_naming,
     is_display,
     lay_on,
@@ -53,7 +53,7 @@ class Folder:
         task: which of them.
         bands: of every image.
         declared: whether the caller says that the bands have this order; if not, each file does.
-        display: whether images hold bytes, see `deo.training.data.reading.Image`.
+        display: whether images hold bytes, see `deo.training.data.reading.GridImage`.
         classes: class folders, or the names of the mask values 0, 1, ... The mask values 255 and
             -1 are ignored, and so is the file's own nodata value unless it is a class.
     """
@@ -114,7 +114,7 @@ class Folder:
         image = np.stack([pixels.values for pixels in dates])
         return Sample(image if others else image[0], target, valid)
 
-    def _image(self, root: Path, path: Path) -> Image:
+    def _image(self, root: Path, path: Path) -> GridImage:
         image = read_chip(self, root, path, declared=self.declared)
         if image.display != self.display:
             kinds = ("digital numbers or reflectance", "bytes")

@@ -14,7 +14,7 @@ from deo.bands import RGB_BANDS, BandSet
 from deo.errors import DataError
 from deo.files.documents import load_json
 from deo.training.data.listing import files_below, is_raster
-from deo.training.data.reading import Image
+from deo.training.data.reading import GridImage
 from deo.training.tasks.dataset import Sample, Unit, read_chip
 from deo.training.tasks.task import Benchmark, Task
 
@@ -86,7 +86,7 @@ def _only_file(root: Path, pattern: str) -> Path:
     raise DataError(f"{pattern} is missing below {root}")
 
 
-def _rasterized(path: Path, image: Image) -> NDArray[np.int64]:
+def _rasterized(path: Path, image: GridImage) -> NDArray[np.int64]:
     """(H, W): 1 where a footprint covers the centre of a pixel.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Commands on scenes."""
+"""What deo understands of a scene: `deo info`."""
 
 import json
 import logging
@@ -9,27 +9,22 @@ from typing import Any
 import click
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
-from deo.cli.extraction import extract as extract
-from deo.cli.extraction import similar as similar
-from deo.contracts import CONTRACTS, RGB_PERCENTILE, Contract, fit_contract, model_bands
+from deo.cli.options import RESOLUTION, SCALING, bands, contract, with_options
+from deo.contracts import RGB_PERCENTILE, Contract, fit_contract, model_bands
 from deo.errors import BandError
 from deo.scene.scene import SAMPLE_SIZE, Scene, open_scene
 
 
 @click.command()
 @click.argument("scene")
-@click.option(
-    "--bands", help="Bands to use; for a file that names none, all of its bands in order."
-)
-@click.option("--contract", type=click.Choice(CONTRACTS[:3]), default="scene", show_default=True)
-@click.option("--scale", type=float, help="Digital number = stored x SCALE + OFFSET, whatever")
-@click.option("--offset", type=float, help="the metadata say (reflectance x 10000, no offset).")
-@click.option("--resolution", type=float, help="Pixel size in units of the CRS.")
+@bands("Bands to use. A file that names none needs all of its bands, in order.")
+@contract("pretrain", "scene", "s2", default="scene")
+@with_options(*SCALING, RESOLUTION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(
     scene: str,
-    bands: str | None,
-    contract: str,
+    bands: BandSet | None,
+    contract: str | None,
     scale: float | None,
     offset: float | None,
     resolution: float | None,
@@ -45,7 +40,7 @@ def info(
         _notes_unheard(),
         open_scene(scene, bands=bands, scale=scale, offset=offset, resolution=resolution) as opened,
     ):
-        record = _understood(opened, contract, chosen=bands is not None)
+        record = _understood(opened, contract or "scene", chosen=bands is not None)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     else:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,13 +12,7 @@ from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS
 from deo.errors import ConfigError, WeightsError
 from deo.models.weights import load_backbone, save_weights
 from deo.training.config import Optical
-from deo.training.method.teachers import (
-    TEACHERS,
-    FrozenTeacher,
-    build_teacher,
-    licence_of,
-    published_layers,
-)
+from deo.training.method.optical import FrozenOpticalTeacher, build_optical_teacher
 
 CPU = torch.device("cpu")
 SMALL = {"depth": 4, "embed_dim": 48, "num_heads": 2}
@@ -39,10 +32,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def untrained(name: str, *, view_statistics: bool = False, **changes: Any) -> FrozenTeacher:
+def untrained(name: str, *, view_statistics: bool = False, **changes: Any) -> FrozenOpticalTeacher:
     torch.manual_seed(0)
     optical = Optical(name=name, pretrained=False, options=FAMILIES.get(name, {}), **changes)
-    teacher = build_teacher(optical, device=CPU, view_statistics=view_statistics)
+    teacher = build_optical_teacher(optical, device=CPU, view_statistics=view_statistics)
     assert teacher is not None
     return teacher
 
@@ -52,19 +45,8 @@ def images(size: int = 112) -> Tensor:
     return torch.randn(2, 3, size, size, generator=generator)
 
 
-@pytest.mark.parametrize("name", TEACHERS)
-def test_teachers__exist_in_timm_with_weights_licence_and_statistics(name: str) -> None:
-    cfg = timm.get_pretrained_cfg(TEACHERS[name].model)
-    assert cfg is not None
-    assert cfg.hf_hub_id
-    assert len(cfg.mean) == len(cfg.std) == 3
-    families = {"dinov3": "DINOv3", "dinov2": "Apache", "cradio": "NVIDIA"}
-    expected = families.get(name.split("_")[0], "Apache")
-    assert expected in str(licence_of(Optical(name=name)))
-
-
 @pytest.mark.parametrize("name", FAMILIES)
-def test_build_teacher__named_features_of_every_family(name: str) -> None:
+def test_build_optical_teacher__named_features_of_every_family(name: str) -> None:
     teacher = untrained(name)
     features = teacher(images())
     assert features.cls.shape == (2, teacher.widths.cls)
@@ -81,7 +63,7 @@ def test_build_teacher__named_features_of_every_family(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["dinov3_small", "cradio_v3_base", "dinov3_convnext_tiny"])
-def test_build_teacher__bfloat16(name: str) -> None:
+def test_build_optical_teacher__bfloat16(name: str) -> None:
     full, half = untrained(name), untrained(name, precision="bf16")
     assert next(half.net.parameters()).dtype == torch.bfloat16
     for want, got in zip(full(images()), half(images()), strict=True):
@@ -89,7 +71,7 @@ def test_build_teacher__bfloat16(name: str) -> None:
         assert F.cosine_similarity(want, got, dim=1).min() > 0.999
 
 
-def test_teacher__sees_its_own_statistics() -> None:
+def test_optical_teacher__sees_its_own_statistics() -> None:
     mended, original = untrained("siglip2_base"), untrained("siglip2_base", view_statistics=True)
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (AERIAL_MEAN, AERIAL_STD))
     pixels = torch.rand(2, 3, 64, 64)
@@ -100,7 +82,7 @@ def test_teacher__sees_its_own_statistics() -> None:
 
 
 @pytest.mark.parametrize("width", [16, 48, 80])
-def test_teacher__projection_to_any_width(width: int) -> None:
+def test_optical_teacher__projection_to_any_width(width: int) -> None:
     plain, projected = untrained("dinov3_small"), untrained("dinov3_small", width=width)
     want, got = plain(images()), projected(images())
     assert tuple(projected.widths) == (width,) * 3
@@ -112,24 +94,24 @@ def test_teacher__projection_to_any_width(width: int) -> None:
     assert torch.equal(again(images()).cls, got.cls)
 
 
-def test_teacher__any_grid() -> None:
+def test_optical_teacher__any_grid() -> None:
     plain, resampled = untrained("dinov2_small")(images()), untrained("dinov2_small", grid=16)
     want = F.interpolate(plain.mid, (16, 16), mode="bilinear", align_corners=False)
     torch.testing.assert_close(resampled(images()).mid, want)
 
 
-def test_teacher__summary_tokens_are_chosen_not_joined() -> None:
+def test_optical_teacher__summary_tokens_are_chosen_not_joined() -> None:
     first, third = untrained("cradio_v3_base"), untrained("cradio_v3_base", summary=2)
     assert first(images()).cls.shape == third(images()).cls.shape == (2, 48)
     assert not torch.equal(first(images()).cls, third(images()).cls)
     assert torch.equal(first(images()).late, third(images()).late)
-    with pytest.raises(ConfigError, match="the model has 8 of them"):
+    with pytest.raises(ConfigError, match="the network has 8 prefix tokens"):
         untrained("cradio_v3_base", summary=8)
 
 
-def test_teacher__vit_layers_are_read_after_the_final_norm() -> None:
+def test_optical_teacher__vit_layers_are_read_after_the_final_norm() -> None:
     teacher = untrained("dinov2_small")
-    assert teacher.layers == published_layers(4) == (1, 3)
+    assert teacher.layers == (1, 3)
     net, taps = teacher.net, []
     net.blocks[1].register_forward_hook(lambda module, args, out: taps.append(out))
     features = teacher(images())
@@ -137,40 +119,30 @@ def test_teacher__vit_layers_are_read_after_the_final_norm() -> None:
     torch.testing.assert_close(features.mid, want)
 
 
-def test_published_layers() -> None:
-    assert [published_layers(depth) for depth in (12, 24)] == [(8, 11), (15, 23)]
-
-
-def test_build_teacher__none_and_unknown(tmp_path: Path) -> None:
-    assert build_teacher(Optical(), device=CPU) is None
-    assert licence_of(Optical()) is None
+def test_build_optical_teacher__none_and_unknown(tmp_path: Path) -> None:
+    assert build_optical_teacher(Optical(), device=CPU) is None
     with pytest.raises(ConfigError, match="dinov3_base"):
-        build_teacher(Optical(name="dinov9"), device=CPU)
+        build_optical_teacher(Optical(name="dinov9"), device=CPU)
     missing = Optical(name="test_deo_swin", weights=str(tmp_path / "none.safetensors"))
     with pytest.raises(WeightsError):
-        build_teacher(missing, device=CPU)
+        build_optical_teacher(missing, device=CPU)
 
 
 @pytest.mark.parametrize("name", ["none", "dinov3_base", "deo_swin_x"])
-def test_build_teacher__files_are_for_backbones_of_deo(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"optical.weights is 'a.pt' and optical.name '{name}'"):
-        build_teacher(Optical(name=name, weights="a.pt"), device=CPU)
+def test_build_optical_teacher__files_are_for_backbones_of_deo(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"optical.weights is 'a.pt', but optical.name is '{name}'"
+    ):
+        build_optical_teacher(Optical(name=name, weights="a.pt"), device=CPU)
 
 
-def test_build_teacher__a_timm_too_old_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timm.is_model", lambda name: False)
-    want = rf"vit_base_patch16_radio_v3.c_radio, which the installed timm {timm.__version__} does"
-    with pytest.raises(ConfigError, match=want):
-        build_teacher(Optical(name="cradio_v3_base"), device=CPU)
-
-
-def test_build_teacher__deo_weights_from_a_file(tmp_path: Path) -> None:
+def test_build_optical_teacher__deo_weights_from_a_file(tmp_path: Path) -> None:
     source = load_backbone(
         "test_deo_swin", untrained=True, bands=RGB_BANDS, features_only=False, num_classes=0
     )
     path = tmp_path / "optical.safetensors"
     save_weights(source.model, path)
-    teacher = build_teacher(Optical(name="test_deo_swin", weights=str(path)), device=CPU)
+    teacher = build_optical_teacher(Optical(name="test_deo_swin", weights=str(path)), device=CPU)
     assert teacher is not None
     source.model.eval()
     with torch.no_grad():

@@ -24,7 +24,7 @@ from deo.maps import job as mapping
 from deo.maps.job import reading
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
-from deo.scene.gdal import REMOTE_SETTINGS, gdal_path, public
+from deo.scene.gdal import REMOTE_SETTINGS
 from deo.scene.scene import open_scene
 from deo.scene.window import Window
 
@@ -287,25 +287,6 @@ def test_http__no_secret_waits_with_the_rows(
     assert not done, "the rows were kept"
 
 
-def test_settings__the_four_of_cloud_reading_are_on() -> None:
-    assert REMOTE_SETTINGS["GDAL_DISABLE_READDIR_ON_OPEN"] == "EMPTY_DIR"
-    for key in ("GDAL_HTTP_MULTIPLEX", "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES", "VSI_CACHE"):
-        assert REMOTE_SETTINGS[key] in ("YES", "TRUE")
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ("s3://bucket/a/b.tif", "/vsis3/bucket/a/b.tif"),
-        ("https://host/a.tif?sig=1", "/vsicurl/https://host/a.tif?sig=1"),
-        ("/data/a.tif", "/data/a.tif"),
-        ("/vsizip/x.zip/a.tif", "/vsizip/x.zip/a.tif"),
-    ],
-)
-def test_gdal_path__spellings(given: str, wanted: str) -> None:
-    assert gdal_path(given) == wanted
-
-
 @pytest.mark.parametrize("fault", ["reset", "cut", "short", "html"])
 @pytest.mark.parametrize("before", [0, 1], ids=["header", "pixels"])
 def test_fault__is_made_good_by_another_try(
@@ -366,19 +347,6 @@ def test_unreachable__is_retriable() -> None:
         open_scene("http://user:SECRET@127.0.0.1:9/a.tif?sig=SECRET")
     assert met.value.retriable
     assert "SECRET" not in str(met.value)
-
-
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ("https://host/a.tif?sig=1&b=2", "https://host/a.tif"),
-        ("https://me:pw@host/a.tif", "https://host/a.tif"),
-        ("s3://bucket/a.tif", "s3://bucket/a.tif"),
-        ("/data/what?.tif", "/data/what?.tif"),
-    ],
-)
-def test_public__hides_what_signs(given: str, wanted: str) -> None:
-    assert public(given) == wanted
 
 
 def band_files(folder: Path, *, height: int, width: int, block: int) -> list[str]:
@@ -449,27 +417,3 @@ def test_reading__side_by_side_reads_the_same(
         wanted = local.read(window, BandSet("B02,B04,B03"))
     np.testing.assert_array_equal(pixels.values, wanted.values)
     assert server.most >= (1 if interleave == "pixel" else 3)
-
-
-def test_reading__a_local_scene_gets_no_threads(tmp_path: Path) -> None:
-    names = band_files(tmp_path, height=128, width=128, block=128)
-    with (
-        open_scene([tmp_path / name for name in names], offset=0) as scene,
-        reading(scene, 64) as readable,
-    ):
-        assert readable is scene
-
-
-@pytest.mark.parametrize("error", [MemoryError(), np.empty])
-def test_memory__is_one_message(error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        if isinstance(error, MemoryError):
-            raise error
-        error(2**50)
-
-    array = np.ones((3, 32, 32), np.uint16)
-    with open_scene(array, bands="B04,B03,B02", offset=0) as scene:
-        monkeypatch.setattr("deo.scene.scene.Scene._read_group", fail)
-        with pytest.raises(SceneError, match=r"out of memory .*smaller --tile") as met:
-            scene.read(Window(row=0, col=0, height=32, width=32))
-    assert not met.value.retriable

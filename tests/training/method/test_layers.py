@@ -1,0 +1,37 @@
+"""Mid and late layers of students and optical teachers."""
+
+import pytest
+import timm
+
+from deo.training.method.layers import (
+    Layers,
+    Widths,
+    optical_layers,
+    published_layers,
+    student_layers,
+    widths_of,
+)
+
+
+def test_published_layers() -> None:
+    assert [published_layers(depth) for depth in (12, 24)] == [(8, 11), (15, 23)]
+
+
+def test_student_layers__stages_of_a_swin_and_blocks_of_a_vit() -> None:
+    swin, vit = (timm.create_model(f"test_deo_{kind}", in_chans=3) for kind in ("swin", "vit"))
+    stages, depth = len(swin.layers), len(vit.blocks)
+    assert student_layers(swin) == Layers(mid=stages - 2, late=stages - 1)
+    assert student_layers(vit) == Layers(mid=depth // 2 - 1, late=depth - 1)
+
+
+def test_optical_layers__of_a_hierarchical_network_are_its_last_stages() -> None:
+    net = timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
+    assert optical_layers(net) == Layers(mid=2, late=3)
+    assert widths_of(net, optical_layers(net)) == Widths(cls=32, mid=24, late=32)
+
+
+@pytest.mark.parametrize("depth", [4, 6, 32])
+def test_optical_layers__of_a_vit_are_the_published_proportion(depth: int) -> None:
+    net = timm.create_model("vit_tiny_patch16_224", depth=depth, embed_dim=12, num_heads=1)
+    assert optical_layers(net) == published_layers(depth)
+    assert optical_layers(net).late == depth - 1

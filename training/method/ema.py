@@ -1,0 +1,92 @@
+"""The EMA teacher, and the averaging that moves it towards the student, by parameter name."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from deo.bands import RGB_BANDS
+from deo.errors import ModelError
+from deo.training import config
+from deo.training.method.trunk import Embedded, Head, Trunk, stem_channels
+
+
+class EmaTeacher(nn.Module):
+    """The average of the student's past: its trunk with one stem, and `head_z`. No gradients.
+
+    Args:
+        model: the student's section of the configuration.
+        stochastic: run with the student's stochastic depth, as the published code did.
+    """
+
+    def __init__(self, model: config.Model, *, stochastic: bool = False) -> None:
+        super().__init__()
+        self.input = model.input
+        self.trunk = Trunk(model, in_chans=stem_channels(model, both=False))
+        self.head_z = Head(self.trunk.widths.cls, model.head_hidden, model.z)
+        self.requires_grad_(False).train(stochastic)
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """Embed the global views (B, C, s, s) to (2 * B, z), L2-normalised."""
+        if self.input == "rgb":
+            views = [view[:, : len(RGB_BANDS)] for view in views]
+        z: Tensor = self.head_z(self.trunk(views).pooled)
+        return z
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The trunk's pooled features (B, width) of images (B, C, s, s) of its own bands."""
+        return cast(Embedded, self.trunk([images])).pooled
+
+
+class Average:
+    """Moves a teacher's parameters towards the student's of the same name.
+
+    Args:
+        teacher, student: the teacher's parameters must be among the student's.
+        by_position: pair by place in the published order of parameters instead, as the published
+            code did; names are ignored.
+
+    Raises:
+        ModelError: a name is missing in the student, or a shape differs.
+    """
+
+    def __init__(
+        self, teacher: nn.Module, student: nn.Module, *, by_position: bool = False
+    ) -> None:
+        averaged, source = dict(teacher.named_parameters()), dict(student.named_parameters())
+        if by_position:
+            places = (sorted(names, key=published_place) for names in (averaged, source))
+            pairs = dict(zip(*places, strict=False))
+        else:
+            pairs = {name: name for name in averaged}
+        if missing := [name for name in pairs.values() if name not in source]:
+            raise ModelError(
+                f"the EMA teacher has {len(missing)} parameters that the student lacks: "
+                f"{', '.join(missing[:5])}"
+            )
+        for name, other in pairs.items():
+            if averaged[name].shape != source[other].shape:
+                raise ModelError(
+                    f"{name} is {tuple(averaged[name].shape)} in the EMA teacher and "
+                    f"{tuple(source[other].shape)} in the student"
+                )
+        self.teacher: list[Tensor] = [averaged[name] for name in pairs]
+        self.student: list[Tensor] = [source[other] for other in pairs.values()]
+
+    @torch.no_grad()
+    def update(self, momentum: float) -> None:
+        """teacher = momentum * teacher + (1 - momentum) * student; 0 copies."""
+        torch._foreach_lerp_(self.teacher, self.student, 1.0 - momentum)
+
+
+def published_place(name: str) -> int:
+    """Where the published student registers the module of a parameter.
+
+    Trunk, z head, multispectral stem, RGB stem, the other heads.
+    """
+    if name.startswith("trunk.net.patch_embed."):
+        return 2 if name.startswith("trunk.net.patch_embed.ms") else 3
+    if name.startswith("trunk."):
+        return 0
+    return 1 if name.startswith("head_z") else 4

@@ -1,0 +1,232 @@
+"""Optical teachers: frozen networks that see red, green and blue, behind one protocol.
+
+Not to be confused with the EMA teacher (`deo.training.method.ema`), the student's own average.
+Any timm model serves, and any `deo_*` backbone with weights from `deo export`. Real weights come
+through timm and the Hub, each under its own licence.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS
+from deo.errors import ConfigError
+from deo.models.registry import SPECS
+from deo.models.weights import load_backbone
+from deo.training import config
+from deo.training.method.layers import Layers, Widths, optical_layers, widths_of
+from deo.training.method.optical_table import licence_of, timm_name
+from deo.training.tasks.backbones import is_ours
+
+
+class OpticalFeatures(NamedTuple):
+    """Class feature (n, width) and the maps (m, width, h, w) of a middle and a late layer."""
+
+    cls: Tensor
+    mid: Tensor
+    late: Tensor
+
+
+class OpticalTeacher(Protocol):
+    """What the train step asks of an optical teacher.
+
+    Args:
+        widths: of its features.
+        licence: under which its weights may be used, and which its students must name.
+    """
+
+    @property
+    def widths(self) -> Widths: ...
+
+    @property
+    def licence(self) -> str: ...
+
+    def __call__(self, images: Tensor, /) -> OpticalFeatures:
+        """Features of (n, 3, s, s), z-scored with the aerial statistics; no gradients."""
+        ...
+
+
+class FrozenOpticalTeacher(nn.Module):
+    """A frozen network as an `OpticalTeacher`: always in eval mode, on its own input statistics.
+
+    ViT layers are read after the final norm; of a hierarchical network the last layer is. Images
+    whose side is no multiple of a ViT's patch are resized to the nearest one; nothing else is.
+
+    Args:
+        net: a timm model built with `num_classes=0`.
+        mean, std: what the network wants its 0..1 input normalised with; None: the views' own.
+        licence: of its weights.
+        summary: which prefix token is the class feature, where there are any.
+        width, grid: see `deo.training.config.Optical`.
+        dtype: of weights and arithmetic; features are returned in fp32.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        mean: tuple[float, ...] | None,
+        std: tuple[float, ...] | None,
+        licence: str,
+        summary: int = 0,
+        width: int | None = None,
+        grid: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.net = cast(Any, net.to(dtype))
+        self.layers: Layers = optical_layers(net)
+        self.grid, self.dtype, self.licence = grid, dtype, licence
+        self.prefix: int = getattr(net, "num_prefix_tokens", 0)
+        if summary and summary >= self.prefix:
+            raise ConfigError(
+                f"optical.summary is {summary}, but the network has {self.prefix} prefix tokens, "
+                "counted from 0; choose one of them"
+            )
+        self.summary = summary
+        # views arrive z-scored with the aerial statistics: one affine map undoes that and applies
+        # the network's own statistics
+        view_mean, view_std = torch.tensor(AERIAL_MEAN), torch.tensor(AERIAL_STD)
+        net_mean = view_mean if mean is None else torch.tensor(mean)
+        net_std = view_std if std is None else torch.tensor(std)
+        self.register_buffer("scale", (view_std / net_std).view(3, 1, 1))
+        self.register_buffer("shift", ((view_mean - net_mean) / net_std).view(3, 1, 1))
+        self.widths = widths_of(self.net, self.layers)
+        self.projected = width is not None
+        if width is not None:
+            for name, source in self.widths._asdict().items():
+                self.register_buffer(f"to_{name}", _orthogonal(source, width))
+            self.widths = Widths(width, width, width)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "FrozenOpticalTeacher":
+        """Stay in eval mode, whatever is asked."""
+        super().train(False)
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> OpticalFeatures:
+        """Features of (n, 3, s, s), z-scored with the aerial statistics."""
+        x = self._fitted(images * self.get_buffer("scale") + self.get_buffer("shift")).to(
+            self.dtype
+        )
+        final, maps = self.net.forward_intermediates(x, indices=sorted(self.layers), norm=True)
+        by_layer = dict(zip(sorted(self.layers), maps, strict=True))
+        mid, late = (by_layer[layer] for layer in self.layers)
+        if self.prefix:
+            cls = final[:, self.summary]
+        else:
+            cls = self.net.forward_head(final, pre_logits=True)
+        # timm's `norm=True` is for ViTs: a ConvNeXt keeps its final norm in the head
+        if norm := getattr(getattr(self.net, "head", None), "norm", None):
+            late = norm(late)
+        return self._projected(OpticalFeatures(cls.float(), mid.float(), late.float()))
+
+    def _fitted(self, images: Tensor) -> Tensor:
+        """Images whose sides are whole patches."""
+        if not hasattr(self.net, "blocks"):
+            return images
+        patch = self.net.patch_embed.patch_size
+        sides = zip(images.shape[2:], patch, strict=True)
+        size = [max(1, round(side / unit)) * unit for side, unit in sides]
+        if tuple(size) == tuple(images.shape[2:]):
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+
+    def _projected(self, features: OpticalFeatures) -> OpticalFeatures:
+        cls, mid, late = features
+        if self.projected:
+            cls = cls @ self.get_buffer("to_cls")
+            mid = torch.einsum("nchw,cd->ndhw", mid, self.get_buffer("to_mid"))
+            late = torch.einsum("nchw,cd->ndhw", late, self.get_buffer("to_late"))
+        if self.grid is not None:
+            mid, late = (_to_grid(x, self.grid) for x in (mid, late))
+        return OpticalFeatures(cls, mid, late)
+
+
+def _to_grid(x: Tensor, grid: int) -> Tensor:
+    # antialiasing widens the filter when shrinking; it makes no difference when enlarging
+    smaller = grid < x.shape[-1]
+    return F.interpolate(x, (grid, grid), mode="bilinear", align_corners=False, antialias=smaller)
+
+
+def _orthogonal(source: int, width: int) -> Tensor:
+    """(source, width) with orthonormal columns or rows: it keeps cosines, exactly if wider.
+
+    Drawn from a fixed seed, so that every process and every resumed run has the same.
+    """
+    generator = torch.Generator().manual_seed(source * 100_003 + width)
+    drawn = torch.randn(max(source, width), min(source, width), generator=generator)
+    basis: Tensor = torch.linalg.qr(drawn).Q
+    return basis if source >= width else basis.T
+
+
+def build_optical_teacher(
+    optical: config.Optical, *, device: torch.device, view_statistics: bool = False
+) -> FrozenOpticalTeacher | None:
+    """The optical teacher of a configuration on its device, or None for `none`.
+
+    Args:
+        view_statistics: feed it the views as the student sees them, as the published code did.
+
+    Raises:
+        ConfigError: the name is neither in the table nor known to timm, or `optical.weights` is
+            given for a teacher that is not a backbone of deo.
+        WeightsError: the weights of a `deo_*` teacher do not load.
+    """
+    if optical.weights is not None and not is_ours(optical.name):
+        raise ConfigError(
+            f"optical.weights is {optical.weights!r}, but optical.name is {optical.name!r}; files "
+            f"of weights are for backbones of deo only ({', '.join(SPECS)}), leave it out"
+        )
+    if optical.name == "none":
+        return None
+    if is_ours(optical.name):
+        net, mean, std = _deo_network(optical), None, None
+    else:
+        net = _timm_network(optical)
+        wanted = cast(Any, net).pretrained_cfg
+        mean, std = (None, None) if view_statistics else (wanted["mean"], wanted["std"])
+    teacher = FrozenOpticalTeacher(
+        net,
+        mean=mean,
+        std=std,
+        licence=licence_of(optical) or "",
+        summary=optical.summary,
+        width=optical.width,
+        grid=optical.grid,
+        dtype=_dtype(optical.precision, device),
+    )
+    return teacher.to(device)
+
+
+def _timm_network(optical: config.Optical) -> nn.Module:
+    name = timm_name(optical.name)
+    # ViTs of timm refuse images of another size than their own unless told otherwise
+    any_size = {"dynamic_img_size": True} if name.startswith("vit_") else {}
+    options: dict[str, Any] = {**any_size, **optical.options}
+    return timm.create_model(name, pretrained=optical.pretrained, num_classes=0, **options)
+
+
+def _deo_network(optical: config.Optical) -> nn.Module:
+    return load_backbone(
+        optical.name,
+        weights=None if optical.weights is None else Path(optical.weights),
+        untrained=not optical.pretrained,
+        bands=RGB_BANDS,
+        features_only=False,
+        num_classes=0,
+        **optical.options,
+    ).model
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
