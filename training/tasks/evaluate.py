@@ -50,6 +50,8 @@ def evaluate(
         DeoError: its other children say what is missing or damaged.
     """
     require_protocol(protocol)
+    if "seed" in settings:  # one of TuneConfig's, which each of the seeds replaces
+        raise ConfigError("there is no setting 'seed'; give seeds=(0,)")
     if settings.get("frozen") is None:
         settings["frozen"] = protocol == "segment"
     request: Evaluation = request_from_settings(

@@ -1,23 +1,22 @@
 """Protocols from request to result, on toy data."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.transform
 
 from deo.bands import MODEL_BANDS, BandSet
-from deo.errors import ConfigError, DataError, DeoError, ModelError, OutputError
+from deo.errors import ConfigError, DataError, DeoError, ModelError
 from deo.training.tasks.dataset import Layout, Sample, Unit
-from deo.training.tasks.evaluate import measure
+from deo.training.tasks.evaluate import evaluate, measure
 from deo.training.tasks.protocols import Evaluation
-from deo.training.tasks.results import markdown, read_json, write_json
 from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.splits import divide
 from deo.training.tasks.task import Benchmark, Task
-from deo.training.tasks.thresholds import best_threshold, difference
 from deo.training.tasks.tuneconfig import TuneConfig
 
 
@@ -201,36 +200,6 @@ def test_requests__that_do_not_fit(tmp_path: Path) -> None:
         measure(request("knn", display, tmp_path, contract="s2"))
 
 
-def test_results__json_and_table(tmp_path: Path) -> None:
-    result = measure(request("knn", toy(Task.CLASSIFY), tmp_path, seeds=(0, 1), **BASELINE))
-    write_json(result, tmp_path / "r.json")
-    record = read_json(tmp_path / "r.json")
-    assert record == json.loads(json.dumps(result.record()))
-    table = markdown([record])
-    assert (
-        "| toy | knn | band-statistics | – | accuracy | 100.0 ± 0.0 (100.0 – 100.0) | 2 | 50.00 |"
-        in table
-    )
-    with pytest.raises(OutputError, match="there is no folder"):
-        write_json(result, tmp_path / "no/r.json")
-    (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(DataError, match="no result of deo evaluate"):
-        read_json(tmp_path / "bad.json")
-
-
-@pytest.mark.parametrize("change", [{"value": "1"}, {"interval": 3}, {"model": []}, {"seeds": 1}])
-def test_read_json__refuses_other_content(change: dict[str, Any], tmp_path: Path) -> None:
-    result = measure(request("knn", toy(Task.CLASSIFY), tmp_path, **BASELINE))
-    path = tmp_path / "r.json"
-    for content in (json.dumps({**result.record(), **change}), "[1]", "", "{", "\0\0"):
-        path.write_text(content)
-        with pytest.raises(DataError, match="no result of deo evaluate"):
-            read_json(path)
-    undefined = replace(result, value=float("nan"), interval=(float("nan"),) * 2)
-    write_json(undefined, path)
-    assert "undefined" in markdown([read_json(path)])
-
-
 def broken(task: Task, **options: Any) -> Benchmark:
     bench = toy(task)
     return replace(bench, layout=cast(Layout, Levels(task, **options)))
@@ -318,12 +287,6 @@ def test_probe__needs_three_folds(folds: int, tmp_path: Path) -> None:
         measure(request("probe", bench, tmp_path, folds=folds, **BASELINE))
 
 
-@pytest.mark.parametrize("setting", [{"size": 0}, {"temperature": 0.0}])
-def test_requests__of_numbers_that_cannot_work(setting: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(setting))} is"):
-        request("knn", toy(Task.CLASSIFY), tmp_path, **setting)
-
-
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2.0, float("nan")])
 def test_divide__refuses_a_share_that_is_none(share: float, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="validation part of"):
@@ -340,17 +303,34 @@ def test_divide__names_test_samples_and_holds_out(tmp_path: Path) -> None:
         divide(splits, test=("9",))
 
 
-def test_thresholds__best_f1_by_search() -> None:
-    rng = np.random.default_rng(0)
-    mask = (rng.random((30, 30)) < 0.2).astype(np.int64)
-    image = np.stack((np.zeros((2, 30, 30)), np.stack([mask + 0.1, mask + 0.3])))
-    values = difference(image.astype(np.float32))
-    np.testing.assert_allclose(values, mask + 0.2, rtol=1e-6)
-    assert 0.21 < best_threshold([values], [mask]) < 1.21
-
-
 def test_bands__subset_reaches_the_model(tmp_path: Path) -> None:
     bands = BandSet(["B04", "B03", "B02"])
     result = measure(request("knn", toy(Task.CLASSIFY), tmp_path, bands=bands))
     assert result.model["bands"] == list(bands)
     assert result.model["contract"]["bands"] == list(bands)
+
+
+def test_evaluate__takes_plain_settings_and_says_which_it_does_not_know(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, level in (("dry", 900), ("wet", 3000)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            with rasterio.open(
+                tmp_path / "data" / name / f"{number}.tif", "w", driver="GTiff", count=10,
+                height=32, width=32, dtype="uint16", crs="EPSG:32630",
+                transform=rasterio.transform.from_origin(5e5, 4e6, 10, 10),
+            ) as image:  # fmt: skip
+                image.write(rng.normal(level, 50, (10, 32, 32)).astype(np.uint16))
+    common: dict[str, Any] = {
+        "dataset": "folder", "data": str(tmp_path / "data"), "stored_bands": list(MODEL_BANDS),
+        "model": "test_deo_swin", "untrained": True, "device": "cpu",
+    }  # fmt: skip
+    result = evaluate("knn", k=1, bands="B04,B03,B02", seeds=[0, 1], **common)
+    assert (result.dataset, result.seeds, result.samples) == ("folder", (0, 1), {"all": 6})
+    assert result.model["bands"] == ["B04", "B03", "B02"]
+    with pytest.raises(ConfigError, match="no setting 'seed_s'; did you mean 'seeds'"):
+        evaluate("knn", seed_s=(0,), **common)
+    with pytest.raises(ConfigError, match="give seeds"):
+        evaluate("knn", seed=1, **common)
+    with pytest.raises(ConfigError, match="no protocol 'nearest'; choose one of knn, probe"):
+        evaluate("nearest", **common)

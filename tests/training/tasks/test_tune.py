@@ -14,7 +14,7 @@ from deo.training.run import checkpoint
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.dataset import Sample, Split, Unit
 from deo.training.tasks.heads import Network, build_network
-from deo.training.tasks.inference import confusions, sample_scores
+from deo.training.tasks.inference import confusions
 from deo.training.tasks.patches import Example, Examples, batches
 from deo.training.tasks.scores import IGNORE, STATISTICS, macro_iou
 from deo.training.tasks.task import Benchmark, Task
@@ -281,15 +281,6 @@ def test_tune__pixels_that_are_not_finite_are_refused_by_name(value: float) -> N
         next(tune(network(bench), bench, parts["train"], None, CONFIG))
 
 
-def test_confusions__no_class_is_read_from_scores_that_are_not_finite() -> None:
-    bench = toy()
-    parts, model = examples(bench), network(bench)
-    with torch.no_grad():
-        model.head.score.bias.fill_(torch.inf)
-    with pytest.raises(DataError, match="scores of 5 are not finite"):
-        confusions(model, parts["test"], bench)
-
-
 def one(part: Examples, count: int = 1) -> Examples:
     split = part.split.subset(range(count))
     return Examples(split=split, unit=part.unit, contract=part.contract)
@@ -307,54 +298,3 @@ def test_tune__one_sample_and_batches_of_one() -> None:
     seen = list(batches(one(train, 3), size=2, crop=None, flips=False, seed=0, epoch=0))
     assert [len(batch.images) for batch in seen] == [2, 1]
     assert next(tune(linear, bench, one(train), None, replace(whole, batch=1))).loss > 0
-
-
-def test_batches__leave_out_what_the_network_cannot_learn_from() -> None:
-    train = examples(toy())["train"]
-    seen = list(batches(one(train, 3), size=2, crop=None, flips=False, seed=0, epoch=0, least=2))
-    assert [len(batch.names) for batch in seen] == [2]
-
-
-@pytest.mark.parametrize(
-    "change", [{"crop": 0}, {"patience": -1}, {"rate": np.inf}, {"weight_decay": np.nan}]
-)
-def test_tune_config__refuses_numbers_that_cannot_work(change: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(change))} is"):
-        replace(CONFIG, **change)
-
-
-def test_batches__depend_on_seed_and_epoch_alone() -> None:
-    part = examples(toy())["train"]
-    options = {"size": 4, "crop": 16, "flips": True}
-
-    def epoch(seed: int, number: int) -> torch.Tensor:
-        return torch.cat([b.images for b in batches(part, **options, seed=seed, epoch=number)])
-
-    first = epoch(0, 0)
-    assert first.shape == (4 * 16, 10, 16, 16)  # as many as fit without overlap
-    assert torch.equal(first, epoch(0, 0))
-    assert not torch.equal(first, epoch(0, 1))
-    assert not torch.equal(first, epoch(1, 0))
-
-
-def test_batches__mask_moves_with_the_image() -> None:
-    part = examples(toy())["train"]
-    for batch in batches(part, size=4, crop=16, flips=True, seed=0, epoch=0):
-        bright = batch.images[:, 6] > 0.2
-        known = batch.targets != IGNORE
-        assert torch.equal(bright[known], batch.targets[known] == 1)
-
-
-def test_batches__crop_must_fit() -> None:
-    part = examples(toy())["train"]
-    with pytest.raises(ConfigError, match="choose --crop below 96"):
-        next(iter(batches(part, size=2, crop=96, flips=False, seed=0, epoch=0)))
-
-
-def test_sample_scores__windows_equal_the_whole_for_a_local_network() -> None:
-    bench = toy()
-    model = network(bench)
-
-    model.forward = lambda images: images[:, :2]  # type: ignore[method-assign]
-    image = torch.randn(10, 50, 41)
-    torch.testing.assert_close(sample_scores(model, image, crop=16), image[:2])

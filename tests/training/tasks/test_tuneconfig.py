@@ -1,5 +1,6 @@
 """Settings, rates and parameter groups of tuning."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,3 +64,11 @@ def test_parameter_groups__frozen_leaves_the_head() -> None:
 def test_config__refuses(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TuneConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change", [{"crop": 0}, {"patience": -1}, {"rate": np.inf}, {"weight_decay": np.nan}]
+)
+def test_config__refuses_numbers_that_cannot_work(change: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(change))} is"):
+        TuneConfig(**change)  # type: ignore[arg-type]
