@@ -110,13 +110,15 @@ class Contract:
             plane = out[channel]
             if channel in rgb:
                 np.divide(values[channel], np.float32(divisor), out=plane)
+                # the statistics are of values in 0..1, but corrected dark pixels may be negative
+                # and clouds exceed a robust maximum
                 np.clip(plane, 0, 1, out=plane)
                 np.subtract(plane, np.float32(mean), out=plane)
             else:
                 np.subtract(values[channel], np.float32(mean), out=plane)
             np.divide(plane, np.float32(std), out=plane)
         if not every:
-            out[:, ~valid] = 0
+            out[:, ~valid] = 0  # after z-scoring 0 is the mean: the least surprising value
         return out
 
     def _divisor(
@@ -243,8 +245,8 @@ def fit_contract(
     if name == "s2":
         return Contract(name=name, bands=bands, mean=bands.mean, std=bands.std)
     aerial = dict(zip(RGB_BANDS, zip(AERIAL_MEAN, AERIAL_STD, strict=True), strict=True))
-    sentinel2 = zip(bands.mean, bands.std, strict=True)
-    numbers = [aerial.get(band, own) for band, own in zip(bands, sentinel2, strict=True)]
+    measured = zip(bands.mean, bands.std, strict=True)
+    numbers = [aerial.get(band, pair) for band, pair in zip(bands, measured, strict=True)]
     return Contract(
         name=name,
         bands=bands,
@@ -267,5 +269,6 @@ def _scene_maximum(bands: BandSet, scene: Sampled | None) -> float | None:
     seen = values[:, valid]
     if not seen.size:
         return None
+    # a percentile, since a single glint would darken the whole scene
     maximum = float(np.percentile(seen, RGB_PERCENTILE))
     return maximum if maximum > SMALLEST_MAXIMUM else 1.0

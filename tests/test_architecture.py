@@ -32,7 +32,8 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.contracts", GROUND),
     ("deo.models", {"deo.errors", "deo.files", "deo.bands", "deo.models", "deo.assets"}),
     ("deo.scene", GROUND | {"deo.scene"}),
-    ("deo.maps", GROUND | {"deo.scene", "deo.contracts", "deo.maps"}),
+    ("deo.describe", set()),
+    ("deo.maps", GROUND | {"deo.scene", "deo.contracts", "deo.describe", "deo.maps"}),
     ("deo.api", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.models"}),
     ("deo.synthetic", {"deo.bands"}),
     ("deo.demo", GROUND | {"deo.scene", "deo.maps", "deo.api", "deo.synthetic"}),
@@ -63,7 +64,8 @@ ALLOWED: list[tuple[str, set[str]]] = [
     (
         "deo.training.run",
         GROUND
-        | {"deo.models", "deo.contracts", "deo.training.config", "deo.training.settings"}
+        | {"deo.models", "deo.contracts", "deo.describe"}
+        | {"deo.training.config", "deo.training.settings"}
         | {"deo.training.data", "deo.training.method", "deo.training.run"},
     ),
     (

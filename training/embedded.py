@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deo.training import settings
-from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.preparation import Preparation, recognise_source
 from deo.training.data.prepare import prepare
 from deo.training.recipes import recipe
 from deo.training.run.export import export
@@ -32,7 +32,7 @@ def train(scenes: Path, output: Path, *, seed: int = 0, pattern: str = "*_[12]_*
     shards = output / "shards"
     plan = Preparation(
         source=scenes,
-        kind=recognise(scenes),
+        kind=recognise_source(scenes),
         size=SIZE,
         stride=STRIDE,
         valid=VALID,

@@ -61,12 +61,12 @@ def prepare(
     WebDataset tars. The same command again goes on where it was stopped. Beside the shards stand
     report.md (counts, statistics of each band), samples.csv and skipped.csv.
     """
-    from deo.training.data.preparation import Preparation, recognise
+    from deo.training.data.preparation import Preparation, recognise_source
     from deo.training.data.prepare import prepare as prepare_shards
 
     preparation = Preparation(
         source=source,
-        kind=recognise(source),
+        kind=recognise_source(source),
         aerial=rgb,
         unpaired="skip" if unpaired == "skip" else "keep",
         splits=splits,

@@ -1,12 +1,10 @@
-"""STAC beside an output: an item with the embedding fields, and an MLM description of the model.
-
-The items are plain JSON, so that writing them needs no further package.
-"""
+"""STAC beside an output: an item with the embedding fields, and an MLM description of the model."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from deo.describe import PROJECTION, Extent, Result, Weights, item, model_item
 from deo.errors import OutputError, SceneError
 from deo.files.disk import refuse_folder, write_file
 from deo.maps.metadata import MapInfo
@@ -15,21 +13,12 @@ from deo.maps.sinks import check_suffix
 from deo.scene.earth import Area, Ground, geojson
 from deo.scene.scene import Scene
 
-STAC_VERSION = "1.1.0"
-_PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
-_MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 _MEDIA_TYPES = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".tiff": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".parquet": "application/vnd.apache.parquet",
     ".zarr": "application/vnd+zarr",
 }
-_UNKNOWN_TIME = {
-    "datetime": None,
-    "start_datetime": "2015-06-23T00:00:00Z",  # Sentinel-2A was launched
-    "end_datetime": "9999-12-31T23:59:59Z",  # items need an end; the clock would say when they ran
-}
-
 _DIGITS = 7  # of degrees: a centimetre
 
 
@@ -55,17 +44,18 @@ def write_items(
         Both paths.
 
     Raises:
-        OutputError: the scene lies nowhere on Earth, a folder has an item's name, or the disk
-            refuses.
+        OutputError: nothing says where on Earth the scene lies, a folder has an item's name, or
+            the disk refuses.
     """
     item_path, model_path = item_paths(output)
     for path in (item_path, model_path):
         refuse_folder(path)
-    item = embedding_item(output, info, scene, model_href=f"./{model_path.name}")
-    for path, content in (
-        (model_path, model_item(info, scene, model)),
-        (item_path, item),
-    ):
+    extent = _extent(info, scene)
+    described = {
+        model_path: _describe_model(info, model, extent),
+        item_path: _describe_map(output, info, scene, extent, model_href=f"./{model_path.name}"),
+    }
+    for path, content in described.items():
         write_file(path, json.dumps(content, indent=2) + "\n")
     return item_path, model_path
 
@@ -75,32 +65,30 @@ def item_paths(output: Path) -> tuple[Path, Path]:
     return output.with_suffix(".stac.json"), output.with_suffix(".mlm.json")
 
 
-def embedding_item(output: Path, info: MapInfo, scene: Scene, *, model_href: str) -> dict[str, Any]:
-    """The item of one output."""
+def _describe_map(
+    output: Path, info: MapInfo, scene: Scene, extent: Extent, *, model_href: str
+) -> dict[str, Any]:
     suffix = check_suffix(output)
-    height, width = -(-scene.height // info.stride), -(-scene.width // info.stride)
+    code = scene.crs.to_authority()
     properties: dict[str, Any] = {
-        **_when(info),
         "emb:type": "chip" if suffix == ".parquet" else "pixel",
         "emb:dimensions": len(info.names),
         "data_type": info.dtype,
-        "proj:code": _code(scene),
-        "proj:shape": [height, width],
+        "proj:code": ":".join(code) if code else None,
+        "proj:shape": [-(-scene.height // info.stride), -(-scene.width // info.stride)],
         "proj:transform": [*info.transform][:6],
         "deo:metadata": dict(info.tags),
     }
-    return {
-        "type": "Feature",
-        "stac_version": STAC_VERSION,
-        "stac_extensions": [_PROJECTION],
-        "id": output.stem,
-        **_where(scene),
-        "properties": properties,
-        "links": [
+    return item(
+        output.stem,
+        extent,
+        extensions=[PROJECTION],
+        properties=properties,
+        links=[
             {"rel": "emb:model", "href": model_href, "type": "application/geo+json"},
             {"rel": "emb:source-data", "href": info.source},
         ],
-        "assets": {
+        assets={
             "embeddings": {
                 "href": f"./{output.name}",
                 "type": _MEDIA_TYPES[suffix],
@@ -108,80 +96,33 @@ def embedding_item(output: Path, info: MapInfo, scene: Scene, *, model_href: str
                 "data_type": info.dtype,
             }
         },
-    }
+    )
 
 
-def model_item(info: MapInfo, scene: Scene, model: FeatureModel) -> dict[str, Any]:
-    """The MLM description of the model as this run used it."""
-    contract = json.loads(info.tags["DEO_CONTRACT"])
+def _describe_model(info: MapInfo, model: FeatureModel, extent: Extent) -> dict[str, Any]:
+    """The model as this run used it."""
     name, weights = info.tags["DEO_MODEL"], info.tags["DEO_WEIGHTS"]
-    properties = {
-        **_when(info),
-        "mlm:name": name,
-        "mlm:architecture": "Swin Transformer" if "swin" in name else "Vision Transformer",
-        "mlm:tasks": ["feature-extraction", "embedding"],
-        "mlm:framework": "pytorch",
-        "mlm:accelerator": model.device.type if model.device.type != "cpu" else "amd64",
-        "mlm:pretrained": weights != "untrained",
-        "mlm:input": [_model_input(info, contract)],
-        "mlm:output": [_model_output(info, channels=len(info.names))],
-    }
-    return {
-        "type": "Feature",
-        "stac_version": STAC_VERSION,
-        "stac_extensions": [_MLM],
-        "id": f"{name}-{info.tags['DEO_WEIGHTS_SHA256'][:12]}",
-        **_where(scene),
-        "properties": properties,
-        "links": [],
-        "assets": {
-            "model": {
-                "href": _weights_href(weights),
-                "type": "application/octet-stream; application=pytorch",
-                "roles": ["mlm:model", "mlm:weights"],
-                "mlm:artifact_type": "torch.save",
-                "title": f"{name}, weights {weights}",
-                "file:checksum": f"1220{info.tags['DEO_WEIGHTS_SHA256']}",
-            }
-        },
-    }
-
-
-def _model_input(info: MapInfo, contract: dict[str, Any]) -> dict[str, Any]:
-    side = int(info.tags["DEO_TILE"].split(" x ")[0])
-    scaling = [
-        {"type": "z-score", "mean": mean, "stddev": std}
-        for mean, std in zip(contract["mean"], contract["std"], strict=True)
-    ]
-    described: dict[str, Any] = {
-        "name": f"{len(contract['bands'])} Sentinel-2 bands, digital numbers without offset",
-        "bands": contract["bands"],
-        "input": {
-            "shape": [-1, len(contract["bands"]), side, side],
-            "dim_order": ["batch", "bands", "height", "width"],
-            "data_type": "float32",
-        },
-        "value_scaling": scaling,
-        "resize_type": None,
-    }
-    if contract["name"] in ("pretrain", "scene"):
-        described["pre_processing_function"] = {
-            "format": "python",
-            "expression": "deo.contracts:Contract.apply",
-        }
-    return described
-
-
-def _model_output(info: MapInfo, *, channels: int) -> dict[str, Any]:
-    return {
-        "name": f"features of layer {info.layer}, one cell per {info.stride} pixels",
-        "tasks": ["feature-extraction", "embedding"],
-        "result": {
-            "shape": [-1, channels, -1, -1],
-            "dim_order": ["batch", "channel", "height", "width"],
-            "data_type": "float32",
-        },
-    }
+    sha256 = info.tags["DEO_WEIGHTS_SHA256"]
+    return model_item(
+        f"{name}-{sha256[:12]}",
+        extent,
+        model=name,
+        contract=json.loads(info.tags["DEO_CONTRACT"]),
+        side=int(info.tags["DEO_TILE"].split(" x ")[0]),
+        result=Result(
+            name=f"features of layer {info.layer}, one cell per {info.stride} pixels",
+            shape=(len(info.names), -1, -1),
+            axes=("channel", "height", "width"),
+        ),
+        weights=Weights(
+            href=_weights_href(weights),
+            title=f"{name}, weights {weights}",
+            safetensors=weights == "embedded" or weights.endswith(".safetensors"),
+            sha256=sha256,
+        ),
+        pretrained=weights != "untrained",
+        device=model.device.type,
+    )
 
 
 def _weights_href(weights: str) -> str:
@@ -194,21 +135,10 @@ def _weights_href(weights: str) -> str:
     return place or f"urn:deo:{kind}"
 
 
-def _where(scene: Scene) -> dict[str, Any]:
+def _extent(info: MapInfo, scene: Scene) -> Extent:
     area = check_items(scene)
-    return {
-        "geometry": geojson(area, digits=_DIGITS),
-        "bbox": [round(side, _DIGITS) for side in area.box],
-    }
-
-
-def _code(scene: Scene) -> str | None:
-    code = scene.crs.to_authority()
-    return ":".join(code) if code else None
-
-
-def _when(info: MapInfo) -> dict[str, Any]:
-    """The sensing time when the name tells it, else that it is not known."""
-    if info.datetime is not None:
-        return {"datetime": info.datetime.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    return dict(_UNKNOWN_TIME)
+    return Extent(
+        geometry=geojson(area, digits=_DIGITS),
+        bbox=[round(side, _DIGITS) for side in area.box],
+        sensed=info.datetime,
+    )

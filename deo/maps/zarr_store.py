@@ -11,6 +11,7 @@ import numpy as np
 from deo.errors import require
 from deo.files.disk import Room, disk_errors
 from deo.files.documents import load_json
+from deo.files.junk import is_junk
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import (
     COMPRESSED,
@@ -21,7 +22,6 @@ from deo.maps.quantise import (
     to_int8,
 )
 from deo.maps.spool import RowReader, Shape
-from deo.sensors.names import is_junk
 
 _CHUNK_BYTES = 4 * 2**20
 _ARRAYS = ("embeddings", "valid_fraction", "scale", "x", "y")

@@ -10,12 +10,13 @@ from rasterio.enums import ColorInterp
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, SceneError
+from deo.files.junk import is_junk
 from deo.scene.doors import Door
 from deo.scene.origins import evident, origin
 from deo.scene.raster import RasterSource
 from deo.scene.sources import Source, is_floating
 from deo.sensors.evidence import Evidence
-from deo.sensors.names import file_band, is_ancillary, is_junk, raster_bands
+from deo.sensors.names import file_band, is_ancillary, raster_bands
 from deo.sensors.registry import DEFAULT_SENSOR, sensor_of, sensors
 
 RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])

@@ -17,6 +17,7 @@ from rasterio.errors import CRSError
 
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
+from deo.files.junk import is_junk
 from deo.scene.assets import Asset, Inventory, file_assets, folder_files, raster_assets
 from deo.scene.doors import Door
 from deo.scene.earth import check_proj
@@ -24,7 +25,6 @@ from deo.scene.gdal import is_remote
 from deo.scene.grid import Grid
 from deo.scene.safe import Tree, folder_tree, product_root, read_product, zip_tree
 from deo.scene.sources import ArraySource
-from deo.sensors.names import is_junk
 
 _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
 

@@ -143,7 +143,7 @@ def relate(own: Grid, other: Grid, *, label: str) -> Relation:
     if not own.georeferenced and not other.georeferenced:
         # nothing says where they lie: the same extent, as in folders of unreferenced bands
         return Relation(Line(other.height / own.height, 0.0), Line(other.width / own.width, 0.0))
-    t = ~other.transform @ own.transform
+    t = ~other.transform @ own.transform  # from pixels of `own` to pixels of `other`
     if not all(map(math.isfinite, t)):
         raise SceneError(
             f"{label} has a transform that cannot be compared with the finest band's: "
@@ -158,7 +158,8 @@ def relate(own: Grid, other: Grid, *, label: str) -> Relation:
         (rows, "rows", other.height, own.height),
         (cols, "columns", other.width, own.width),
     ):
-        steps = line.shift / line.scale  # in own pixels
+        # how far apart the corners are in pixels of `own`: only whole ones keep kernels alike
+        steps = line.shift / line.scale
         if min(1.0, line.scale) * abs(steps - round(steps)) > _TOLERANCE:
             raise SceneError(
                 f"{label} is not aligned with the finest band: its {name} begin "

@@ -23,13 +23,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import numpy as np
 
 from deo.errors import SceneError
+from deo.files.junk import is_junk
 from deo.scene.doors import Door, open_raster
 from deo.scene.gdal import gdal_path, is_remote
 from deo.scene.raster import RasterSource
 from deo.scene.safe import enclosing_metadata
 from deo.scene.scene import Scene
 from deo.scene.sources import ArraySource
-from deo.sensors.names import is_junk
 
 log = logging.getLogger(__name__)
 

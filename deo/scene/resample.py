@@ -59,6 +59,7 @@ def taps(line: Line, first: int, count: int, length: int) -> Taps:
     centre = line.scale * (own + 0.5) + line.shift
     inside = (centre > 0) & (centre < length)
     if line.scale <= 1:
+        # rounded first: a centre that is on a pixel but for the last bits needs no second tap
         low = np.floor(np.round(centre - 0.5, 9))
         part = centre - 0.5 - low
         index = np.stack([low, low + 1], axis=1)
@@ -70,6 +71,7 @@ def taps(line: Line, first: int, count: int, length: int) -> Taps:
         index = np.floor(np.round(start, 9))[:, None] + np.arange(math.ceil(line.scale) + 1)
         weight = np.minimum(index + 1, stop[:, None]) - np.maximum(index, start[:, None])
         weight = np.where(weight > 1e-9, weight, 0)
+        # pixels beyond the edge weigh nothing, and the others their share of what is left
         weight *= (index >= 0) & (index < length)
         weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     index = np.clip(index, 0, length - 1).astype(np.intp)
@@ -90,6 +92,7 @@ def _along_rows(values: NDArray[np.float32], axis: Taps) -> NDArray[np.float32]:
 
 def _resample(values: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.float32]:
     by_row = _along_rows(values, rows)
+    # columns as rows of the transpose: the same sums, along memory that lies together
     turned = _along_rows(np.ascontiguousarray(by_row.swapaxes(-1, -2)), cols)
     return np.ascontiguousarray(turned.swapaxes(-1, -2))
 
@@ -102,6 +105,7 @@ def resample(pixels: Pixels, rows: Taps, cols: Taps) -> Pixels:
     inside = rows.inside[:, None] & cols.inside
     if pixels.valid.all():
         return Pixels(_resample(pixels.values, rows, cols), inside)
+    # both are resampled and divided, so that holes neither darken nor brighten their neighbours
     share = _resample(pixels.valid.astype(np.float32), rows, cols)
     values = _resample(np.where(pixels.valid, pixels.values, np.float32(0)), rows, cols)
     np.divide(values, share, out=values, where=share > 0)

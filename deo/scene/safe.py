@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 
 from deo.bands import BandSet
 from deo.errors import SceneError
+from deo.files.junk import is_junk
 from deo.sensors.evidence import PER_REFLECTANCE, Evidence
 from deo.sensors.known.sentinel2 import SENTINEL2, baseline_evidence
-from deo.sensors.names import file_band, is_junk
+from deo.sensors.names import file_band
 from deo.sensors.registry import canonical_name
 
 _METADATA = re.compile(

@@ -165,6 +165,7 @@ class Scene:
         if size is not None:
             return thinned
         whole = thinned.valid.shape == (self.height, self.width)
+        # where nearly all is 0, a high percentile would measure the zeros
         wanted = _SWAMPED * np.count_nonzero(thinned.valid) if whole else ENOUGH
         if np.count_nonzero(thinned.values[0]) > wanted:  # cheap, and nearly always enough
             return thinned
@@ -201,10 +202,10 @@ class Scene:
             values = np.empty((len(bands), height, width), np.float32)
             valid = np.ones((height, width), np.bool_)
             for group in self._by_source(positions):
-                own = self._sample_group(group, height, width)
-                for position, plane in zip(group, own.values, strict=True):
+                part = self._sample_group(group, height, width)
+                for position, plane in zip(group, part.values, strict=True):
                     values[positions.index(position)] = plane
-                valid &= own.valid
+                valid &= part.valid
             return self._finish(values, valid, bands)
 
     def _sample_group(self, group: Sequence[int], height: int, width: int) -> Pixels:
@@ -220,8 +221,8 @@ class Scene:
         if rows.first < rows.end and cols.first < cols.end:
             part = slice(rows.first, rows.end), slice(cols.first, cols.end)
             extent = Extent(rows.start, cols.start, rows.stop, cols.stop)
-            own = source.sample(indexes, rows.end - rows.first, cols.end - cols.first, extent)
-            whole.values[:, *part], whole.valid[part] = without_marks(own, assets)
+            thinned = source.sample(indexes, rows.end - rows.first, cols.end - cols.first, extent)
+            whole.values[:, *part], whole.valid[part] = without_marks(thinned, assets)
         return whole
 
     def _finish(

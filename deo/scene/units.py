@@ -10,7 +10,7 @@ from deo.errors import RadiometryError
 from deo.scene.assets import Asset
 from deo.scene.sampling import ENOUGH, gone_through, telling, telling_pixels
 from deo.scene.sources import Source
-from deo.sensors.evidence import Evidence
+from deo.sensors.evidence import CURE, Evidence
 from deo.sensors.floats import LARGEST_NUMBER, Range, float_evidence, for_floats
 
 _FLOAT_SAMPLE = 256  # pixels a side
@@ -66,8 +66,7 @@ def _check_stated(assets: Sequence[Asset]) -> None:
         if not 3 < high * stated.scale < LARGEST_NUMBER:
             raise RadiometryError(
                 f"{asset.source.label}: band {asset.band} is {asset.dtype} with a 99.9th "
-                f"percentile of {high:.4g}, which contradicts {stated.fact}; say what holds with "
-                f"--scale and --offset (digital number = stored x scale + offset)"
+                f"percentile of {high:.4g}, which contradicts {stated.fact}{CURE}"
             )
 
 

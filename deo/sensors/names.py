@@ -11,8 +11,6 @@ from deo.sensors.recognise import recognise_path, recognise_sensor
 from deo.sensors.registry import DEFAULT_SENSOR
 from deo.sensors.table import Band, Sensor
 
-_JUNK = frozenset(["__macosx", "thumbs.db", "desktop.ini", "@eadir"])
-
 _NAME_TAGS = ("name", "band", "band_name", "bandname", "common_name", "eo:common_name")
 _WAVELENGTH_TAGS = ("center_wavelength", "eo:center_wavelength", "wavelength")
 _LIST_TAGS = ("bands", "eo:bands")
@@ -136,11 +134,6 @@ def file_band(path: str) -> str | None:
     meant = spelt or common - {None}
     band = meant.pop() if len(meant) == 1 else None
     return None if band is None else band.name
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is left behind by a system, never data."""
-    return name.startswith(".") or name.lower() in _JUNK
 
 
 def is_ancillary(path: str) -> bool:

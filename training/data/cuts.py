@@ -37,8 +37,8 @@ def list_scenes(folder: Path, pattern: str = "*") -> list[Path]:
     scenes = find_scenes(folder, pattern)
     if folder.is_dir() and not _is_product(folder):
         left = [path for path in files_below(folder) if not _is_scene(path, pattern)]
-        named = "" if pattern == "*" else f", or not named {pattern}"
-        say_left_out(folder, left, because=f"being no scenes{named}")
+        named = "" if pattern == "*" else f" named {pattern}"
+        say_left_out(folder, left, because=f"as only scenes{named} are read")
     return scenes
 
 

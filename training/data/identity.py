@@ -49,11 +49,11 @@ def named_identity(checksums: Mapping[str, str]) -> dict[str, Any]:
 
 def sample_checksum(*arrays: np.typing.NDArray[Any]) -> str:
     """Eight hexadecimal digits of the CRC-32 of arrays: shapes, types and values."""
-    found = 0
+    checksum = 0
     for array in arrays:
-        found = zlib.crc32(f"{array.shape} {array.dtype.str}".encode(), found)
-        found = zlib.crc32(np.ascontiguousarray(array).data, found)
-    return f"{found:08x}"
+        checksum = zlib.crc32(f"{array.shape} {array.dtype.str}".encode(), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+    return f"{checksum:08x}"
 
 
 def summary(identity: Mapping[str, Any]) -> dict[str, Any]:

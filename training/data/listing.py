@@ -8,19 +8,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deo.errors import DataError
-from deo.sensors.names import is_junk
+from deo.files.junk import is_junk
 
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2")
-RASTER_SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")  # a VRT among chips is their mosaic, no chip
+LISTED_SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")  # a VRT among chips is their mosaic, no chip
 _SIDECARS = (".xml", ".ovr", ".msk", ".tfw", ".prj")
 _MOST_KINDS = 6
 
 
 def is_raster(path: Path) -> bool:
-    """Whether a file's name ends as a raster's does, in whatever case."""
-    return path.suffix.lower() in RASTER_SUFFIXES
+    """Whether a file has the suffix of a raster, in upper or lower case."""
+    return path.suffix.lower() in LISTED_SUFFIXES
 
 
 def files_below(folder: Path) -> Iterator[Path]:

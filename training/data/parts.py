@@ -69,16 +69,16 @@ def _read_plan(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = load_json(path)
-        if not isinstance(found, dict):
-            raise TypeError(f"a {type(found).__name__}, no table of settings")
+        settings = load_json(path)
+        if not isinstance(settings, dict):
+            raise TypeError(f"it holds a {type(settings).__name__}, not a table of settings")
     except (ValueError, TypeError) as error:
         log.warning("%s is damaged (%s); every shard is made again", path, error)
         return None
-    return found
+    return settings
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished_shards(folder: Path) -> None:
     """Delete the hidden files that killed runs left; the folder has to be claimed."""
     for place in (folder, folder / "parts"):
         atomic.remove_unfinished(place, _WRITTEN)
@@ -103,15 +103,15 @@ def is_done(folder: Path, number: int) -> bool:
 
 def load_part(folder: Path, number: int) -> Part:
     path = part_path(folder, number)
-    found = load_json(path)
+    fields = load_json(path)
     try:
-        if found["shard"] is not None:
-            found["shard"], found["shape"] = Shard(**found["shard"]), tuple(found["shape"])
-        found["skipped"] = [(name, reason) for name, reason in found["skipped"]]
-        return Part(**found)
+        if fields["shard"] is not None:
+            fields["shard"], fields["shape"] = Shard(**fields["shard"]), tuple(fields["shape"])
+        fields["skipped"] = [(name, reason) for name, reason in fields["skipped"]]
+        return Part(**fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{path} is no record of a shard ({error}); remove it and prepare again"
+            f"{path} is not the record of a shard ({error}); remove it and prepare again"
         ) from error
 
 

@@ -66,7 +66,7 @@ def list_pieces(settings: Preparation) -> list[tuple[Piece, int]]:
     """Every piece of the source, in order, with the number of samples it can give at most."""
     if settings.kind == "fmow":
         aerial = fmow.find_aerial(settings.aerial, settings.splits) if settings.aerial else {}
-        pairs = fmow.pair(fmow.find_sentinel(settings.source, settings.splits), aerial)
+        pairs = fmow.pair_records(fmow.find_sentinel(settings.source, settings.splits), aerial)
         return [
             (Record(key, str(sentinel), str(image) if image else None), 1)
             for key, sentinel, image in pairs
@@ -120,7 +120,7 @@ def opened_samples(
     """Samples that a process opens once: the headers of a tar are read from end to end."""
     told: dict[str, Any] = {"scale": scale, "offset": offset}
     samples = open_samples(source, **{name: one for name, one in told.items() if one is not None})
-    assert isinstance(samples, Hdf5Samples | TarStream), "what `recognise` calls samples"
+    assert isinstance(samples, Hdf5Samples | TarStream), "what `recognise_source` calls samples"
     return samples
 
 

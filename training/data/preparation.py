@@ -19,7 +19,7 @@ class Preparation:
 
     Args:
         source: fMoW-Sentinel's root, a folder of scenes, an HDF5 file, or tars.
-        kind: what the source is; see `recognise`.
+        kind: what the source is; see `recognise_source`.
         aerial: fMoW-RGB's root; its images take the red, green and blue slots.
         unpaired: what happens to records without an aerial image: `keep` Sentinel-2's own
             colours, or `skip`.
@@ -68,7 +68,7 @@ class Preparation:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-def recognise(source: Path) -> SourceKind:
+def recognise_source(source: Path) -> SourceKind:
     """What a source is, by what stands in it.
 
     Raises:

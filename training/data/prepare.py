@@ -23,9 +23,10 @@ from deo.errors import DataError, DeoError, OutputError
 from deo.files.disk import make_folder, write_file
 from deo.files.lock import claim
 from deo.scene.scene import Scene
-from deo.training.data import fmow
 from deo.training.data.bandstats import BandStatistics
 from deo.training.data.cuts import Cut, OpenScenes, cut_scene
+from deo.training.data.fmow import Pair
+from deo.training.data.fmow_reading import UnusableImageError, read_pair
 from deo.training.data.hdf5 import Hdf5Samples
 from deo.training.data.parts import (
     Part,
@@ -33,7 +34,7 @@ from deo.training.data.parts import (
     is_done,
     load_part,
     part_path,
-    remove_unfinished,
+    remove_unfinished_shards,
 )
 from deo.training.data.plan import (
     Piece,
@@ -46,7 +47,7 @@ from deo.training.data.plan import (
     plan_parts,
 )
 from deo.training.data.preparation import Preparation
-from deo.training.data.report import Report, finish
+from deo.training.data.report import PreparationReport, finish
 from deo.training.data.shards import ShardWriter
 from deo.training.data.stored import StoredSample, formula
 from deo.training.data.tars import TarStream
@@ -54,7 +55,7 @@ from deo.training.data.tars import TarStream
 
 def prepare(
     settings: Preparation, output: str | Path, *, workers: int = 1, progress: bool = False
-) -> Report:
+) -> PreparationReport:
     """Make a folder of shards, or finish one that was begun with the same settings.
 
     Raises:
@@ -64,7 +65,7 @@ def prepare(
     """
     folder = make_folder(Path(output))
     with claim(make_folder(folder / "parts")):
-        remove_unfinished(folder)
+        remove_unfinished_shards(folder)
         opened_samples.cache_clear()  # the source may have changed since
         parts = plan_parts(settings)
         check_plan(folder, settings.record() | {"jobs": digest(parts)})
@@ -92,12 +93,10 @@ def read_piece(settings: Preparation, piece: Piece, scenes: OpenScenes) -> Itera
         DeoError: the piece's file cannot be used.
     """
     if isinstance(piece, Record):
-        pair = fmow.Pair(
-            piece.key, Path(piece.sentinel), Path(piece.aerial) if piece.aerial else None
-        )
+        pair = Pair(piece.key, Path(piece.sentinel), Path(piece.aerial) if piece.aerial else None)
         if pair.aerial is None and settings.aerial is not None and settings.unpaired == "skip":
-            raise fmow.UnusableImageError("no aerial image of this record")
-        sample = fmow.read_pair(pair, settings.size, scale=settings.scale, offset=settings.offset)
+            raise UnusableImageError("no aerial image of this record")
+        sample = read_pair(pair, settings.size, scale=settings.scale, offset=settings.offset)
         yield MadeSample(f"{piece.key}{'+aerial' if pair.aerial else ''}", sample)
     elif isinstance(piece, Rows):
         samples = opened_samples(piece.source, settings.scale, settings.offset)

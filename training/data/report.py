@@ -15,7 +15,7 @@ from deo.training.data.parts import Part
 from deo.training.data.shard_index import Index
 
 
-class Report(NamedTuple):
+class PreparationReport(NamedTuple):
     """What a preparation made."""
 
     samples: int
@@ -40,7 +40,7 @@ class Report(NamedTuple):
         return "\n".join(rows)
 
 
-def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
+def finish(folder: Path, parts: list[Part], *, source: str) -> PreparationReport:
     """Write the lists, the report and, last, the index.
 
     Raises:
@@ -63,22 +63,8 @@ def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
     statistics = BandStatistics.empty(len(MODEL_BANDS))
     for part in full:
         statistics = statistics.merged(BandStatistics.from_record(part.statistics))
-    shape, dtype = full[0].shape, full[0].dtype
-    assert shape is not None
-    assert dtype is not None
-    index = Index(
-        dtype=dtype,
-        shape=shape,
-        bands=MODEL_BANDS.names,
-        shards=tuple(part.shard for part in full if part.shard is not None),
-        details={
-            "source": source,
-            "aerial": sum(origin.endswith("+aerial") for origin in origins),
-            "radiometry": dict(sum((Counter(part.radiometry) for part in full), Counter())),
-            "statistics": statistics.rows(MODEL_BANDS.names),
-        },
-    )
-    report = Report(
+    index = _index(full, source=source, statistics=statistics)
+    report = PreparationReport(
         samples=len(origins),
         skipped=len(skipped),
         shards=len(full),
@@ -88,6 +74,25 @@ def finish(folder: Path, parts: list[Part], *, source: str) -> Report:
     write_file(folder / "report.md", report.table() + "\n")
     index.write(folder)
     return report
+
+
+def _index(full: Sequence[Part], *, source: str, statistics: BandStatistics) -> Index:
+    """The index of the parts that have a shard, which are alike in shape and type."""
+    shape, dtype = full[0].shape, full[0].dtype
+    assert shape is not None
+    assert dtype is not None
+    return Index(
+        dtype=dtype,
+        shape=shape,
+        bands=MODEL_BANDS.names,
+        shards=tuple(part.shard for part in full if part.shard is not None),
+        details={
+            "source": source,
+            "aerial": sum(origin.endswith("+aerial") for part in full for origin in part.origins),
+            "radiometry": dict(sum((Counter(part.radiometry) for part in full), Counter())),
+            "statistics": statistics.rows(MODEL_BANDS.names),
+        },
+    )
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -18,7 +18,7 @@ from deo.errors import DataError
 from deo.training.data.cuts import SceneFolder, find_scenes
 from deo.training.data.hdf5 import HDF5_SUFFIXES, Hdf5Samples
 from deo.training.data.listing import (
-    RASTER_SUFFIXES,
+    LISTED_SUFFIXES,
     files_below,
     files_in,
     say_left_out,
@@ -66,7 +66,7 @@ def open_samples(
             evidence.
 
     Raises:
-        DataError: nothing readable stands there; the message says what was found.
+        DataError: it holds nothing that can be read; the message says what it does hold.
         RadiometryError: it cannot be told what the numbers of an HDF5 file mean.
     """
     path = Path(source)
@@ -83,15 +83,17 @@ def open_samples(
     if tars := find_tars(path):
         if path.is_dir():
             left = [other for other in files_below(path) if other not in tars]
-            say_left_out(path, left, because="since tars stand there")
+            say_left_out(path, left, because="as only the tars in this folder are read")
         return TarStream(tars, bands=bands, scale=scale, offset=offset)
     if find_scenes(path):
         return SceneFolder(path, bands=bands, size=size, valid=valid)
     if path.is_file():
-        raise DataError(f"{path} is not data this reader knows: .h5, .hdf5, .tar or a folder")
+        raise DataError(
+            f"{path} is of a kind that cannot be read; give an HDF5 file, a .tar or a folder"
+        )
     raise DataError(
         f"{path} holds no samples: no {INDEX_NAME}, no .tar and no scene "
-        f"({', '.join(RASTER_SUFFIXES)}, .SAFE) was found in it"
+        f"({', '.join(LISTED_SUFFIXES)}, .SAFE) was found in it"
     )
 
 

@@ -97,4 +97,6 @@ class Index:
             fields["shape"], fields["bands"] = tuple(fields["shape"]), tuple(fields["bands"])
             return cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} lacks or misnames a field ({error}); prepare again") from error
+            raise DataError(
+                f"{path} lacks a field or has a wrong one ({error}); prepare the shards again"
+            ) from error

@@ -108,11 +108,13 @@ class Shards:
         path = self.folder / shard.file
         wanted = shard.count * self.index.sample_bytes
         if not path.is_file():
-            raise DataError(f"{path} is named in {INDEX_NAME} and missing; prepare again")
+            raise DataError(
+                f"{path} is named in {INDEX_NAME} but missing; prepare the shards again"
+            )
         if path.stat().st_size != wanted:
             raise DataError(
                 f"{path} has {path.stat().st_size} bytes, {INDEX_NAME} says {wanted}: "
-                "it is cut short or of another run; prepare again"
+                "it is cut short or comes from another run; prepare the shards again"
             )
 
 

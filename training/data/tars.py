@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError, DeoError, RadiometryError
+from deo.files.junk import is_junk
 from deo.scene.doors import Door
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
 from deo.scene.window import Window
 from deo.sensors.evidence import Evidence
 from deo.sensors.floats import Range, check_float_evidence
-from deo.sensors.names import is_junk
 from deo.sensors.registry import path_evidence
 from deo.training.data.arrays import LARGEST_SAMPLE, read_npy
 from deo.training.data.channels import ESA_ORDER, band_order
@@ -80,7 +80,9 @@ class TarStream:
                     self._members.append((tar, name, start, size))
                 else:
                     left.append(Path(name))
-        say_left_out(Path(tars[0]).parent, left, because="being no .npy or .tif member of its tars")
+        say_left_out(
+            Path(tars[0]).parent, left, because="as only .npy and .tif members of tars are read"
+        )
         if not self._members:
             raise DataError(f"{len(tars)} tars from {tars[0]} hold no .npy or .tif member")
 

@@ -122,10 +122,10 @@ def _run(chunks: Sequence[Callable[[], None]], *, device: str) -> None:
 
 
 def _rgb_first(bands: BandSet) -> BandSet:
-    there = [name for name in RGB_BANDS if name in bands]
-    if len(there) not in (0, len(RGB_BANDS)):
+    colours = [name for name in RGB_BANDS if name in bands]
+    if len(colours) not in (0, len(RGB_BANDS)):
         raise BandError(f"views need all of red, green, blue ({RGB_BANDS}) or none; got {bands}")
-    return BandSet((*there, *(name for name in bands if name not in there)))
+    return BandSet((*colours, *(name for name in bands if name not in colours)))
 
 
 def _reorder(images: Tensor, given: BandSet, wanted: BandSet) -> Tensor:

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import timm
-import torch
 from torch import nn
 
 from deo.contracts import Contract
+from deo.describe import ANYWHERE, Result, Weights, model_item
 from deo.training import settings
 from deo.training.config import Config
 
-MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _SHOWN = ("loss", "comp", "expa", "cls", "patch", "effective_rank", "head_cosine", "probe")
 
 
@@ -115,85 +114,30 @@ def mlm_item(
 
     Args:
         features: shape of one image's features, channels last.
+        weights: name of the file beside.
     """
-    own = provenance
-    ring = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [MLM_SCHEMA],
-        "id": f"{own.model}-{own.role}-{own.step}",
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [-180, -90, 180, 90],
-        "properties": _properties(own, model)
-        | {
-            "mlm:input": [_input(contract, own.config.views.global_size)],
-            "mlm:output": [_output(features)],
+    config = provenance.config
+    places = ("height", "width") if len(features) == 4 else ("token",)
+    return model_item(
+        f"{provenance.model}-{provenance.role}-{provenance.step}",
+        ANYWHERE,
+        model=provenance.model,
+        contract=contract.record(),
+        side=config.views.global_size,
+        result=Result(name="features", shape=features[1:], axes=(*places, "channel")),
+        weights=Weights(
+            href=f"./{weights}",
+            title=f"{provenance.model} for timm {timm.__version__}",
+            safetensors=True,
+        ),
+        properties={
+            "mlm:total_parameters": sum(p.numel() for p in model.parameters()),
+            "mlm:pretrained_source": str(config.data.source),
+            "mlm:hyperparameters": {
+                "step": provenance.step,
+                "role": provenance.role,
+                "optical_teacher": config.optical.name,
+                "optical_teacher_licence": provenance.licence,
+            },
         },
-        "links": [],
-        "assets": {
-            "weights": {
-                "href": f"./{weights}",
-                "type": "application/octet-stream; application=safetensors",
-                "title": f"{own.model} for timm {timm.__version__}",
-                "roles": ["mlm:model", "mlm:weights"],
-                "mlm:artifact_type": "safetensors",
-            }
-        },
-    }
-
-
-def _properties(own: Provenance, model: nn.Module) -> dict[str, Any]:
-    return {
-        "datetime": None,
-        "start_datetime": "2015-06-23T00:00:00Z",  # first Sentinel-2 launch
-        "end_datetime": "9999-12-31T23:59:59Z",
-        "mlm:name": own.model,
-        "mlm:architecture": type(model).__name__,
-        "mlm:tasks": ["feature-extraction"],
-        "mlm:framework": "PyTorch",
-        "mlm:framework_version": str(torch.__version__).split("+")[0],
-        "mlm:total_parameters": sum(p.numel() for p in model.parameters()),
-        "mlm:pretrained": True,
-        "mlm:pretrained_source": str(own.config.data.source),
-        "mlm:hyperparameters": {
-            "step": own.step,
-            "role": own.role,
-            "optical_teacher": own.config.optical.name,
-            "optical_teacher_licence": own.licence,
-        },
-    }
-
-
-def _output(features: tuple[int, ...]) -> dict[str, Any]:
-    places = ["height", "width"] if len(features) == 4 else ["token"]
-    return {
-        "name": "features",
-        "tasks": ["feature-extraction"],
-        "result": {
-            "shape": [-1, *features[1:]],
-            "dim_order": ["batch", *places, "channel"],
-            "data_type": "float32",
-        },
-    }
-
-
-def _input(contract: Contract, size: int) -> dict[str, Any]:
-    record = contract.record()
-    return {
-        "name": f"Sentinel-2 digital numbers (reflectance x 10000), contract {contract.name}",
-        "bands": list(contract.bands),
-        "input": {
-            "shape": [-1, len(contract.bands), size, size],
-            "dim_order": ["batch", "channel", "height", "width"],
-            "data_type": "float32",
-        },
-        "value_scaling": [
-            {"type": "z-score", "mean": mean, "stddev": std}
-            for mean, std in zip(record["mean"], record["std"], strict=True)
-        ],
-        "pre_processing_function": {
-            "format": "python",
-            "expression": "deo.contracts:Contract.apply",
-        },
-    }
+    )

@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DeoError
-from deo.training.data.preparation import Preparation, recognise
+from deo.training.data.preparation import Preparation, recognise_source
 from deo.training.data.prepare import prepare
 from deo.training.data.reading import read_image, read_labels
 from deo.training.tasks.benchmarks.geobench import GeoBench
@@ -129,7 +129,7 @@ def ends(folder: Path, *, count: int, seed: int) -> Iterator[str]:
             source = place / kind
             source.write_bytes(mutate(sound, rng) if number else sound)
             try:
-                plan = Preparation(source=source, kind=recognise(source), size=8, offset=0)
+                plan = Preparation(source=source, kind=recognise_source(source), size=8, offset=0)
                 prepare(plan, place / "out")
                 yield f"{kind} success"
             except DeoError as error:

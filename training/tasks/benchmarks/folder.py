@@ -230,4 +230,4 @@ def _say_left_out(layout: Folder, root: Path) -> None:
         for path in layout.files(root, name)
     }
     left = [path for path in files_below(root) if real(path) not in taken]
-    say_left_out(root, left, because="which the layout has no place for")
+    say_left_out(root, left, because="as this layout of folders has no place for them")
