@@ -28,7 +28,9 @@ def parse_json(text: str | bytes, label: str) -> Any:
         DataError: it is no JSON, or larger or deeper than any of ours.
     """
     if len(text) > LARGEST_JSON:
-        raise DataError(f"{label} has more than {LARGEST_JSON >> 20} MiB of JSON; no such is read")
+        raise DataError(
+            f"{label} has more than {LARGEST_JSON >> 20} MiB, and JSON as large as that is not read"
+        )
     try:
         value = json.loads(text)
     except (RecursionError, MemoryError) as error:
@@ -40,7 +42,7 @@ def parse_json(text: str | bytes, label: str) -> Any:
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return value
-    raise DataError(f"{label} is JSON of more than {DEEPEST_JSON} levels; no such is read")
+    raise DataError(f"{label} is JSON of more than {DEEPEST_JSON} levels, which is not read")
 
 
 def _inside(value: Any) -> Iterable[Any]:

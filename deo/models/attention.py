@@ -32,6 +32,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -
 def blocked(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     """The formula over so few images and heads at a time that their scores stay in cache."""
     batch, heads, length, dim = q.shape
+    # scores that fit in cache are read again at once by softmax and the second product
     pairs = max(1, _BLOCK_BYTES // (length * length * q.element_size()))
     images, own = max(1, pairs // heads), min(heads, pairs)
     added = q.new_zeros(()) if bias is None else bias

@@ -65,6 +65,7 @@ class Layout(NamedTuple):
 def runs(size: int, window: int, shift: int) -> list[Run]:
     """Cut an axis of `size` tokens where shifted windows or the rolled map's border do."""
     padded = -(-size // window) * window
+    # rolling by `shift` puts the first seam there; a map of one window is not rolled
     starts = list(range(0 if padded <= window else shift, padded, window))
     starts = starts if starts[0] == 0 else [0, *starts]
     cells = [
@@ -102,6 +103,7 @@ def gather(x: Tensor, cut: Layout) -> list[Tensor]:
             grid = (cut.rows[i].number, cut.columns[j].number)
             view = blocks[i][j].reshape(x.shape[0], grid[0], cell[0], grid[1], cell[1], -1)
             cells.append(view.transpose(2, 3).reshape(-1, cell[0] * cell[1], x.shape[3]))
+        # cells of one shape go through attention as one batch, wherever they lie
         part = _joined(cells, dim=0)
         parts.append(F.pad(part, (0, 0, 0, 1)) if kind.has_padding else part)
     return parts
@@ -142,6 +144,7 @@ def bias(full: Tensor, kind: Kind) -> Tensor:
     if not kind.has_padding:
         return real
     below, beside = keys[:, :, height:].flatten(2), keys[:, :, :height, width:].flatten(2)
+    # exponentials of dozens of biases: half precision would lose the small ones of the sum
     exact = torch.promote_types(full.dtype, torch.float32)
     padding = torch.cat([below, beside], dim=2).to(exact).logsumexp(2, keepdim=True)
     return F.pad(torch.cat([real, padding.to(real.dtype)], dim=2), (0, 0, 0, 1))

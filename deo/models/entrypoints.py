@@ -104,7 +104,7 @@ def _noted(cfg: PretrainedCfg) -> dict[str, Any]:
 def _stem_said(
     in_chans: int | None, bands: str | Iterable[str] | None, saved: Mapping[str, Any]
 ) -> tuple[int | None, BandSet | None]:
-    """The stem that the caller wants: an exported model's is behind what he left unsaid."""
+    """The stem that the caller asks for; what is left out is as in the exported model."""
     wanted, stored = _band_set(bands), _band_set(saved.get("bands"))
     if wanted != stored:
         return (None if in_chans == saved.get("in_chans") else in_chans), wanted

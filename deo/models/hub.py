@@ -132,7 +132,7 @@ def _download(
 
 
 class _Bar(hf_tqdm):
-    """A progress bar that ends a download which begins anew without end.
+    """A progress bar that gives up on a download that keeps starting over.
 
     huggingface_hub starts over, for ever, where a server breaks off early and cannot resume; it
     tells the bar by a negative step.

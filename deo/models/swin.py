@@ -25,6 +25,7 @@ class DeoSwinBlock(KernelChoice, SwinTransformerBlock):
         layer = self.attn
         cut = cells.layout((height, width), self.window_size, self.shift_size)
         heads, dim = layer.num_heads, layer.qkv.out_features // 3 // layer.num_heads
+        # all kinds of cells share the projection, one product instead of up to nine
         tokens = [part.flatten(0, 1) for part in cells.gather(x, cut)]
         qkv = linear(layer.qkv, torch.cat(tokens) if len(tokens) > 1 else tokens[0])
         full = layer._get_rel_pos_bias().to(qkv.dtype)

@@ -58,6 +58,8 @@ def resample_positions(
     if tuple(trained) == (rows, columns) and pixels[0] * columns == pixels[1] * rows:
         return positions
     grid = positions[:, prefix:].reshape(1, *trained, -1).permute(0, 3, 1, 2)
+    # DINO adds 0.1 so that rounding cannot make the grid one patch short; the kernel samples at
+    # that scale, so that leaving it out would move every position a little
     scale = [float(new + 0.1) / old for new, old in zip(wanted, trained, strict=True)]
     resized = F.interpolate(grid.float(), scale_factor=scale, mode="bicubic").to(grid.dtype)
     return torch.cat([positions[:, :prefix], resized.flatten(2).transpose(1, 2)], dim=1)

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from deo.bands import BandSet
 from deo.errors import BandError, DataError
 from deo.training.tasks.benchmarks.catalogue import BENCHMARKS, benchmark
 from deo.training.tasks.benchmarks.geobench import BandKeys, GeoBench, band_of_key
-from deo.training.tasks.benchmarks.unpickling import unpickled
-from deo.training.tasks.splits import fraction
 
 h5py = pytest.importorskip("h5py")
 
@@ -185,107 +182,3 @@ def test_statistics__from_band_stats(tmp_path: Path) -> None:
     stats = {key: {"mean": 0.1 * number, "std": 1.0} for number, key in enumerate(WORDS.values())}
     (folder / "band_stats.json").write_text(json.dumps(stats))
     assert layout.statistics(tmp_path) == ((0.0, 0.1, 0.2, pytest.approx(0.3)), (1.0,) * 4)
-
-
-class Bomb:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.mkdir, (str(self.path),)
-
-
-def test_unpickled__runs_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"x\.hdf5: .*asks for posix\.mkdir; refused"):
-        unpickled(str(pickle.dumps({"label": Bomb(tmp_path / "boom")})), Path("x.hdf5"))
-    assert not (tmp_path / "boom").exists()
-    for text in ("__import__('os').getcwd()", "b'no pickle'", "junk"):
-        with pytest.raises(DataError, match="cannot be read"):
-            unpickled(text, Path("x.hdf5"))
-
-
-class Made:
-    """Pickles to a call, and a state for what it returns."""
-
-    def __init__(self, *call: Any) -> None:
-        self.call = call
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
-HIDDEN = (3, "|", None, ("a",), {"a": (np.dtype("u1"), 0)}, 8, 1, 0)
-RECONSTRUCT = np.empty(0).__reduce__()[0]
-
-
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        Made(np.ndarray, ((1,), np.dtype("O"), b"A" * 8)),
-        Made(np.ndarray, ((1,), "O", b"A" * 8)),
-        Made(np.dtype, ("V8", False, True), HIDDEN),
-        Made(RECONSTRUCT, (dict, (0,), b"b")),
-        Made(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1,), "O", False, b"A" * 8)),
-        np.array([{}], object),
-        np.zeros(1, [("a", object)]),
-    ],
-    ids=range(7),
-)
-def test_unpickled__no_bytes_become_pointers(hostile: Any, protocol: int) -> None:
-    with pytest.raises(DataError, match=r"x: .*(refused|cannot be read)"):
-        unpickled(pickle.dumps({"label": hostile}, protocol), Path("x"))
-
-
-def test_unpickled__no_array_lives_on_the_memory_of_another() -> None:
-    """The state of an array may be set twice, which frees what it had."""
-    array = np.arange(4.0)
-    over = Made(np.empty(1).__reduce_ex__(5)[0], (array, array.dtype, (4,), "C"))
-    first, second = unpickled(pickle.dumps([array, over], 4), Path("x"))
-    assert np.array_equal(first, second)
-    assert not np.shares_memory(first, second)
-
-
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-@pytest.mark.parametrize(
-    "label",
-    [
-        np.arange(6, dtype=">i2").reshape(2, 3),
-        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
-        np.array([True, False]),
-        np.array(["field", "é"]),
-        np.str_("field"),
-        np.bool_(True),
-    ],
-    ids=range(6),
-)
-def test_unpickled__plain_values_as_they_were(label: Any, protocol: int) -> None:
-    found = unpickled(pickle.dumps(label, protocol), Path("x"))
-    assert np.array_equal(found, label)
-    assert (found.dtype.kind, found.shape) == (label.dtype.kind, label.shape)
-
-
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_unpickled__numbers_arrays_and_inert_metadata(protocol: int) -> None:
-    content = {
-        "label": np.arange(6).reshape(2, 3),
-        "one": np.float64(0.5),
-        "date": dt.datetime(2020, 1, 1),
-        "transform": Affine.identity(),
-        "crs": CRS.from_epsg(4326),
-    }
-    found = unpickled(pickle.dumps(content, protocol), Path("x"))
-    assert np.array_equal(found["label"], content["label"])
-    assert found["one"] == 0.5
-    assert not isinstance(found["date"], dt.date)
-
-
-def test_fraction__keeps_classes_in_proportion(tmp_path: Path) -> None:
-    write(tmp_path, "m-so2sat", labels=[0, 0, 0, 0, 1, 1] * 3)
-    train = benchmark("m-so2sat").open(tmp_path)["train"]
-    half = fraction(train, 0.5, seed=0)
-    assert np.bincount(half.targets()).tolist() == [2, 1]
-    assert fraction(train, 0.5, seed=0).names == half.names
-    assert len({fraction(train, 0.5, seed=seed).names for seed in range(5)}) > 1
-    with pytest.raises(DataError, match="not in"):
-        fraction(train, 0.0, seed=0)
