@@ -14,7 +14,7 @@ from deo.registration import register_with_timm
 from deo.sensors.table import Band
 
 if TYPE_CHECKING:
-    from deo.api import Extraction, extract, open_scene
+    from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
     from deo.models.weights import load_backbone
 
@@ -30,6 +30,7 @@ __all__ = [
     "Pixels",
     "__version__",
     "extract",
+    "extract_many",
     "fit_contract",
     "load_backbone",
     "open_scene",
@@ -38,6 +39,7 @@ __all__ = [
 _LATE = {
     "Extraction": "deo.api",
     "extract": "deo.api",
+    "extract_many": "deo.api",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
     "open_scene": "deo.scene.scene",

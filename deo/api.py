@@ -1,7 +1,6 @@
 """Where models and rasters meet: `deo.extract`, `deo.extract_many` and `deo.open_scene`."""
 
 import hashlib
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,23 +10,14 @@ from typing import Any, NamedTuple
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.contracts import Contract, fit_contract, model_bands
-from deo.errors import ConfigError, ModelError, OutputError
+from deo.errors import ConfigError, ModelError
+from deo.maps.cache import gdal_settings
 from deo.maps.engine import SceneResult, run_scenes, try_scene
-from deo.maps.finished import open_finished
-from deo.maps.job import (
-    Job,
-    Lack,
-    Output,
-    gdal_settings,
-    lacking,
-    run_job,
-)
+from deo.maps.job import Job, Output
+from deo.maps.make import make_outputs, refuse_existing
 from deo.maps.metadata import map_info
-from deo.maps.preview import check_picture, draw_preview
-from deo.maps.runner import PRECISIONS, FeatureModel
-from deo.maps.sinks import DEFAULT_CHIP, check_apart, check_suffix
-from deo.maps.stac import check_items, item_paths, write_items
-from deo.maps.windows import Tiling, default_tile, tiles
+from deo.maps.runner import PRECISIONS, FeatureModel, plan_tiles
+from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
 from deo.maps.worklist import Entry, Item, Shard, pair
 from deo.models.devices import choose_device
 from deo.models.initial import SeededDraws
@@ -35,8 +25,6 @@ from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
 from deo.scene.inputs import read_inputs
 from deo.scene.scene import Scene, open_scene
-
-log = logging.getLogger(__name__)
 
 __all__ = [
     "Extraction",
@@ -48,8 +36,6 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "deo_swin_n"
-_BATCH_SIZE = {"cuda": 32}
-_BATCH_SIZE_ELSEWHERE = 4  # as fast on a CPU as 8, with half the memory
 
 
 class Loaded(NamedTuple):
@@ -166,7 +152,7 @@ class Extraction:
         loaded = self.load(scene)
         model = loaded.model
         contract = self._fit(scene, loaded)
-        tiling = self._tiling(scene, model)
+        tiling = plan_tiles(scene, model, tile=self.tile, overlap=self.overlap)
         infos = [
             map_info(
                 scene,
@@ -182,18 +168,22 @@ class Extraction:
             for position, layer in enumerate(loaded.layers)
         ]
         return Job(
-            scene=scene,
+            scenes=(scene,),
             model=model,
             contract=contract,
             tiling=tiling,
             outputs=tuple(
-                Output(path=path, position=position, info=info)
+                Output(
+                    path=path,
+                    position=position,
+                    info=info,
+                    sink=feature_sink(path, chip=self.chip),
+                )
                 for position, (path, info) in enumerate(
                     zip(self.targets(output, loaded.layers), infos, strict=True)
                 )
             ),
-            batch_size=self.batch_size or _BATCH_SIZE.get(model.device.type, _BATCH_SIZE_ELSEWHERE),
-            chip=self.chip,
+            batch_size=self.batch_size or model.batch_size,
             inputs=inputs,
         )
 
@@ -213,20 +203,6 @@ class Extraction:
             if name == "stats" and mean is None and std is None:
                 mean, std = _statistics(tuned, bands)
         return fit_contract(name or "scene", bands=bands, scene=scene, mean=mean, std=std)
-
-    def _tiling(self, scene: Scene, model: FeatureModel) -> Tiling:
-        tile = default_tile(model.multiple) if self.tile is None else self.tile
-        overlap = self.overlap
-        if overlap is None:
-            cells = -(-tile // (4 * model.stride))
-            overlap = max(0, min(cells * model.stride, tile - model.stride))
-        return tiles(
-            height=scene.height,
-            width=scene.width,
-            tile=tile,
-            overlap=overlap,
-            multiple=model.stride,
-        )
 
 
 def extract(
@@ -266,34 +242,16 @@ def extract(
     plan = _chosen(extraction, settings)
     target = Path(output)
     check_suffix(target)
-    if target.exists() and not overwrite and not resume:
-        raise OutputError(
-            f"{target} exists; --overwrite (overwrite=True) replaces it, --resume keeps it"
-        )
+    refuse_existing([target], overwrite=overwrite, resume=resume)  # before a model is loaded
     with gdal_settings(), plan.open(source) as scene:
-        if stac:
-            check_items(scene)
-        job = plan.job(scene, target)
-        paths = [output.path for output in job.outputs]
-        items = [item for path in paths for item in item_paths(path)] if stac else []
-        written = [*paths, *items, job.folder, *([Path(preview)] if preview is not None else [])]
-        check_apart(written, job.inputs.paths)
-        lacks = [Lack(path, None) for path in paths]
-        if not overwrite and any(path.exists() for path in paths):
-            if not resume:
-                raise OutputError(
-                    f"{paths[0].parent} holds layers of {target.name}; use --overwrite"
-                )
-            lacks = lacking(job)
-            for path, reason in lacks:
-                if reason is not None:
-                    log.warning("%s %s; it is made again", path, reason)
-        left_over = job.folder.exists()  # or another run is at work, which `_run` finds out
-        drawn = bool(lacks or left_over) and _run(job, preview, resume=resume, progress=progress)
-        if not drawn and preview is not None and not Path(preview).exists():
-            _draw_finished(job, Path(preview))
-        _describe(job, stac)
-    return paths
+        return make_outputs(
+            plan.job(scene, target),
+            preview=None if preview is None else Path(preview),
+            stac=stac,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
 
 
 def extract_many(
@@ -383,46 +341,6 @@ def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extra
     if extraction is not None and settings:
         raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
     return extraction or Extraction(**settings)
-
-
-def _draw_finished(job: Job, preview: Path) -> None:
-    """The picture that a complete output lacks."""
-    check_picture(preview)
-    last = job.outputs[-1]
-    with open_finished(last.path, last.info) as finished:
-        draw_preview(preview, job.scene, finished.rows, finished.info)
-
-
-def _describe(job: Job, stac: bool) -> None:
-    if stac:
-        for item in job.outputs:
-            write_items(item.path, item.info, job.scene, job.model)
-
-
-def _run(
-    job: Job,
-    preview: str | os.PathLike[str] | None,
-    *,
-    resume: bool,
-    progress: Callable[[int, int], None] | None,
-) -> bool:
-    """Compute, write and draw; False when it turned out that another run had just done it."""
-    total, done = len(job.tiling), 0
-
-    def count(tiles: int) -> None:
-        nonlocal done
-        done += tiles
-        if progress is not None:
-            progress(done, total)
-
-    if preview is not None:
-        check_picture(Path(preview))
-    last = job.outputs[-1]
-
-    def look(maps: Sequence[Any]) -> None:
-        draw_preview(Path(str(preview)), job.scene, maps[last.position], last.info)
-
-    return run_job(job, resume=resume, progress=count, look=look if preview is not None else None)
 
 
 def feature_model(

@@ -1,4 +1,4 @@
-"""A synthetic Sentinel-2 scene: fields, a river, a town, a forest. No pixel of it was measured.
+"""A synthetic Sentinel-2 scene: fields, a river, a town, a forest. None of it was measured.
 
 Every class has one rounded surface reflectance per band, of the height and shape that published
 spectral libraries (ECOSTRESS, USGS) show for it.

@@ -28,6 +28,8 @@ from deo.errors import (
     WeightsError,
 )
 from deo.maps import job as mapping
+from deo.maps import make
+from deo.maps.cache import cache_size
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
 from deo.maps.worklist import Shard
@@ -211,7 +213,7 @@ def test_extract__resume_keeps_what_is_complete_and_refuses_what_differs(
     assert not told
     with pytest.raises(OutputError, match=r"made otherwise \(DEO_LAYER: '3' -> '2'"):
         deo.extract(source, out, **{**MICRO, "layer": 2}, resume=True)
-    with pytest.raises(OutputError, match="exists; --overwrite"):
+    with pytest.raises(OutputError, match="exists; use --overwrite"):
         deo.extract(source, out, **MICRO)
     deo.extract(source, out, **{**MICRO, "layer": 2}, overwrite=True)
     with rasterio.open(out) as file:
@@ -409,7 +411,7 @@ def test_cache_size__holds_the_blocks_of_a_row_of_tiles(tmp_path: Path, tiled: b
     ) as file:  # fmt: skip
         file.descriptions = tuple(MODEL_BANDS)
     with deo.open_scene(tmp_path / "wide.tif") as opened:
-        size = mapping.cache_size(opened, 384)
+        size = cache_size(opened, 384)
     rows, width = (2 * 512, 32 * 512) if tiled else (384 + 2, 16_000)
     assert size == rows * width * 10 * 2
 
@@ -545,7 +547,7 @@ def test_extract__what_was_left_out_of_a_complete_output_is_made_up_for(
         raise OutputError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(api, "draw_preview", fail)
+        patch.setattr(make, "draw_preview", fail)
         with pytest.raises(OutputError, match="no space"):
             deo.extract(source, out, **MICRO, preview=picture)
     assert out.exists()
@@ -633,17 +635,17 @@ def test_extract__what_another_run_finishes_meanwhile_is_not_done_again(
     scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = scene(), tmp_path / "out.tif"
-    run = api._run
+    run = make.run_job
 
-    def run_too_late(*args: Any, **kwargs: Any) -> None:
+    def run_too_late(*args: Any, **kwargs: Any) -> bool:
         with monkeypatch.context() as patch:
-            patch.setattr(api, "_run", run)
+            patch.setattr(make, "run_job", run)
             deo.extract(source, out, **MICRO, resume=True)
         finished.append(out.stat().st_ino)
-        run(*args, **kwargs)
+        return run(*args, **kwargs)
 
     finished: list[int] = []
-    monkeypatch.setattr(api, "_run", run_too_late)
+    monkeypatch.setattr(make, "run_job", run_too_late)
     told: list[int] = []
     deo.extract(source, out, **MICRO, resume=True, progress=lambda done, of: told.append(done))
     assert [out.stat().st_ino] == finished

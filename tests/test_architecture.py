@@ -51,7 +51,6 @@ ALLOWED: list[tuple[str, set[str]]] = [
             "deo.models",
             "deo.training.config",
             "deo.training.method",
-            "deo.training.tasks.backbones",
         },
     ),
     # joins a run and its probe of labelled data: the only module of a run that knows tasks

@@ -28,13 +28,13 @@ _LATE = {
     "evaluate": "deo.training.tasks.evaluate",
     "export": "deo.training.run.export",
     "finetune": "deo.training.tasks.finetune",
-    # `deo.training.pretrain` is also a module, once something imports it: that can be called too
-    "pretrain": "deo.training.run.pretraining",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
+    if name == "pretrain":  # a module that can be called, whichever way it is imported
+        return import_module("deo.training.pretrain")
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'deo.training' has no attribute {name!r}")

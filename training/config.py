@@ -61,9 +61,6 @@ class Optical:
         weights: a file for a `deo_*` teacher, as `deo export` writes it.
         pretrained: False leaves the teacher at random: for tests and dry runs.
         options: passed to `timm.create_model`, e.g. `img_size`.
-        width: features are projected to this width by a fixed orthogonal matrix.
-        grid: patch features are resampled to this grid (rows = columns).
-        summary: which prefix token is the class feature, where a model has several.
         precision: of the teacher's weights and arithmetic.
     """
 
@@ -71,18 +68,7 @@ class Optical:
     weights: str | None = None
     pretrained: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
-    width: int | None = None
-    grid: int | None = None
-    summary: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-
-    def __post_init__(self) -> None:
-        _require(
-            "optical",
-            width=(self.width, self.width is None or self.width > 1, "at least 2"),
-            grid=(self.grid, self.grid is None or self.grid > 0, "positive"),
-            summary=(self.summary, self.summary >= 0, "0 or more"),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +196,6 @@ class Switches:
         local_gram: each process expands its own samples, divided by the number of processes.
         gram_autocast: the Gram matrix is rounded like the network's activations.
         clip_per_parameter: each parameter's gradient is clipped by its own norm.
-        ema_by_position: the EMA pairs parameters by their place in two lists.
         decay_tables: relative position tables, positional embeddings and class tokens are decayed.
         ignore_alpha: `loss.alpha` is read nowhere; the weight is .5.
         cls_other_views: the class distillation leaves out pairs of the same view (the paper's
@@ -225,7 +210,6 @@ class Switches:
     local_gram: bool = False
     gram_autocast: bool = False
     clip_per_parameter: bool = False
-    ema_by_position: bool = False
     decay_tables: bool = False
     ignore_alpha: bool = False
     cls_other_views: bool = True

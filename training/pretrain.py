@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import click
 
@@ -127,6 +128,16 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
 
+
+class _CallableModule(ModuleType):
+    """This module, called as the function of its name."""
+
+    __call__ = staticmethod(pretraining.pretrain)
+
+
+# `deo.training.pretrain` is what `torchrun -m` runs, and so a module; importing it would hide a
+# function of that name in the package. Python allows a module's class to be changed for such ends.
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     main()

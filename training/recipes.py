@@ -103,7 +103,7 @@ def embedded_rgb() -> Config:
 def embedded() -> Config:
     """Second stage of `deo_swin_n`: dual-teacher, the first stage's model as optical teacher.
 
-    Give that with `--set optical.weights=FILE`; `python -m deo.training.embedded` does both.
+    Give that with `--set optical.weights=FILE`; `examples/train_embedded.py` does both.
     Hardware: one CPU core. A batch comes from many scenes (shards are shuffled whole): batches of
     one scene destroy the features.
     """

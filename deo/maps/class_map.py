@@ -11,12 +11,12 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import ModelError
-from deo.files.disk import disk_errors
+from deo.files.disk import Room, disk_errors
+from deo.maps.cog import CLASS_DTYPE, block_side, overview_factors, pyramid
 from deo.maps.metadata import MapInfo
-from deo.maps.spool import RowReader
+from deo.maps.spool import RowReader, Shape
 
 NODATA = 255
-_BLOCK = 512
 _GOLDEN = 0.618034  # steps of the golden ratio around the colour circle: neighbours differ
 
 
@@ -31,6 +31,24 @@ def colours(count: int) -> dict[int, tuple[int, int, int, int]]:
     return table | {NODATA: (0, 0, 0, 0)}
 
 
+def check(info: MapInfo) -> None:
+    """Refuse more classes than a map of bytes can hold before anything is computed.
+
+    Raises:
+        ModelError: there are more.
+    """
+    if len(info.names) > NODATA:
+        raise ModelError(
+            f"{len(info.names)} classes do not fit a map of bytes; {NODATA} are the most"
+        )
+
+
+def room(shape: Shape) -> Room:
+    """Bytes that writing a class map takes; how well it is compressed depends on the map."""
+    stored = pyramid(shape)
+    return Room(scratch=stored.padded, output=stored.cells)
+
+
 def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> None:
     """Write the most probable class of every pixel as a COG, by way of `scratch`.
 
@@ -39,18 +57,15 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
         info: place, tags and class names.
 
     Raises:
-        ModelError: more classes than one byte can hold.
         OutputError: the disk refuses.
     """
     count, height, width = rows.shape
-    if count > NODATA:
-        raise ModelError(f"{count} classes do not fit a map of bytes; {NODATA} are the most")
     profile = {
         "driver": "GTiff",
         "count": 1,
         "height": height,
         "width": width,
-        "dtype": "uint8",
+        "dtype": CLASS_DTYPE,
         "nodata": NODATA,
         "crs": info.crs,
         "transform": info.transform,
@@ -66,11 +81,11 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
             for start, values in rows.blocks():
                 window = RasterioWindow(0, start, width, len(values))
                 out.write(_labels(values), 1, window=window)
-        factors = _overviews(max(height, width))
+        factors = overview_factors(max(height, width))
         if factors:
             with rasterio.open(scratch, "r+", driver="GTiff") as out:
                 out.build_overviews(factors, Resampling.nearest)
-        block = min(_BLOCK, -(-max(height, width) // 16) * 16)
+        block = block_side(rows.shape)
         raster_copy(
             scratch,
             target,
@@ -91,10 +106,3 @@ def _labels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     empty = np.isnan(values).any(1)
     labels = np.nan_to_num(values, nan=0).argmax(1)
     return np.where(empty, NODATA, labels).astype(np.uint8)
-
-
-def _overviews(side: int) -> list[int]:
-    factors: list[int] = []
-    while side > _BLOCK * 2 ** len(factors):
-        factors.append(2 ** (len(factors) + 1))
-    return factors

@@ -7,7 +7,7 @@ file with overviews, then one ordered copy.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -26,6 +26,7 @@ from deo.maps.tiff import missing_part
 from deo.scene.doors import Door, open_raster
 
 BLOCK = 512
+CLASS_DTYPE = "uint8"
 _BUDGET = 32 * 2**20
 _ZSTD_LEVEL = 1  # features are nearly incompressible: level 9 took 4 times as long for 1 % less
 
@@ -60,40 +61,57 @@ def write_cog(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> No
 
 def room(shape: Shape, dtype: str) -> Room:
     """Bytes that writing one map takes; its overviews are a third of it."""
+    size = shape.channels * ITEM_BYTES[dtype]
+    stored = pyramid(shape)
+    return Room(scratch=stored.padded * size, output=round(stored.cells * size * COMPRESSED))
+
+
+class Pyramid(NamedTuple):
+    """Cells of one band and its overviews: those of the map, and of whole blocks."""
+
+    cells: int
+    padded: int
+
+
+def pyramid(shape: Shape) -> Pyramid:
+    """How many cells one band of a map takes with its overviews."""
     cells = padded = 0
     height, width = shape.height, shape.width
-    block = min(BLOCK, -(-max(height, width) // 16) * 16)
+    block = block_side(shape)
     while True:
         cells += height * width
         padded += -(-height // block) * -(-width // block) * block**2
         if max(height, width) <= BLOCK:
             break
         height, width = -(-height // 2), -(-width // 2)
-    size = shape.channels * ITEM_BYTES[dtype]
-    return Room(scratch=padded * size, output=round(cells * size * COMPRESSED))
+    return Pyramid(cells, padded)
 
 
-def read_tags(path: Path) -> dict[str, str] | None:
-    """The `DEO_` tags of a GeoTIFF, or None when it is none of ours."""
+def read_tags(path: Path, *, classes: bool = False) -> dict[str, str] | None:
+    """The `DEO_` tags of a GeoTIFF, or None when it is none of ours.
+
+    Args:
+        classes: only those of class maps, which are stored in bytes; otherwise only others.
+    """
     try:
         with open_raster(path, door=Door.FEATURES) as file:
             tags = {key: value for key, value in file.tags().items() if key.startswith("DEO_")}
+            stored = file.dtypes[0]
     except (SceneError, rasterio.errors.RasterioError, CPLE_BaseError):
         return None
-    return tags or None
+    return tags if tags and (stored == CLASS_DTYPE) is classes else None
 
 
-def damage(path: Path) -> str | None:
+def damage(path: Path, *, classes: bool = False) -> str | None:
     """What is wrong with a file that may be ours; None for a whole one and for one of others."""
     missing = missing_part(path)
-    if missing is None or (not missing.head and read_tags(path) is None):
+    if missing is None or (not missing.head and read_tags(path, classes=classes) is None):
         return None
     return missing.reason
 
 
 def _profile(rows: RowReader, info: MapInfo) -> dict[str, Any]:
-    side = max(rows.shape.height, rows.shape.width)
-    block = min(BLOCK, -(-side // 16) * 16)
+    block = block_side(rows.shape)
     integer = info.dtype == "int8"
     return {
         "driver": "GTiff",
@@ -144,14 +162,23 @@ def _fill(
 
 
 def _add_overviews(path: Path, rows: RowReader) -> None:
-    """Halve until one block holds the map."""
-    side = max(rows.shape.height, rows.shape.width)
-    factors: list[int] = []
-    while side > BLOCK * 2 ** len(factors):
-        factors.append(2 ** (len(factors) + 1))
+    factors = overview_factors(max(rows.shape.height, rows.shape.width))
     if factors:
         with rasterio.open(path, "r+", driver="GTiff") as file:
             file.build_overviews(factors, Resampling.average)
+
+
+def overview_factors(side: int) -> list[int]:
+    """2, 4, 8 ... until one block holds the whole map, whose longer side has `side` cells."""
+    factors: list[int] = []
+    while side > BLOCK * 2 ** len(factors):
+        factors.append(2 ** (len(factors) + 1))
+    return factors
+
+
+def block_side(shape: Shape) -> int:
+    """Side of the blocks of a map: 512 cells, or the multiple of 16 that holds a smaller map."""
+    return min(BLOCK, -(-max(shape.height, shape.width) // 16) * 16)
 
 
 def _one_file() -> Any:

@@ -25,8 +25,8 @@ class SceneResult:
     Args:
         source: the scene, as it was given.
         outputs: the files that hold its map; none if it failed.
-        state: `done`, `skipped` (its outputs were complete already), `failed`, or `busy` (another
-            process is computing it).
+        state: `done`, `skipped` (nothing was left to compute), `failed`, or `busy` (another process
+            is computing it).
         seconds: spent on it by this process.
         tiles: computed, or found to be empty, by this process.
         error: the class of what went wrong, such as `SceneError`; None if nothing did.

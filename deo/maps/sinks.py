@@ -1,12 +1,14 @@
-"""Where results go, chosen by the suffix of the target: COG, GeoParquet or Zarr."""
+"""What writes a map: a feature COG, GeoParquet or Zarr by the target's suffix, or a class map."""
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from deo.errors import ConfigError, OutputError
 from deo.files.disk import Room, check_folder, disk_errors, publish, scratch_folder
-from deo.maps import cog, geoparquet, zarr_store
+from deo.maps import class_map, cog, geoparquet, zarr_store
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import DTYPES
 from deo.maps.spool import RowReader, Shape
@@ -21,25 +23,167 @@ SUFFIXES = {
 DEFAULT_CHIP = 224
 
 
-def check_target(target: Path, info: MapInfo, *, chip: int = DEFAULT_CHIP) -> None:
-    """Refuse before anything is computed what could not be written afterwards.
+class Sink(Protocol):
+    """One kind of output: how it is written, and how it is known again.
+
+    `height` and `width` are those of the scene in pixels.
+    """
+
+    @property
+    def title(self) -> str:
+        """What the output is, for messages."""
+
+    def check(self, info: MapInfo, *, height: int, width: int) -> None:
+        """Refuse before anything is computed what this kind cannot hold.
+
+        Raises:
+            DeoError: it cannot, or an extra of `deo` that it needs is not installed.
+        """
+
+    def room(self, shape: Shape, info: MapInfo) -> Room:
+        """Bytes that writing one layer's map takes beside its rows."""
+
+    def write(
+        self, rows: RowReader, info: MapInfo, target: Path, *, height: int, width: int
+    ) -> None:
+        """Write a map as `target`, which nobody else reads yet."""
+
+    def read_tags(self, path: Path) -> dict[str, str] | None:
+        """The `DEO_` tags of an output that exists, or None when it is none of this kind."""
+
+    def damage(self, path: Path) -> str | None:
+        """What an output lacks that is of this kind or may be; None for a whole one."""
+
+
+@dataclass(frozen=True)
+class CogSink:
+    """Features, or probabilities, as bands of a cloud-optimised GeoTIFF."""
+
+    title: str = "GeoTIFF of features"
+
+    def check(self, info: MapInfo, *, height: int, width: int) -> None:
+        pass
+
+    def room(self, shape: Shape, info: MapInfo) -> Room:
+        return cog.room(shape, info.dtype)
+
+    def write(
+        self, rows: RowReader, info: MapInfo, target: Path, *, height: int, width: int
+    ) -> None:
+        cog.write_cog(rows, info, target, target.with_name(f".{target.name}"))
+
+    def read_tags(self, path: Path) -> dict[str, str] | None:
+        return cog.read_tags(path)
+
+    def damage(self, path: Path) -> str | None:
+        return cog.damage(path) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class ClassMapSink:
+    """The most probable class of every cell, as bytes with a colour table."""
+
+    title: str = "class map"
+
+    def check(self, info: MapInfo, *, height: int, width: int) -> None:
+        class_map.check(info)
+
+    def room(self, shape: Shape, info: MapInfo) -> Room:
+        return class_map.room(shape)
+
+    def write(
+        self, rows: RowReader, info: MapInfo, target: Path, *, height: int, width: int
+    ) -> None:
+        class_map.write_class_map(rows, info, target, target.with_name(f".{target.name}"))
+
+    def read_tags(self, path: Path) -> dict[str, str] | None:
+        return cog.read_tags(path, classes=True)
+
+    def damage(self, path: Path) -> str | None:
+        return cog.damage(path, classes=True) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class GeoParquetSink:
+    """Mean features of chips of `chip` pixels."""
+
+    chip: int = DEFAULT_CHIP
+    title: str = "GeoParquet of chips"
+
+    def check(self, info: MapInfo, *, height: int, width: int) -> None:
+        geoparquet.check(info, self.chip)
+        geoparquet.check_place(info, height=height, width=width)
+
+    def room(self, shape: Shape, info: MapInfo) -> Room:
+        return geoparquet.room(shape, info.dtype, cells=self.chip // info.stride)
+
+    def write(
+        self, rows: RowReader, info: MapInfo, target: Path, *, height: int, width: int
+    ) -> None:
+        geoparquet.write_geoparquet(rows, info, target, chip=self.chip, height=height, width=width)
+
+    def read_tags(self, path: Path) -> dict[str, str] | None:
+        return geoparquet.read_tags(path)
+
+    def damage(self, path: Path) -> str | None:
+        return geoparquet.damage(path)
+
+
+@dataclass(frozen=True)
+class ZarrSink:
+    """A Zarr group with the map and its valid fraction."""
+
+    title: str = "Zarr group"
+
+    def check(self, info: MapInfo, *, height: int, width: int) -> None:
+        zarr_store.check()
+
+    def room(self, shape: Shape, info: MapInfo) -> Room:
+        return zarr_store.room(shape, info.dtype)
+
+    def write(
+        self, rows: RowReader, info: MapInfo, target: Path, *, height: int, width: int
+    ) -> None:
+        zarr_store.write_zarr(rows, info, target)
+
+    def read_tags(self, path: Path) -> dict[str, str] | None:
+        return zarr_store.read_tags(path)
+
+    def damage(self, path: Path) -> str | None:
+        return zarr_store.damage(path) if path.is_dir() else None
+
+
+def feature_sink(target: Path, *, chip: int = DEFAULT_CHIP) -> Sink:
+    """What writes features to `target`, as its suffix says.
 
     Raises:
-        OutputError: an unknown suffix, or a place that cannot be written to.
+        OutputError: the suffix is none of `SUFFIXES`.
+    """
+    suffix = check_suffix(target)
+    if suffix == ".parquet":
+        return GeoParquetSink(chip)
+    return ZarrSink() if suffix == ".zarr" else CogSink()
+
+
+def check_target(target: Path, info: MapInfo, sink: Sink, *, height: int, width: int) -> None:
+    """Refuse before anything is computed what could not be written afterwards.
+
+    Args:
+        height, width: of the scene in pixels.
+
+    Raises:
+        OutputError: a place that cannot be written to.
         ConfigError: an unknown data type, or chips that do not fit the layer.
         MissingExtraError: the format needs an extra of `deo` that is not installed.
     """
-    suffix = check_suffix(target)
     if info.dtype not in DTYPES:
         raise ConfigError(f"data type {info.dtype!r} is none of {', '.join(DTYPES)}; pick one")
-    if suffix == ".parquet":
-        geoparquet.check(info, chip)
-    elif suffix == ".zarr":
-        zarr_store.check()
+    sink.check(info, height=height, width=width)
     check_folder(target)
-    if target.is_dir() and suffix != ".zarr":
+    is_store = isinstance(sink, ZarrSink)
+    if target.is_dir() and not is_store:
         raise OutputError(f"cannot write {target}: it is a folder")
-    if suffix == ".zarr" and target.exists() and not target.is_dir():
+    if is_store and target.exists() and not target.is_dir():
         raise OutputError(f"cannot write {target}: it is a file, and Zarr stores are folders")
 
 
@@ -82,61 +226,26 @@ def check_suffix(target: Path) -> str:
     return suffix
 
 
-def existing_tags(target: Path) -> dict[str, str] | None:
-    """The `DEO_` tags of an output that is there, or None when it is none of ours."""
-    suffix = check_suffix(target)
-    if suffix == ".parquet":
-        return geoparquet.read_tags(target)
-    return zarr_store.read_tags(target) if suffix == ".zarr" else cog.read_tags(target)
-
-
-def damage(target: Path) -> str | None:
-    """What an output that is there lacks, where it is ours or may be; None for a whole one."""
-    suffix = check_suffix(target)
-    if suffix == ".parquet":
-        return geoparquet.damage(target)
-    if suffix == ".zarr":
-        return zarr_store.damage(target) if target.is_dir() else None
-    return cog.damage(target) if target.is_file() else None
-
-
-def room(target: Path, shape: Shape, info: MapInfo, *, chip: int = DEFAULT_CHIP) -> Room:
-    """Bytes that writing one layer's map takes beside its rows."""
-    suffix = check_suffix(target)
-    if suffix == ".parquet":
-        return geoparquet.room(shape, info.dtype, cells=chip // info.stride)
-    if suffix == ".zarr":
-        return zarr_store.room(shape, info.dtype)
-    return cog.room(shape, info.dtype)
-
-
 def write_output(
     rows: RowReader,
     info: MapInfo,
     target: Path,
+    sink: Sink,
     *,
     folder: Path,
     height: int,
     width: int,
-    chip: int = DEFAULT_CHIP,
 ) -> None:
     """Write one layer's map in a scratch folder inside `folder`, then give it its own place.
 
     Args:
         folder: on the disk of `target`.
         height, width: of the scene in pixels.
-        chip: side of GeoParquet's chips in pixels.
 
     Raises:
         OutputError: the disk refuses, or the values do not fit the data type.
     """
-    suffix = check_suffix(target)
     with disk_errors(target), scratch_folder(folder) as scratch:
         finished = scratch / target.name
-        if suffix == ".parquet":
-            geoparquet.write_geoparquet(rows, info, finished, chip=chip, height=height, width=width)
-        elif suffix == ".zarr":
-            zarr_store.write_zarr(rows, info, finished)
-        else:
-            cog.write_cog(rows, info, finished, scratch / f".{target.name}")
+        sink.write(rows, info, finished, height=height, width=width)
         publish(finished, target)

@@ -39,11 +39,14 @@ def missing_part(path: Path) -> Missing | None:
             begins = file.read(4)
             if not any(beginning.startswith(begins) for beginning in _BEGINNINGS):
                 return None
-            end = _Directories(file).end()
+            directories = _Directories(file)
+            end = directories.end()
     except (EOFError, struct.error):
         return Missing(f"it is cut off within its head, after {size} bytes", head=True)
     except OSError:
         return None
+    if directories.head_end > size:
+        return Missing(f"it is cut off within its head, after {size} bytes", head=True)
     if end <= size:
         return None
     return Missing(f"it is cut off: {size} of {end} bytes are there", head=False)
@@ -57,6 +60,8 @@ class _Directories:
         head = self._at(0, 4)
         self._order: Literal["<", ">"] = "<" if head.startswith(b"II") else ">"
         self._big = 43 in head[2:]
+        self.head_end = 0
+        """The first byte after everything that `end` found beside blocks: tags, colour tables."""
 
     def end(self) -> int:
         """The first byte after every block."""
@@ -77,11 +82,21 @@ class _Directories:
         offsets = counts = np.zeros(0, np.uint64)
         for position in range(0, len(table), entry):
             tag = struct.unpack_from(f"{self._order}H", table, position)[0]
+            self.head_end = max(self.head_end, self._value_end(table[position : position + entry]))
             if tag in _OFFSETS:
                 offsets = self._values(table[position : position + entry])
             elif tag in _COUNTS:
                 counts = self._values(table[position : position + entry])
         return offsets, counts, self._number(start + head + len(table), 8 if self._big else 4)
+
+    def _value_end(self, entry: bytes) -> int:
+        """The first byte after an entry's value; 0 for one that the entry holds itself."""
+        kind, number = struct.unpack_from(f"{self._order}H{'Q' if self._big else 'I'}", entry, 2)
+        length, inside = number * _SIZES.get(kind, 0), entry[12 if self._big else 8 :]
+        if length <= len(inside):
+            return 0
+        (start,) = struct.unpack(f"{self._order}{'Q' if self._big else 'I'}", inside)
+        return int(start + length)
 
     def _values(self, entry: bytes) -> NDArray[np.uint64]:
         kind, number = struct.unpack_from(f"{self._order}H{'Q' if self._big else 'I'}", entry, 2)

@@ -100,6 +100,11 @@ def default_tile(multiple: int, near: int = DEFAULT_TILE) -> int:
     return max(1, (2 * near + multiple) // (2 * multiple)) * multiple
 
 
+def default_overlap(tile: int, stride: int) -> int:
+    """A quarter of the tile, rounded up to whole strides, and less than the tile."""
+    return max(0, min(-(-tile // (4 * stride)) * stride, tile - stride))
+
+
 def tiles(*, height: int, width: int, tile: int, overlap: int, multiple: int) -> Tiling:
     """Cover a raster with tiles.
 

@@ -153,6 +153,11 @@ SPECS: Mapping[str, Spec] = MappingProxyType(
 """Every backbone by name, the two micro ones for tests included."""
 
 
+def is_ours(name: str) -> bool:
+    """Whether a name, with or without a pretrained tag, is that of a backbone of deo."""
+    return name.split(".")[0] in SPECS
+
+
 def spec_of(name: str) -> Spec:
     """The spec of a backbone, with or without a pretrained tag in its name.
 

@@ -1,8 +1,8 @@
-"""Which file may be opened as what.
+"""Which formats a file may be opened as, depending on how it comes in.
 
 GDAL opens a file by its content, not by its name: a `.tif` may be a VRT over `/etc/passwd`, or
-the address of a map service. So each door, a way by which files come in, has its own short list
-of drivers, and whatever a file names is opened by the same rule before GDAL follows it.
+the address of a map service. So each door, a way in which files come in, has its own short list
+of drivers, and every file that a file names is opened by the same rule before GDAL follows it.
 """
 
 import os
@@ -86,7 +86,7 @@ def _read(location: str, drivers: Sequence[str]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class _Way:
-    """How a file was come upon.
+    """How a file was reached.
 
     Args:
         above: real paths of the files that name it, the outermost first.
@@ -204,7 +204,7 @@ def check_whole(dataset: Any, label: str) -> None:
 
 
 def _check_opened(dataset: Any, path: str) -> None:
-    """Refuse overviews elsewhere, which a GeoTIFF's own tags can name, and unbounded blocks."""
+    """Refuse overviews in other files, which tags of a GeoTIFF can name, and unbounded blocks."""
     elsewhere = dataset.get_tag_item("OVERVIEW_FILE", "OVERVIEWS")
     if elsewhere is not None:
         raise SceneError(

@@ -231,7 +231,7 @@ class Ground:
 
     @property
     def _known(self) -> Any:
-        """The reference system, which has to be one of places on the ground."""
+        """The reference system, which must be one of places on the ground."""
         if self.crs is None:
             raise SceneError(f"{self.name} has no coordinate reference system")
         if not (self.crs.is_geographic or self.crs.is_projected):

@@ -19,8 +19,8 @@ _SAMPLE = 256  # pixels a side
 _SMALL = 2**21  # pixels of a file that GDAL's cache keeps for the reading that follows
 _PLACE = 64  # pixels a side
 _SATURATED = 30_000  # digital numbers that clouds and glints reach at most on their own
-_FEWEST = 4  # pixels that agree in all bands; fewer may be saturated
-_USUAL_IN_ONE_BAND = -99  # a single band is no witness that smaller negative numbers mark anything
+_FEWEST = 4  # pixels that agree in all bands; fewer may simply be saturated
+_USUAL_IN_ONE_BAND = -99  # in a single band, numbers nearer 0 may be measurements
 
 
 class Filled(NamedTuple):

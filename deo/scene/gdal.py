@@ -33,11 +33,11 @@ to waiting. Used inside `rasterio.Env` only."""
 
 
 class _Mute:
-    """Keeps one fault of rasterio's from printing tracebacks, while it is entered.
+    """Keeps one fault of rasterio's from printing tracebacks while any thread is inside.
 
     GDAL quotes damaged files in its messages; rasterio's handler fails to decode those as UTF-8
-    and reports that on standard error, by both of Python's hooks. The message reaches us by the
-    exception all the same.
+    and reports that on standard error, through both of Python's hooks. The message still reaches
+    us through the exception.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ _MUTE = _Mute()
 
 
 class _Placeless:
-    """Keeps rasterio's warning of rasters without a place unheard, while any thread is inside.
+    """Suppresses rasterio's warning about rasters without a place while any thread is inside.
 
     `warnings.catch_warnings` puts back the filters that it met: of two threads the one that leaves
     last puts back the other's, for good.

@@ -1,4 +1,4 @@
-"""A dataset that GDAL has open, opened anew where the network fails."""
+"""A dataset that GDAL has open, and that is opened again where the network fails."""
 
 import contextlib
 import math
@@ -39,9 +39,9 @@ class Handle:
         """`work(dataset)`, with the dataset opened if it is not.
 
         GDAL takes a reset connection, a body cut short and a wrong one for a damaged file, and
-        keeps the bytes that it got. So where a remote file fails, GDAL forgets all it has of it,
-        and the work is done once more on a dataset opened anew. What a server refuses for good is
-        not asked for again.
+        keeps the bytes that it got. So where a remote file fails, GDAL is made to forget
+        all that it has of the file, and the work is done again on a dataset opened again. What a
+        server refuses for good is not asked for a second time.
 
         Args:
             doing: the work, for the message "PATH: cannot DOING: REASON".
@@ -58,7 +58,7 @@ class Handle:
                         self._dataset = self._opened()
                     return work(self._dataset)
             except SceneError as error:
-                self._drop()  # GDAL would take the block that it unpacked in part for whole
+                self._drop()  # GDAL would take a half-unpacked block for a whole one
                 if not is_remote(self.path) or not _is_worth_another_try(error):
                     raise
                 errors.append(error)

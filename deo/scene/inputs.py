@@ -1,4 +1,4 @@
-"""The files a scene is read from, and what tells each from another of the same name.
+"""The files that a scene is read from, and what tells each from another of the same name.
 
 A file on disk is known by its last name, size and time: another mount path is the same file. A
 remote one is known by its address without query and credentials, which differ from one signature
@@ -80,7 +80,7 @@ class Inputs:
         return hashlib.sha256(json.dumps(self.record()).encode()).hexdigest()[:32]
 
     def refuse_changes(self) -> None:
-        """Look at the files again. What cannot be learnt any more is taken as unchanged.
+        """Look at the files again. What can no longer be learnt counts as unchanged.
 
         Raises:
             SceneError: one is not what it was.
@@ -207,7 +207,7 @@ def _behind(name: str) -> str:
 
 
 def _below(folder: str) -> list[str]:
-    """All files in a folder, which stays as young as it was when one of them changes."""
+    """All files in a folder, whose own time of change says nothing about theirs."""
     return sorted(
         os.path.join(place, name)
         for place, _, names in os.walk(folder)

@@ -1,4 +1,4 @@
-"""The files of a remote scene read at the same time, so that their answers are waited for once."""
+"""The files of a remote scene are read at the same time, so that their waits overlap."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ _MOST = 16  # threads; a scene has at most 13 files
 def side_by_side(scene: Scene) -> Iterator[Scene]:
     """The scene with a thread for each of its remote files, or bands where these lie apart.
 
-    Values are the same. Local files are read as before: what waits there is the processor. Its
-    threads end with the block, so that a process that forks later has none of them.
+    Values are the same. Local files are read one after another, since there the processor is the
+    limit. The threads end with the block, so that a process that forks later has none of them.
     """
     if not any(is_remote(asset.source.path) for asset in scene.assets):
         yield scene

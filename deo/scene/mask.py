@@ -1,8 +1,8 @@
 """Which pixels of a scene count.
 
 Four things decide: what a file declares (nodata, alpha, mask; its source reads that), a stored 0
-where the sensor means nothing by it, fill values that nothing declares, and masks that are laid
-over the scene afterwards, such as of clouds. True means valid everywhere.
+where the sensor stores 0 for no measurement, fill values that nothing declares, and masks that
+are laid over the scene afterwards, such as of clouds. True means valid everywhere.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Mask(Protocol):
 
 
 def apply_masks(pixels: Pixels, masks: Sequence[Mask], window: Window) -> Pixels:
-    """Pixels of a window that every mask lets through are valid still."""
+    """Pixels of a window, of which those stay valid that every mask lets through."""
     valid = pixels.valid
     for mask in masks:
         valid = valid & mask.valid(window)

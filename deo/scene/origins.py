@@ -33,7 +33,7 @@ _COMPUTED = re.compile(
 
 
 class Origin(NamedTuple):
-    """What is known of where a raster's numbers come from.
+    """Where a raster's numbers come from, as far as is known.
 
     files: the raster's own path first, then those of the files that a virtual raster reads.
     sources: of those files, the ones that were opened; they are closed again.
@@ -46,7 +46,7 @@ class Origin(NamedTuple):
 
 
 def origin(source: RasterSource) -> Origin:
-    """Look behind a virtual raster; any other is its own origin."""
+    """The files behind a virtual raster; any other raster is its own origin."""
     if source.driver != "VRT":
         return Origin((source.path,), (), False)
     description = source.handle.use(
@@ -98,7 +98,7 @@ def evident(
     product: Mapping[str, tuple[Evidence, ...]] | None,
     overruled: bool,
 ) -> Evident:
-    """All that is known of the scale and offset of some bands, looked for wherever it may be.
+    """All that is known of the scale and offset of some bands, from wherever it may be stated.
 
     Args:
         indexes: canonical band name -> its position in the file, from 0.

@@ -212,7 +212,7 @@ class RasterSource:
 
     @cached_property
     def _unread_alpha(self) -> int | None:
-        """An alpha band that GDAL's masks leave out: it heeds those of 2 or 4 bands alone."""
+        """An alpha band that GDAL's masks leave out: GDAL heeds only those of 2 or 4 bands."""
         heeded = any(MaskFlags.alpha in flags for flags in self._mask_flags)
         alphas = [i for i, c in enumerate(self.colours, 1) if c == ColorInterp.alpha]
         return alphas[0] if alphas and not heeded else None
@@ -254,8 +254,8 @@ class RasterSource:
     def split(self) -> "RasterSource | None":
         """The same file, open once more; None where two readers would fetch the same blocks.
 
-        A reader of its own for each band takes blocks that no other one needs, unless a block
-        holds all bands, or there is a mask for all of them.
+        Separate readers of separate bands need different blocks, unless a block holds all bands or
+        one mask covers them all.
         """
         apart = not self.interleaved and self._unread_alpha is None
         if not (is_remote(self.path) and apart and None not in self._simple_nodata):

@@ -103,7 +103,7 @@ def folder_tree(root: Path) -> Tree:
 
 
 def _of_use(folders: list[str], names: list[str]) -> list[str]:
-    """Names of files without what systems leave behind; such folders are not gone into."""
+    """Names of files without what systems leave behind; such folders are not entered."""
     folders[:] = [name for name in folders if not is_junk(name)]
     return [name for name in names if not is_junk(name)]
 
@@ -167,7 +167,7 @@ def zip_tree(path: Path) -> Tree:
 
 
 def _bounded_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member's bytes, unpacked no further than metadata reach, whatever it says of its size."""
+    """A member's bytes, unpacked up to the size of metadata, whatever size the archive states."""
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise SceneError(f"{name} is neither stored nor deflated; pack the product again")
     with archive.open(name) as member:

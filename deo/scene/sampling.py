@@ -1,4 +1,4 @@
-"""What statistics are measured on: a thin sample where it tells enough, else more of the image."""
+"""What statistics are measured on: a thin sample where that is enough, else more of the image."""
 
 import itertools
 import math
@@ -32,14 +32,14 @@ Read = Callable[[Window], Pixels]
 
 
 def telling(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W) bool, where pixels (C, H, W) are valid and not 0 in all bands at once."""
+    """(H, W) bool: where pixels (C, H, W) are valid and at least one band is not 0."""
     return valid & values.any(axis=0)
 
 
 def telling_pixels(read: Read, *, height: int, width: int) -> NDArray[np.float32]:
-    """(C, N): pixels that are valid and not 0 in all bands, from every part of an image.
+    """(C, N): valid pixels with a band that is not 0, from every part of an image.
 
-    It is gone through window by window; of one beyond `LARGEST_SCANNED` windows of `_PART` pixels
+    The image is read window by window; of one beyond `LARGEST_SCANNED` windows of `_PART` pixels
     are read, spread evenly. About `_MOST_KEPT` pixels are kept, evenly from each window.
     """
     windows = list(_windows(height, width))

@@ -74,8 +74,8 @@ def _check_reach(dtype: str, ranges: Mapping[str, Range], *, reflectance: bool) 
 def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> Evidence:
     """What the size of the floating-point numbers of many files says of their common unit.
 
-    A small image alone may be too dark to tell; its neighbours tell. Most files decide whether it
-    is reflectance; `check_float_evidence` refuses the odd ones out.
+    A small image alone may be too dark to tell, but its neighbours can. The majority of the files
+    decides whether it is reflectance; `check_float_evidence` refuses the odd ones out.
 
     Args:
         files: of each file, the ranges that `float_evidence` takes.

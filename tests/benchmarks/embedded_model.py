@@ -2,7 +2,7 @@
 
     python tests/benchmarks/embedded_model.py EUROSAT_DIR FLOOD_DIR RUN... --card CARD.json
 
-Each RUN is a folder made by `python -m deo.training.embedded`; the first one's weights are the
+Each RUN is a folder made by `examples/train_embedded.py`; the first one's weights are the
 card's. The protocols are those of `deo evaluate`: nearest neighbours (k = 5, leave one out, L2),
 logistic probe (five folds, drawn five times), and a logistic probe per pixel (left half trains,
 right half tests).

@@ -11,6 +11,7 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
+from deo import MODEL_BANDS, load_backbone
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.tasks.benchmarks.eurosat import EUROSAT_CLASSES
 
@@ -120,6 +121,18 @@ def test_pretrain_own_scenes(example: Callable[..., str], tmp_path: Path) -> Non
     )  # fmt: skip
     assert "test_deo_swin: 1 steps" in out
     assert "features: [(1, 16, 16, 16)" in out
+
+
+def test_train_embedded(example: Callable[..., str], tmp_path: Path) -> None:
+    write(tmp_path / "scenes/a_1_20200101.tif", size=128, seed=0)
+    out = example(
+        "train_embedded", tmp_path / "scenes", tmp_path / "out", "--set", "run.steps=1",
+        "--set", "run.batch_size=2", "--set", "views.local_crops=1",
+    )  # fmt: skip
+    weights = tmp_path / "out/deo_swin_n.safetensors"
+    assert out.splitlines()[-1] == str(weights)
+    loaded = load_backbone("deo_swin_n", weights=weights)
+    assert loaded.bands == MODEL_BANDS
 
 
 def test_all__are_run_here_and_short() -> None:

@@ -20,7 +20,7 @@ from deo.maps.finished import open_finished
 from deo.maps.metadata import MapInfo, scale_transform, sensing_time
 from deo.maps.quantise import fit_scales, to_int8
 from deo.maps.similar import Place, map_similarity
-from deo.maps.sinks import check_apart, check_target, damage, existing_tags, room, write_output
+from deo.maps.sinks import check_apart, check_target, feature_sink, write_output
 from deo.maps.spool import Shape
 from deo.maps.stac import write_items
 
@@ -77,11 +77,20 @@ def info(channels: int = 5, **changes: Any) -> MapInfo:
     return MapInfo(**facts)
 
 
+def read_tags(path: Path) -> dict[str, str] | None:
+    return feature_sink(path).read_tags(path)
+
+
+def damage(path: Path) -> str | None:
+    return feature_sink(path).damage(path)
+
+
 def write(rows: HeldRows, about: MapInfo, target: Path, **options: Any) -> None:
     folder = target.parent / "work"
     folder.mkdir(exist_ok=True)
-    size = {"height": rows.shape.height * 4 - 3, "width": rows.shape.width * 4 - 1}
-    write_output(rows, about, target, folder=folder, **{**size, **options})
+    sink = feature_sink(target, **options)
+    height, width = rows.shape.height * 4 - 3, rows.shape.width * 4 - 1
+    write_output(rows, about, target, sink, folder=folder, height=height, width=width)
     assert list(folder.iterdir()) == []
 
 
@@ -224,7 +233,7 @@ def test_geoparquet__reads_back_with_geopandas(tmp_path: Path, dtype: str) -> No
                                    atol=1 if dtype == "int8" else 1e-4)  # fmt: skip
         area = min(32, 117 - line.row) * min(32, 163 - line.col) / 16
         assert line.valid_fraction == pytest.approx(min(weight.sum() / area, 1), rel=1e-5)
-    assert existing_tags(path) == TAGS
+    assert read_tags(path) == TAGS
 
 
 @pytest.mark.parametrize("south_up", [False, True])
@@ -320,7 +329,7 @@ def test_zarr__reads_back(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(group["valid_fraction"][:], rows.fraction)
     assert group["x"][0] == 500_020
     assert group["y"][-1] == 5_000_000 - 29.5 * 40
-    assert existing_tags(tmp_path / "map.zarr") == TAGS
+    assert read_tags(tmp_path / "map.zarr") == TAGS
 
 
 def test_write_output__replaces_a_zarr_that_is_there(tmp_path: Path) -> None:
@@ -345,7 +354,7 @@ def test_write_output__replaces_a_link_and_leaves_what_it_led_to(
     link.symlink_to(other)
     write(held_rows(), info(), link, chip=8)
     assert not link.is_symlink()
-    assert existing_tags(link) == TAGS
+    assert read_tags(link) == TAGS
     assert (other / "mine").exists() is not dangling
     assert {path.name for path in tmp_path.iterdir()} <= {link.name, "other", "work"}
 
@@ -378,15 +387,20 @@ def test_check_target__refuses_beforehand(
     tmp_path: Path, name: str, changes: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     (tmp_path / "folder.tif").mkdir()
+    path = tmp_path / name
+
+    def check() -> None:
+        check_target(path, info(**changes), feature_sink(path), height=8, width=8)
+
     with pytest.raises(error, match=said):
-        check_target(tmp_path / name, info(**changes))
+        check()
     assert [path.name for path in tmp_path.iterdir()] == ["folder.tif"]
 
 
-def test_existing_tags__none_for_files_of_others(tmp_path: Path) -> None:
+def test_read_tags__none_for_files_of_others(tmp_path: Path) -> None:
     for suffix in (".tif", ".parquet", ".zarr"):
         (tmp_path / f"other{suffix}").write_text("something else")
-        assert existing_tags(tmp_path / f"other{suffix}") is None
+        assert read_tags(tmp_path / f"other{suffix}") is None
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".parquet"])
@@ -500,7 +514,7 @@ def test_room__is_about_what_is_taken(tmp_path: Path, suffix: str, dtype: str) -
     write(rows, about, path, chip=32)
     files = path.rglob("*") if path.is_dir() else [path]
     taken = sum(file.stat().st_size for file in files if file.is_file())
-    estimate = room(path, rows.shape, about, chip=32).output
+    estimate = feature_sink(path, chip=32).room(rows.shape, about).output
     assert 0.8 * taken < estimate < 1.35 * taken + 20_000
 
 

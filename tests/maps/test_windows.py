@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deo.errors import ConfigError
-from deo.maps.windows import default_tile, tiles
+from deo.maps.windows import default_overlap, default_tile, tiles
 from deo.scene.window import Window
 
 CELLS = st.integers(1, 6)
@@ -117,3 +117,10 @@ def test_window__clips_to_the_raster() -> None:
     window = Window(row=4, col=8, height=10, width=10).clip(height=6, width=100)
     assert window == Window(row=4, col=8, height=2, width=10)
     assert window.slices == (slice(4, 6), slice(8, 18))
+
+
+@pytest.mark.parametrize(
+    ("tile", "stride", "overlap"), [(384, 32, 96), (448, 32, 128), (64, 32, 32), (32, 32, 0)]
+)
+def test_default_overlap__is_a_quarter_rounded_up(tile: int, stride: int, overlap: int) -> None:
+    assert default_overlap(tile, stride) == overlap

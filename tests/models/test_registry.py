@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from deo.cli import cli
 from deo.errors import ModelError
-from deo.models.registry import SPECS, parameters, shapes, spec_of
+from deo.models.registry import SPECS, is_ours, parameters, shapes, spec_of
 from deo.models.swin import DeoSwin
 from deo.models.vit import DeoViT
 
@@ -94,3 +94,9 @@ print([name for name in new if name.startswith(("deo.raster", "deo.training", "d
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines() == ["[]", "[]"]
+
+
+def test_is_ours__with_or_without_a_tag() -> None:
+    assert is_ours("deo_swin_t")
+    assert is_ours("deo_swin_t.some_tag")
+    assert not is_ours("resnet18")

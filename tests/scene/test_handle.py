@@ -20,8 +20,8 @@ import rasterio
 import deo
 from deo.bands import BandSet
 from deo.errors import SceneError
-from deo.maps import job as mapping
-from deo.maps.job import reading
+from deo.maps import job
+from deo.maps.cache import reading
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
 from deo.scene.gdal import REMOTE_SETTINGS
@@ -275,7 +275,7 @@ def test_http__no_secret_waits_with_the_rows(
         raise SceneError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mapping, "refuse_mixture", lambda inputs, spool: fail())
+        patch.setattr(job, "refuse_mixture", lambda inputs, spool: fail())
         with pytest.raises(SceneError, match="stopped"):
             micro(f"http://me:SECRET@{server.address}/scene.tif?sig=SECRET", tmp_path / "out.tif")
     kept = (tmp_path / "out.tif.partial" / "job.json").read_text()
@@ -364,11 +364,11 @@ def band_files(folder: Path, *, height: int, width: int, block: int) -> list[str
 
 READ_ALL = """
 import sys
-from deo.maps import job as mapping
+from deo.maps import cache
 from deo.scene.scene import open_scene
 from deo.maps.windows import tiles
-mapping._CACHE_BYTES = 1
-with open_scene(sys.argv[1:], offset=0) as scene, mapping.reading(scene, 64) as readable:
+cache._CACHE_BYTES = 1
+with open_scene(sys.argv[1:], offset=0) as scene, cache.reading([scene], 64) as readable:
     side = {"height": scene.height, "width": scene.width}
     for window in tiles(**side, tile=64, overlap=16, multiple=16):
         readable.read(window.clip(**side))
@@ -409,7 +409,7 @@ def test_reading__side_by_side_reads_the_same(
     server.delay = 0.02
     with open_scene([f"http://{server.address}/{name}" for name in names], offset=0) as scene:
         server.most = 0
-        with reading(scene, 64) as readable:
+        with reading([scene], 64) as readable:
             assert [t.name for t in threading.enumerate() if "lane" in t.name] == []
             pixels = readable.read(window, BandSet("B02,B04,B03"))
         assert not any("lane" in thread.name for thread in threading.enumerate())

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from deo.maps.job import reading
+from deo.maps.cache import reading
 from deo.scene.scene import open_scene
 
 
@@ -26,6 +26,6 @@ def test_reading__a_local_scene_gets_no_threads(tmp_path: Path) -> None:
     names = band_files(tmp_path, height=128, width=128, block=128)
     with (
         open_scene([tmp_path / name for name in names], offset=0) as scene,
-        reading(scene, 64) as readable,
+        reading([scene], 64) as readable,
     ):
         assert readable is scene

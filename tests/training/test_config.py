@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from deo.errors import ConfigError
-from deo.training.config import Config, Loss, Model, Optical, Optim, Run, Switches, Views
+from deo.training.config import Config, Loss, Model, Optim, Run, Switches, Views
 
 
 def test_config__is_frozen_and_comparable() -> None:
@@ -19,7 +19,6 @@ def test_config__is_frozen_and_comparable() -> None:
     [
         (Model, {"drop_path": 1.0}, "model.drop_path"),
         (Model, {"z": 1}, "model.z"),
-        (Optical, {"width": 1}, "optical.width"),
         (Views, {"global_area": (0.5, 0.4)}, "views.global_area"),
         (Views, {"local_crops": -1}, "views.local_crops"),
         (Loss, {"eps": 0.0}, "loss.eps"),

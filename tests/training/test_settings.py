@@ -58,7 +58,7 @@ def test_override__values_of_every_kind() -> None:
     assert got.optical == Optical(name="dinov3_base")
     assert got.model.options == {"window_size": 8, "img_size": 64}
     assert not got.switches.local_gram
-    assert got.switches.ema_by_position
+    assert got.switches.decay_tables
     assert override(got, ["run.steps=none"]).run.steps is None
 
 
@@ -104,7 +104,7 @@ def test_load__unreadable(tmp_path: Path, content: bytes | None) -> None:
 
 
 def test_differences__names_what_changed() -> None:
-    new = override(Config(), ["run.epochs=50", "optical.width=64"])
+    new = override(Config(), ["run.epochs=50", "optical.weights=a.st"])
     changed = differences(to_dict(Config()), to_dict(new))
-    assert sorted(map(str, changed)) == ["optical.width: None -> 64", "run.epochs: 100 -> 50"]
+    assert sorted(map(str, changed)) == ["optical.weights: None -> 'a.st'", "run.epochs: 100 -> 50"]
     assert differences(to_dict(new), to_dict(new)) == []

@@ -44,49 +44,28 @@ class Average:
 
     Args:
         teacher, student: the teacher's parameters must be among the student's.
-        by_position: pair by place in the published order of parameters instead, as the published
-            code did; names are ignored.
 
     Raises:
         ModelError: a name is missing in the student, or a shape differs.
     """
 
-    def __init__(
-        self, teacher: nn.Module, student: nn.Module, *, by_position: bool = False
-    ) -> None:
+    def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
         averaged, source = dict(teacher.named_parameters()), dict(student.named_parameters())
-        if by_position:
-            places = (sorted(names, key=published_place) for names in (averaged, source))
-            pairs = dict(zip(*places, strict=False))
-        else:
-            pairs = {name: name for name in averaged}
-        if missing := [name for name in pairs.values() if name not in source]:
+        if missing := [name for name in averaged if name not in source]:
             raise ModelError(
                 f"the EMA teacher has {len(missing)} parameters that the student lacks: "
                 f"{', '.join(missing[:5])}"
             )
-        for name, other in pairs.items():
-            if averaged[name].shape != source[other].shape:
+        for name, parameter in averaged.items():
+            if parameter.shape != source[name].shape:
                 raise ModelError(
-                    f"{name} is {tuple(averaged[name].shape)} in the EMA teacher and "
-                    f"{tuple(source[other].shape)} in the student"
+                    f"{name} is {tuple(parameter.shape)} in the EMA teacher and "
+                    f"{tuple(source[name].shape)} in the student"
                 )
-        self.teacher: list[Tensor] = [averaged[name] for name in pairs]
-        self.student: list[Tensor] = [source[other] for other in pairs.values()]
+        self.teacher: list[Tensor] = list(averaged.values())
+        self.student: list[Tensor] = [source[name] for name in averaged]
 
     @torch.no_grad()
     def update(self, momentum: float) -> None:
         """teacher = momentum * teacher + (1 - momentum) * student; 0 copies."""
         torch._foreach_lerp_(self.teacher, self.student, 1.0 - momentum)
-
-
-def published_place(name: str) -> int:
-    """Where the published student registers the module of a parameter.
-
-    Trunk, z head, multispectral stem, RGB stem, the other heads.
-    """
-    if name.startswith("trunk.net.patch_embed."):
-        return 2 if name.startswith("trunk.net.patch_embed.ms") else 3
-    if name.startswith("trunk."):
-        return 0
-    return 1 if name.startswith("head_z") else 4

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS
 from deo.errors import ConfigError
-from deo.models.registry import SPECS
+from deo.models.registry import SPECS, is_ours
 from deo.models.weights import load_backbone
 from deo.training import config
 from deo.training.method.layers import Layers, Widths, optical_layers, widths_of
 from deo.training.method.optical_table import licence_of, timm_name
-from deo.training.tasks.backbones import is_ours
 
 
 class OpticalFeatures(NamedTuple):
@@ -60,8 +59,6 @@ class FrozenOpticalTeacher(nn.Module):
         net: a timm model built with `num_classes=0`.
         mean, std: what the network wants its 0..1 input normalised with; None: the views' own.
         licence: of its weights.
-        summary: which prefix token is the class feature, where there are any.
-        width, grid: see `deo.training.config.Optical`.
         dtype: of weights and arithmetic; features are returned in fp32.
     """
 
@@ -72,22 +69,13 @@ class FrozenOpticalTeacher(nn.Module):
         mean: tuple[float, ...] | None,
         std: tuple[float, ...] | None,
         licence: str,
-        summary: int = 0,
-        width: int | None = None,
-        grid: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.net = cast(Any, net.to(dtype))
         self.layers: Layers = optical_layers(net)
-        self.grid, self.dtype, self.licence = grid, dtype, licence
+        self.dtype, self.licence = dtype, licence
         self.prefix: int = getattr(net, "num_prefix_tokens", 0)
-        if summary and summary >= self.prefix:
-            raise ConfigError(
-                f"optical.summary is {summary}, but the network has {self.prefix} prefix tokens, "
-                "counted from 0; choose one of them"
-            )
-        self.summary = summary
         # views arrive z-scored with the aerial statistics: one affine map undoes that and applies
         # the network's own statistics
         view_mean, view_std = torch.tensor(AERIAL_MEAN), torch.tensor(AERIAL_STD)
@@ -96,11 +84,6 @@ class FrozenOpticalTeacher(nn.Module):
         self.register_buffer("scale", (view_std / net_std).view(3, 1, 1))
         self.register_buffer("shift", ((view_mean - net_mean) / net_std).view(3, 1, 1))
         self.widths = widths_of(self.net, self.layers)
-        self.projected = width is not None
-        if width is not None:
-            for name, source in self.widths._asdict().items():
-                self.register_buffer(f"to_{name}", _orthogonal(source, width))
-            self.widths = Widths(width, width, width)
         self.requires_grad_(False)
         self.eval()
 
@@ -118,14 +101,12 @@ class FrozenOpticalTeacher(nn.Module):
         final, maps = self.net.forward_intermediates(x, indices=sorted(self.layers), norm=True)
         by_layer = dict(zip(sorted(self.layers), maps, strict=True))
         mid, late = (by_layer[layer] for layer in self.layers)
-        if self.prefix:
-            cls = final[:, self.summary]
-        else:
-            cls = self.net.forward_head(final, pre_logits=True)
+        # of C-RADIO's several summaries the first is the class feature
+        cls = final[:, 0] if self.prefix else self.net.forward_head(final, pre_logits=True)
         # timm's `norm=True` is for ViTs: a ConvNeXt keeps its final norm in the head
         if norm := getattr(getattr(self.net, "head", None), "norm", None):
             late = norm(late)
-        return self._projected(OpticalFeatures(cls.float(), mid.float(), late.float()))
+        return OpticalFeatures(cls.float(), mid.float(), late.float())
 
     def _fitted(self, images: Tensor) -> Tensor:
         """Images whose sides are whole patches."""
@@ -137,33 +118,6 @@ class FrozenOpticalTeacher(nn.Module):
         if tuple(size) == tuple(images.shape[2:]):
             return images
         return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-
-    def _projected(self, features: OpticalFeatures) -> OpticalFeatures:
-        cls, mid, late = features
-        if self.projected:
-            cls = cls @ self.get_buffer("to_cls")
-            mid = torch.einsum("nchw,cd->ndhw", mid, self.get_buffer("to_mid"))
-            late = torch.einsum("nchw,cd->ndhw", late, self.get_buffer("to_late"))
-        if self.grid is not None:
-            mid, late = (_to_grid(x, self.grid) for x in (mid, late))
-        return OpticalFeatures(cls, mid, late)
-
-
-def _to_grid(x: Tensor, grid: int) -> Tensor:
-    # antialiasing widens the filter when shrinking; it makes no difference when enlarging
-    smaller = grid < x.shape[-1]
-    return F.interpolate(x, (grid, grid), mode="bilinear", align_corners=False, antialias=smaller)
-
-
-def _orthogonal(source: int, width: int) -> Tensor:
-    """(source, width) with orthonormal columns or rows: it keeps cosines, exactly if wider.
-
-    Drawn from a fixed seed, so that every process and every resumed run has the same.
-    """
-    generator = torch.Generator().manual_seed(source * 100_003 + width)
-    drawn = torch.randn(max(source, width), min(source, width), generator=generator)
-    basis: Tensor = torch.linalg.qr(drawn).Q
-    return basis if source >= width else basis.T
 
 
 def build_optical_teacher(
@@ -197,9 +151,6 @@ def build_optical_teacher(
         mean=mean,
         std=std,
         licence=licence_of(optical) or "",
-        summary=optical.summary,
-        width=optical.width,
-        grid=optical.grid,
         dtype=_dtype(optical.precision, device),
     )
     return teacher.to(device)

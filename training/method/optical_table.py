@@ -9,8 +9,8 @@ from types import MappingProxyType
 import timm
 
 from deo.errors import ConfigError
+from deo.models.registry import is_ours
 from deo.training import config
-from deo.training.tasks.backbones import is_ours
 
 OPTICAL_TEACHERS: Mapping[str, str] = MappingProxyType(
     {

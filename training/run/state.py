@@ -112,9 +112,7 @@ def build(
         view_statistics=config.switches.optical_view_statistics,
     )
     networks = _networks(config, context, optical=None if optical is None else optical.widths)
-    average = Average(
-        networks.teacher, networks.student, by_position=config.switches.ema_by_position
-    )
+    average = Average(networks.teacher, networks.student)
     average.update(0.0)  # the teacher starts as a copy of the student
     dtype = autocast_dtype(config.run.precision, context.device)
     return State(

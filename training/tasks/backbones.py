@@ -9,18 +9,13 @@ from torch import nn
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, ModelError
 from deo.models.initial import SeededDraws
-from deo.models.registry import SPECS
+from deo.models.registry import SPECS, is_ours
 from deo.models.sources import WeightsRecord
 from deo.models.weights import LoadedBackbone, load_backbone
 
 RAW_BANDS, BAND_STATISTICS = "raw-bands", "band-statistics"
 BASELINES = (RAW_BANDS, BAND_STATISTICS)
 """Names that stand for no network at all."""
-
-
-def is_ours(name: str) -> bool:
-    """Whether a name, with or without a pretrained tag, is that of a backbone of deo."""
-    return name.split(".")[0] in SPECS
 
 
 def open_backbone(

@@ -59,8 +59,8 @@ class Decoder(nn.Module):
                 for level, size in zip(levels, sizes[-self.used :], strict=True)
             ]
         nothing = levels[0].new_empty(0)
-        found: Tensor = self.score(self.decoder([nothing, nothing, *levels]))
-        return found
+        scores: Tensor = self.score(self.decoder([nothing, nothing, *levels]))
+        return scores
 
 
 class LinearMap(nn.Module):
@@ -73,8 +73,8 @@ class LinearMap(nn.Module):
         self.score = nn.Conv2d(channels[-1], classes, 1)
 
     def forward(self, maps: Sequence[Tensor], shape: tuple[int, int]) -> Tensor:
-        found: Tensor = self.score(maps[-1])
-        return found
+        scores: Tensor = self.score(maps[-1])
+        return scores
 
 
 HEADS: dict[str, Callable[..., nn.Module]] = {"upernet": Decoder, "linear": LinearMap}
@@ -98,7 +98,7 @@ class Network(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) -> maps, NCHW, finest first."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return [channels_first(found, self.backbone) for found in self.backbone(images)]
+            return [channels_first(features, self.backbone) for features in self.backbone(images)]
 
 
 class Classifier(Network):
@@ -108,13 +108,13 @@ class Classifier(Network):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.dense(images).mean((2, 3))
-        return found
+        scores: Tensor = self.dense(images).mean((2, 3))
+        return scores
 
     def dense(self, images: Tensor) -> Tensor:
         """(B, classes, h, w) scores per cell of the last map; their mean is `forward`."""
-        found: Tensor = self.head(self.maps(images), images.shape[-2:])
-        return found
+        scores: Tensor = self.head(self.maps(images), images.shape[-2:])
+        return scores
 
 
 class Segmenter(Network):
@@ -136,14 +136,14 @@ class ChangeDetector(Network):
     def forward(self, images: Tensor) -> Tensor:
         batch, shape = len(images), images.shape[-2:]
         maps = self.maps(images.transpose(0, 1).flatten(0, 1))
-        scores = self.head([(found[:batch] - found[batch:]).abs() for found in maps], shape)
+        scores = self.head([(both[:batch] - both[batch:]).abs() for both in maps], shape)
         return F.interpolate(scores, size=shape, mode="bilinear", align_corners=False)
 
     def dense(self, images: Tensor) -> Tensor:
         """(B, 2 C, H, W), the dates one after the other in the channels."""
         first, second = images.chunk(2, dim=1)
-        found: Tensor = self(torch.stack((first, second), 1))
-        return found
+        scores: Tensor = self(torch.stack((first, second), 1))
+        return scores
 
 
 NETWORKS: dict[str, type[Network]] = {
@@ -187,5 +187,5 @@ def least_batch(network: Network) -> int:
     if not network.frozen and not isinstance(network, ChangeDetector):
         learning.append(network.backbone)
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
-    found = any(isinstance(module, norms) for part in learning for module in part.modules())
-    return 2 if found else 1
+    normalised = any(isinstance(module, norms) for part in learning for module in part.modules())
+    return 2 if normalised else 1

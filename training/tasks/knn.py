@@ -8,18 +8,24 @@ from numpy.typing import NDArray
 
 from deo.errors import DataError
 
-Features = NDArray[np.floating[Any]]
-Labels = NDArray[np.integer[Any]]
-Similarity = Callable[[Features, Features], NDArray[np.float32]]
+FeatureRows = NDArray[np.floating[Any]]
+"""(N, D)."""
+
+LabelRows = NDArray[np.integer[Any]]
+"""(N,) classes, or (N, K) multi-hot."""
+
+Similarity = Callable[[FeatureRows, FeatureRows], NDArray[np.float32]]
 
 
-def l2(queries: Features, bank: Features) -> NDArray[np.float32]:
+def l2(queries: FeatureRows, bank: FeatureRows) -> NDArray[np.float32]:
     """Negative Euclidean distance, (Q, D) x (B, D) -> (Q, B)."""
+    # |q - b|^2 = q^2 - 2 q b + b^2: one matrix product, no (Q, B, D) array; rounding may make the
+    # distance of a row to itself a little negative
     squares = (queries**2).sum(1)[:, None] - 2 * queries @ bank.T + (bank**2).sum(1)[None]
     return np.asarray(-np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
-def cosine(queries: Features, bank: Features) -> NDArray[np.float32]:
+def cosine(queries: FeatureRows, bank: FeatureRows) -> NDArray[np.float32]:
     """Cosine similarity, (Q, D) x (B, D) -> (Q, B)."""
     return np.asarray(_unit(queries) @ _unit(bank).T, np.float32)
 
@@ -27,21 +33,21 @@ def cosine(queries: Features, bank: Features) -> NDArray[np.float32]:
 METRICS: dict[str, Similarity] = {"l2": l2, "cosine": cosine}
 
 
-def _unit(rows: Features) -> Features:
+def _unit(rows: FeatureRows) -> FeatureRows:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def knn(
-    bank: Features,
-    labels: Labels,
-    queries: Features,
+    bank: FeatureRows,
+    labels: LabelRows,
+    queries: FeatureRows,
     *,
     k: int = 5,
     metric: Similarity = l2,
     temperature: float | None = None,
     same: bool = False,
     chunk: int = 1024,
-) -> Labels:
+) -> LabelRows:
     """Label each query by its `k` nearest rows of the bank.
 
     Args:
@@ -84,7 +90,7 @@ class _Votes(NamedTuple):
     neighbours: NDArray[Any]
 
 
-def _majority(shares: NDArray[np.float64], neighbours: NDArray[Any]) -> Labels:
+def _majority(shares: NDArray[np.float64], neighbours: NDArray[Any]) -> LabelRows:
     """(Q,) classes of most votes; of several the one whose member is the nearest."""
     rank = neighbours.argmax(1)  # of the nearest member; meant where there is one
     tied = np.isclose(shares, shares.max(1, keepdims=True), rtol=1e-9, atol=0)
@@ -95,11 +101,13 @@ def _vote(
     similarity: NDArray[np.float32], hot: NDArray[Any], *, k: int, temperature: float | None
 ) -> _Votes:
     """Votes of the `k` nearest by (Q, B) similarities."""
+    # a stable order: of equally near neighbours the first of the bank votes, on every machine
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     nearest = np.take_along_axis(similarity, order, axis=1).astype(np.float64)
     if temperature is None:
         weights = np.ones_like(nearest)
     else:
+        # relative to the nearest, so that no exponential overflows; the shares stay the same
         weights = np.exp((nearest - nearest[:, :1]) / temperature)
     weights /= weights.sum(1, keepdims=True)
     return _Votes(np.einsum("qk,qkc->qc", weights, hot[order]), hot[order])

@@ -12,7 +12,10 @@ from deo.training.tasks.scores import IGNORE
 
 
 def cross_entropy(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Softmax cross-entropy: (B, K, ...) scores, (B, ...) labels, `IGNORE` skipped."""
+    """Softmax cross-entropy: (B, K, ...) scores, (B, ...) labels, `IGNORE` skipped.
+
+    As torch's own mean, but 0 instead of NaN where no label is known, as in a patch at the edge.
+    """
     every = F.cross_entropy(scores, targets, weight=weights, ignore_index=IGNORE, reduction="none")
     seen = targets != IGNORE
     share = seen if weights is None else weights[targets.clamp(min=0)] * seen

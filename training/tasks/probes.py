@@ -6,16 +6,14 @@ Nothing here knows a model or a file. Predictions come back, and `scores` scores
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import DataError, require
+from deo.training.tasks.knn import FeatureRows, LabelRows
 from deo.training.tasks.scores import IGNORE
-
-Features = NDArray[np.floating[Any]]
-Labels = NDArray[np.integer[Any]]
 
 C_GRID: tuple[float, ...] = tuple(float(c) for c in np.logspace(-6, 5, 40))
 """Inverse regularisation strengths tried on the validation part."""
@@ -28,14 +26,14 @@ class Probe(NamedTuple):
     """A fitted logistic regression on standardised features."""
 
     c: float
-    predict: Callable[[Features], Labels]
+    predict: Callable[[FeatureRows], LabelRows]
 
 
 def logistic_probe(
-    train: Features,
-    labels: Labels,
+    train: FeatureRows,
+    labels: LabelRows,
     *,
-    validation: tuple[Features, Labels] | None = None,
+    validation: tuple[FeatureRows, LabelRows] | None = None,
     grid: Sequence[float] = C_GRID,
     default: float = 1.0,
 ) -> Probe:
@@ -64,8 +62,8 @@ def logistic_probe(
 
 
 def _fits(
-    train: Features, labels: Labels, grid: Sequence[float]
-) -> list[Callable[[Features], Labels]]:
+    train: FeatureRows, labels: LabelRows, grid: Sequence[float]
+) -> list[Callable[[FeatureRows], LabelRows]]:
     """A prediction function per C; each fit starts from the one before, which is near."""
     linear = require("sklearn.linear_model", extra="eval")
     mean, spread = train.mean(0), train.std(0)
@@ -79,17 +77,17 @@ def _fits(
         for column in columns
     ]
 
-    def fit(c: float) -> Callable[[Features], Labels]:
+    def fit(c: float) -> Callable[[FeatureRows], LabelRows]:
         fitted = []
         for model, column in zip(models, columns, strict=True):
             if not isinstance(model, _Constant):
                 model.set_params(C=c).fit(rows, column)
             fitted.append(copy.deepcopy(model))
 
-        def predict(features: Features) -> Labels:
+        def predict(features: FeatureRows) -> LabelRows:
             scaled = (features - mean) / spread
-            found = np.stack([model.predict(scaled) for model in fitted], axis=1)
-            return found[:, 0] if labels.ndim == 1 else found
+            predicted = np.stack([model.predict(scaled) for model in fitted], axis=1)
+            return predicted[:, 0] if labels.ndim == 1 else predicted
 
         return predict
 
@@ -104,11 +102,11 @@ class _Constant(NamedTuple):
 
     value: int
 
-    def predict(self, rows: Features) -> Labels:
+    def predict(self, rows: FeatureRows) -> LabelRows:
         return np.full(len(rows), self.value)
 
 
-def folds(labels: Labels, *, count: int, seed: int) -> NDArray[np.int64]:
+def folds(labels: LabelRows, *, count: int, seed: int) -> NDArray[np.int64]:
     """Number each sample 0 .. count - 1, every class spread evenly (multi-hot: at random).
 
     Raises:
@@ -129,7 +127,7 @@ def folds(labels: Labels, *, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _held_out_hits(
-    features: Features, labels: Labels, numbers: NDArray[np.int64], grid: Sequence[float]
+    features: FeatureRows, labels: LabelRows, numbers: NDArray[np.int64], grid: Sequence[float]
 ) -> NDArray[np.float64]:
     """Correct predictions per C over all folds numbered 0 and up, each held out once."""
     hits = np.zeros(len(grid))
@@ -141,13 +139,13 @@ def _held_out_hits(
 
 
 def cross_validated_probe(
-    features: Features,
-    labels: Labels,
+    features: FeatureRows,
+    labels: LabelRows,
     *,
     count: int = 5,
     seed: int = 0,
     grid: Sequence[float] = C_GRID,
-) -> Labels:
+) -> LabelRows:
     """Out-of-fold predictions; C is chosen inside each training part.
 
     Every other fold is held out of the training part once, and the C that does best on all of them
@@ -173,14 +171,14 @@ def cross_validated_probe(
 
 
 def pixel_probe(
-    features: Features,
-    labels: Labels,
+    features: FeatureRows,
+    labels: LabelRows,
     *,
     train: NDArray[np.bool_],
     most: int = 20_000,
     c: float = 1.0,
     seed: int = 0,
-) -> Labels:
+) -> LabelRows:
     """Classify every pixel by a logistic regression on its own features.
 
     Args:

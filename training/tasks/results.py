@@ -57,8 +57,8 @@ class Result:
 
     def record(self) -> dict[str, Any]:
         """JSON-able; a number that is not finite is null."""
-        found: dict[str, Any] = _plain({**asdict(self), "spread": self.spread})
-        return found
+        record: dict[str, Any] = _plain({**asdict(self), "spread": self.spread})
+        return record
 
 
 def summarise(
@@ -158,18 +158,18 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: it is none.
     """
     try:
-        found = load_json(path)
+        record = load_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} holds no result of deo evaluate: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         raise DataError(f"{path} holds no result of deo evaluate: it is no JSON object")
-    wrong = [name for name, fits in _WANTED.items() if not fits(found.get(name))]
+    wrong = [name for name, fits in _WANTED.items() if not fits(record.get(name))]
     if wrong:
         raise DataError(
             f"{path} holds no result of deo evaluate: missing or of another type: "
             f"{', '.join(wrong)}"
         )
-    return found
+    return record
 
 
 def _is_score(value: Any) -> bool:

@@ -62,9 +62,9 @@ def check_labels(labels: NDArray[np.integer], *, classes: int, where: str) -> No
     """
     wrong = labels[(labels != IGNORE) & ((labels < 0) | (labels >= classes))]
     if wrong.size:
-        found = ", ".join(str(value) for value in np.unique(wrong)[:5])
+        listed = ", ".join(str(value) for value in np.unique(wrong)[:5])
         raise DataError(
-            f"{where}: label {found} out of range; wanted 0..{classes - 1} or {IGNORE} (ignored)"
+            f"{where}: label {listed} out of range; wanted 0..{classes - 1} or {IGNORE} (ignored)"
         )
 
 

@@ -243,10 +243,10 @@ class _Run:
         checkpoint.save(folder, saved, keep=checkpoint.LEAST_KEPT)
 
     def restore(self, folder: Path) -> None:
-        found = checkpoint.newest(folder)
-        if found is None:
+        newest = checkpoint.newest(folder)
+        if newest is None:
             raise OutputError(f"{folder} holds no checkpoint to resume from; start without resume")
-        path, (epoch, config, data, state, *_) = found
+        path, (epoch, config, data, state, *_) = newest
         wanted = self._settings()
         changed = [one for one in differences(config, wanted) if one.name != "patience"]
         if changed:

@@ -79,10 +79,10 @@ def load_tuned(path: Path) -> Tuned:
     if not stored.metadata or TUNED not in stored.metadata:
         raise WeightsError(f"{path} is no network tuned by deo finetune; give its best.safetensors")
     try:
-        found = parse_json(stored.metadata[TUNED], "its description")
+        fields = parse_json(stored.metadata[TUNED], "its description")
         for name in ("bands", "classes"):
-            found[name] = tuple(found[name])
-        description = Description(**found)
+            fields[name] = tuple(fields[name])
+        description = Description(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} does not say which network it holds: {error}") from error
     backbone = open_backbone(

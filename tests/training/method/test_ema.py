@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deo.errors import ModelError
 from deo.training.config import Model
-from deo.training.method.ema import Average, EmaTeacher, published_place
+from deo.training.method.ema import Average, EmaTeacher
 from deo.training.method.layers import Widths
 from deo.training.method.student import Student
 
@@ -52,16 +52,6 @@ def test_average__by_name(name: str, kind: Literal["ms", "rgb"]) -> None:
     torch.testing.assert_close(teacher(pair), student.eval()(pair).z)
 
 
-@pytest.mark.parametrize("name", TRUNKS)
-def test_average__by_position_is_by_name_in_the_published_order(name: str) -> None:
-    student = perturbed(Student(micro(name), optical=WIDTHS))
-    by_name, by_position = EmaTeacher(micro(name)), EmaTeacher(micro(name))
-    by_position.load_state_dict(by_name.state_dict())
-    Average(by_name, student).update(0.5)
-    Average(by_position, student, by_position=True).update(0.5)
-    torch.testing.assert_close(by_position.state_dict(), by_name.state_dict(), rtol=0, atol=0)
-
-
 def test_average__mismatch_is_an_error() -> None:
     student, teacher = nn.Linear(3, 2), nn.Linear(3, 2)
     teacher.extra = nn.Linear(1, 1)
@@ -78,14 +68,3 @@ def test_ema_teacher__stochastic_depth_only_on_request() -> None:
     assert torch.equal(calm(pair), calm(pair))
     assert not torch.equal(wild(pair), wild(pair))
     assert F.cosine_similarity(calm(pair), wild(pair)).min() > 0
-
-
-def test_published_place__order_of_modules() -> None:
-    names = [
-        "trunk.net.layers.0.weight",
-        "head_z.mlp.0.weight",
-        "trunk.net.patch_embed.ms.weight",
-        "trunk.net.patch_embed.rgb.weight",
-        "head_late.mlp.0.weight",
-    ]
-    assert [published_place(name) for name in names] == [0, 1, 2, 3, 4]

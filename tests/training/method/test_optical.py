@@ -81,32 +81,13 @@ def test_optical_teacher__sees_its_own_statistics() -> None:
     assert (original((pixels - mean) / std).cls - got.cls).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("width", [16, 48, 80])
-def test_optical_teacher__projection_to_any_width(width: int) -> None:
-    plain, projected = untrained("dinov3_small"), untrained("dinov3_small", width=width)
-    want, got = plain(images()), projected(images())
-    assert tuple(projected.widths) == (width,) * 3
-    assert got.mid.shape == (2, width, 7, 7)
-    if width >= 48:  # a rotation keeps every cosine
-        a, b = (F.normalize(x.late.flatten(2), dim=1) for x in (want, got))
-        torch.testing.assert_close(a.mT @ a, b.mT @ b, rtol=1e-4, atol=1e-4)
-    again = untrained("dinov3_small", width=width)
-    assert torch.equal(again(images()).cls, got.cls)
-
-
-def test_optical_teacher__any_grid() -> None:
-    plain, resampled = untrained("dinov2_small")(images()), untrained("dinov2_small", grid=16)
-    want = F.interpolate(plain.mid, (16, 16), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(resampled(images()).mid, want)
-
-
-def test_optical_teacher__summary_tokens_are_chosen_not_joined() -> None:
-    first, third = untrained("cradio_v3_base"), untrained("cradio_v3_base", summary=2)
-    assert first(images()).cls.shape == third(images()).cls.shape == (2, 48)
-    assert not torch.equal(first(images()).cls, third(images()).cls)
-    assert torch.equal(first(images()).late, third(images()).late)
-    with pytest.raises(ConfigError, match="the network has 8 prefix tokens"):
-        untrained("cradio_v3_base", summary=8)
+def test_optical_teacher__the_first_of_several_summaries_is_the_class_feature() -> None:
+    teacher = untrained("cradio_v3_base")
+    assert teacher.prefix == 8
+    final, _ = teacher.net.forward_intermediates(
+        images() * teacher.get_buffer("scale") + teacher.get_buffer("shift"), indices=[0]
+    )
+    torch.testing.assert_close(teacher(images()).cls, final[:, 0])
 
 
 def test_optical_teacher__vit_layers_are_read_after_the_final_norm() -> None:

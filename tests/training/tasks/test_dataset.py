@@ -9,7 +9,7 @@ import pytest
 
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import DataError
-from deo.training.data.reading import Labels
+from deo.training.data.reading import LabelMask
 from deo.training.tasks.dataset import (
     Sample,
     Split,
@@ -101,10 +101,10 @@ def test_same_shape__looks_at_rows_and_columns() -> None:
 def test_relabel__values_nodata_and_what_is_not_known() -> None:
     stored = np.array([[0, 255, 9, 9]])
     known = np.array([[True, True, True, False]])
-    target = relabel(Labels(stored, known, 9.0), {0: 0, 255: 1}, where="m")
+    target = relabel(LabelMask(stored, known, 9.0), {0: 0, 255: 1}, where="m")
     assert target.tolist() == [[0, 1, IGNORE, IGNORE]]
     with pytest.raises(DataError, match="m: label 9 out of range; wanted only 0, 255"):
-        relabel(Labels(stored, known), {0: 0, 255: 1}, where="m")
+        relabel(LabelMask(stored, known), {0: 0, 255: 1}, where="m")
     # a nodata value that is a class stays one
-    nodata_is_class = Labels(np.array([[0]]), np.array([[True]]), 0.0)
+    nodata_is_class = LabelMask(np.array([[0]]), np.array([[True]]), 0.0)
     assert relabel(nodata_is_class, {0: 0}, where="m").tolist() == [[0]]

@@ -1,5 +1,6 @@
 """Mapping scenes with tuned networks: equal to the network on the whole, tiled, resumed."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from rasterio.transform import from_origin
 from deo.bands import MODEL_BANDS
 from deo.contracts import fit_contract
 from deo.errors import ConfigError, OutputError, SceneError, WeightsError
+from deo.maps import job
 from deo.maps.class_map import NODATA, colours
+from deo.maps.spool import Spool
+from deo.maps.stream import RowBand
 from deo.scene.scene import open_scene
 from deo.scene.window import Window
 from deo.sensors.known.sentinel2 import SENTINEL2
-from deo.training.tasks import predict as module
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.heads import build_network
 from deo.training.tasks.predict import Prediction, predict
@@ -143,16 +146,7 @@ def test_predict__killed_run_leaves_no_map_and_resumes_to_the_same(
     scene = write_scene(tmp_path / "scene.tif", height=160)
     settings = Prediction(tile=64)
     predict(tuned, [scene], tmp_path / "straight.tif", settings=settings)
-    rows = module.extract_rows
-
-    def dies(*args: object, **named: object) -> Iterator[object]:
-        yield next(rows(*args, **named))  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "extract_rows", dies)
-        with pytest.raises(KeyboardInterrupt):
-            predict(tuned, [scene], tmp_path / "map.tif", settings=settings)
+    interrupted(tuned, scene, tmp_path / "map.tif", monkeypatch)
     assert not (tmp_path / "map.tif").exists()
     assert (tmp_path / "map.tif.partial").is_dir()
     seen: list[tuple[int, int]] = []
@@ -168,6 +162,84 @@ def test_predict__killed_run_leaves_no_map_and_resumes_to_the_same(
     assert 0 < seen[-1][0] < seen[-1][1]  # the rows of the killed run are not counted again
     assert np.array_equal(read(tmp_path / "map.tif"), read(tmp_path / "straight.tif"))
     assert not (tmp_path / "map.tif.partial").exists()
+
+
+def interrupted(tuned: Tuned, scene: Path, target: Path, patch: pytest.MonkeyPatch) -> None:
+    """Leave the first row of tiles, as a killed run does."""
+    rows = job.extract_rows
+
+    def dies(*args: object, **named: object) -> Iterator[object]:
+        yield next(rows(*args, **named))  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with patch.context() as context:
+        context.setattr(job, "extract_rows", dies)
+        with pytest.raises(KeyboardInterrupt):
+            predict(tuned, [scene], target, settings=Prediction(tile=64))
+
+
+def test_predict__rows_of_another_batch_size_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tuned = make(tmp_path / "run")
+    scene, target = write_scene(tmp_path / "scene.tif", height=160), tmp_path / "map.tif"
+    interrupted(tuned, scene, target, monkeypatch)
+    assert "1 of 3 rows of tiles are kept in" in caplog.text
+    settings = Prediction(tile=64, batch_size=3)
+    with pytest.raises(OutputError, match=r"other settings \(batch_size: 4 -> 3\)"):
+        predict(tuned, [scene], target, settings=settings, resume=True)
+
+
+def test_predict__with_resume_keeps_what_is_complete(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif")
+    target, shares = tmp_path / "map.tif", tmp_path / "p.tif"
+    predict(tuned, [scene], target)
+    before, told = target.read_bytes(), list[int]()
+
+    def tell(done: int, total: int) -> None:
+        told.append(done)
+
+    predict(tuned, [scene], target, resume=True, progress=tell)
+    assert not told
+    assert target.read_bytes() == before
+    predict(tuned, [scene], target, probabilities=shares, resume=True)
+    assert (read(shares)[:, read(target)[0] != NODATA].argmax(0) < 3).all()
+    with pytest.raises(OutputError, match="made otherwise"):
+        predict(tuned, [scene], target, settings=Prediction(tile=64), resume=True)
+    with pytest.raises(OutputError, match="not made by deo as a class map"):
+        predict(tuned, [scene], shares, resume=True)
+    with pytest.raises(OutputError, match="not made by deo as a GeoTIFF of probabilities"):
+        predict(tuned, [scene], tmp_path / "new.tif", probabilities=target, resume=True)
+
+
+def test_predict__makes_again_what_is_damaged_or_of_another_input(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene, target = write_scene(tmp_path / "scene.tif"), tmp_path / "map.tif"
+    predict(tuned, [scene], target)
+    whole = target.read_bytes()
+    target.write_bytes(whole[: len(whole) // 2])
+    predict(tuned, [scene], target, resume=True)
+    assert target.read_bytes() == whole
+    write_scene(scene, seed=1)
+    predict(tuned, [scene], target, resume=True)
+    assert target.read_bytes() != whole
+
+
+def test_predict__an_input_that_changes_gives_no_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = make(tmp_path / "run")
+    scene, append = write_scene(tmp_path / "scene.tif"), Spool.append
+
+    def change(self: Spool, band: RowBand) -> None:
+        append(self, band)
+        os.utime(scene, ns=(0, 10**9))
+
+    monkeypatch.setattr(Spool, "append", change)
+    with pytest.raises(SceneError, match="changed while being read"):
+        predict(tuned, [scene], tmp_path / "map.tif")
+    assert not list(tmp_path.glob("map.tif*"))
 
 
 def test_predict__classifier_scores_cells(tmp_path: Path) -> None:
