@@ -1,5 +1,6 @@
 """One raster file or array as a scene, against rasterio's own reading of it."""
 
+import json
 import logging
 import math
 from collections.abc import Iterator
@@ -542,3 +543,12 @@ def test_floats__with_an_undeclared_fill_far_above_are_refused(number: float) ->
     array[0, 0, 0] = number
     with pytest.raises(RadiometryError, match=r"numbers up to .*-a_nodata"):
         open_scene(array, bands="B04")
+
+
+def test_open__whole_numbers_for_scale_and_offset_are_those_with_a_point(tmp_path: Path) -> None:
+    array = np.ones((1, 8, 8), np.uint16)
+    records = [
+        open_scene(array, bands="B04", scale=scale, offset=offset).record()["radiometry"]
+        for scale, offset in ((1, 0), (1.0, 0.0), (np.float32(1), np.int64(0)))
+    ]
+    assert len({json.dumps(record) for record in records}) == 1
