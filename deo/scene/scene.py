@@ -334,6 +334,8 @@ def open_scene(
     wanted = BandSet.parse(bands) if isinstance(bands, str) else bands
     if wanted is not None and not isinstance(wanted, BandSet):
         wanted = BandSet(wanted)
+    # 0 and 0.0 are one setting, and give one text in the metadata
+    scale, offset = (None if number is None else float(number) for number in (scale, offset))
     overruled = scale is not None and offset is not None
     if isinstance(source, np.ndarray):
         inventory = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)

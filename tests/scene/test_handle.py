@@ -406,7 +406,7 @@ def test_reading__side_by_side_reads_the_same(
             file.descriptions = ("B04", "B03", "B02")
         names = [f"{interleave}.tif"]
     window = Window(row=60, col=70, height=150, width=140)
-    server.delay = 0.02
+    server.delay = 0.1
     with open_scene([f"http://{server.address}/{name}" for name in names], offset=0) as scene:
         server.most = 0
         with reading([scene], 64) as readable:

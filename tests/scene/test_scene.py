@@ -1,5 +1,6 @@
 """One raster file or array as a scene, against rasterio's own reading of it."""
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -367,3 +368,12 @@ def test_array__of_any_integers_is_what_its_numbers_are(dtype: str) -> None:
         values, valid = scene.read(whole(scene))
     np.testing.assert_array_equal(valid, view[0] != 7)
     np.testing.assert_array_equal(values, np.where(valid, view, 0))
+
+
+def test_open__whole_numbers_for_scale_and_offset_are_those_with_a_point() -> None:
+    array = np.ones((1, 8, 8), np.uint16)
+    records = [
+        open_scene(array, bands="B04", scale=scale, offset=offset).record()["radiometry"]
+        for scale, offset in ((1, 0), (1.0, 0.0), (np.float32(1), np.int64(0)))
+    ]
+    assert len({json.dumps(record) for record in records}) == 1
