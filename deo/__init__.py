@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
     from deo.models.weights import load_backbone
+    from deo.training.tasks.predict import predict
 
 __version__ = version("deo")
 
@@ -34,6 +35,7 @@ __all__ = [
     "fit_contract",
     "load_backbone",
     "open_scene",
+    "predict",
 ]
 
 _LATE = {
@@ -43,6 +45,7 @@ _LATE = {
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
     "open_scene": "deo.scene.scene",
+    "predict": "deo.training.tasks.predict",
 }
 
 

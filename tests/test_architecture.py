@@ -125,7 +125,9 @@ def test_imports__extras_only_where_used(module: str) -> None:
 def test_imports__training_behind_the_command_line_only(module: str) -> None:
     if within(module, {"deo.training", "deo.cli"}):
         return
-    names = imports(MODULES[module], top_level=False)
+    # `deo.predict` is looked up when it is first used; for readers of types alone it is imported
+    public = {"deo.training.tasks.predict.predict"} if module == "deo" else set()
+    names = imports(MODULES[module], top_level=False) - public
     assert not {name for name in names if within(name, {"deo.training"})}
 
 

@@ -2,8 +2,10 @@
 
 import os
 import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -19,10 +21,10 @@ from deo.cli.options import (
     with_options,
 )
 from deo.cli.progress import tile_bar
-from deo.errors import BusyError, ConfigError, DeoError
+from deo.errors import ConfigError, DeoError
 
-_PAUSES = (0.1, 30.0)
-"""Seconds, the shortest and the longest, before looking again at what another process computes."""
+if TYPE_CHECKING:
+    from deo.maps.engine import SceneResult
 
 
 @click.command()
@@ -86,15 +88,15 @@ def extract(
     if not several:
         for item in own:
             _one(extraction, item, quiet, options)
-    elif failures := _many(extraction, own, quiet, options):
-        _fail(failures)
+    elif failed := _many(extraction, own, quiet, options):
+        _fail(failed)
 
 
-def _one(extraction: Any, item: Any, quiet: bool, options: dict[str, bool]) -> None:
+def _one(extraction: Any, item: Any, quiet: bool, options: dict[str, Any]) -> None:
     from deo.api import extract as run
 
     tiles = 0
-    with tile_bar(Path(item.source).name, quiet=quiet) as bar:
+    with tile_bar(_shown(item.source), quiet=quiet) as bar:
 
         def show(done: int, total: int) -> None:
             nonlocal tiles
@@ -110,64 +112,73 @@ def _one(extraction: Any, item: Any, quiet: bool, options: dict[str, bool]) -> N
             extraction=extraction,
             **options,
         )
-    for path in written:
-        done = f"{tiles} tiles, {time.monotonic() - began:.1f} s" if tiles else "complete already"
-        click.echo(f"{path}  ({done})")
-
-
-class _Failure(NamedTuple):
-    source: str
-    reason: str
-    retriable: bool
+    _say_written(written, tiles=tiles, seconds=time.monotonic() - began)
 
 
 def _many(
-    extraction: Any, items: list[Any], quiet: bool, options: dict[str, bool]
-) -> list[_Failure]:
-    """Try every scene, at the end again those that another process was computing.
+    extraction: Any, items: list[Any], quiet: bool, options: dict[str, Any]
+) -> list["SceneResult"]:
+    """Try every scene, show each, and return those that failed."""
+    from deo.api import extract_many
 
-    Returns:
-        Those that failed. A scene that another process finishes is done, and one that it gives up
-        is taken up here.
-    """
-    failures: list[_Failure] = []
-    done, pause, due = 0, _PAUSES[0], items
-    try:
-        while due:
-            busy = []
-            for item in due:
-                try:
-                    _one(extraction, item, quiet, options)
+    failed: list[SceneResult] = []
+    done, shown = 0, None
+    with ExitStack() as bars:
+        bar: Callable[[int, int], None]
+
+        def show(source: str, tiles: int, total: int) -> None:
+            nonlocal shown, bar
+            if source != shown:
+                bar, shown = bars.enter_context(tile_bar(_shown(source), quiet=quiet)), source
+            bar(tiles, total)
+
+        def leave(source: str) -> None:
+            click.echo(f"{_public(source)}  (in progress elsewhere; looked at again later)")
+
+        results = extract_many(
+            items, None, extraction=extraction, progress=show, busy=leave, **options
+        )
+        try:
+            for result in results:
+                bars.close()
+                shown = None
+                if result.state == "failed":
+                    failed.append(result)
+                    click.echo(f"failed: {_public(result.source)}: {result.message}", err=True)
+                else:
                     done += 1
-                except BusyError:
-                    if due is items:
-                        click.echo(f"{item.source}  (in progress elsewhere; looked at again later)")
-                    busy.append(item)
-                except Exception as error:  # a fault of ours with one scene must not cost others
-                    failures.append(_failure(item.source, error))
-                    click.echo(f"failed: {item.source}: {failures[-1].reason}", err=True)
-            if busy:
-                pause = _PAUSES[0] if len(busy) < len(due) else min(2 * pause, _PAUSES[1])
-                time.sleep(pause)
-            due = busy
-    except KeyboardInterrupt:
-        click.echo(f"{done} of {len(items)} scenes done; the same command goes on", err=True)
-        raise
-    click.echo(f"{done} of {len(items)} scenes done", err=bool(failures))
-    return failures
+                    _say_written(result.outputs, tiles=result.tiles, seconds=result.seconds)
+        except KeyboardInterrupt:
+            click.echo(f"{done} of {len(items)} scenes done; the same command goes on", err=True)
+            raise
+    click.echo(f"{done} of {len(items)} scenes done", err=bool(failed))
+    return failed
 
 
-def _failure(source: str, error: Exception) -> _Failure:
-    if isinstance(error, DeoError):
-        return _Failure(source, str(error), error.retriable)
-    return _Failure(source, repr(error), False)
+def _say_written(paths: Sequence[Path], *, tiles: int, seconds: float) -> None:
+    for path in paths:
+        click.echo(
+            f"{path}  ({f'{tiles} tiles, {seconds:.1f} s' if tiles else 'complete already'})"
+        )
 
 
-def _fail(failures: list[_Failure]) -> NoReturn:
-    lines = [f"{len(failures)} scene{'s' * (len(failures) > 1)} failed:"]
-    for source, reason, retriable in failures:
-        lines.append(f"  {source}: {reason}{' (may be tried again as it is)' * retriable}")
-    raise DeoError("\n".join(lines), retriable=all(each.retriable for each in failures))
+def _public(source: str) -> str:
+    """An address as it may be shown; a path as it is."""
+    from deo.scene.gdal import public
+
+    return public(source)
+
+
+def _shown(source: str) -> str:
+    return Path(_public(source)).name
+
+
+def _fail(failed: Sequence["SceneResult"]) -> NoReturn:
+    lines = [f"{len(failed)} scene{'s' * (len(failed) > 1)} failed:"]
+    for result in failed:
+        again = " (may be tried again as it is)" * result.retriable
+        lines.append(f"  {_public(result.source)}: {result.message}{again}")
+    raise DeoError("\n".join(lines), retriable=all(result.retriable for result in failed))
 
 
 @click.command()
