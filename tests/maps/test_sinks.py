@@ -404,14 +404,14 @@ def test_read_tags__none_for_files_of_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".parquet"])
-@pytest.mark.parametrize("share", [0, 1e-4, 0.01, 0.1, 0.34, 0.67, 0.99])
-def test_damage__of_a_file_cut_anywhere(tmp_path: Path, suffix: str, share: float) -> None:
+def test_damage__of_a_file_cut_anywhere(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"map{suffix}"
     write(held_rows(600, 300, 3), info(3), path, chip=8)
     content = path.read_bytes()
     assert damage(path) is None
-    path.write_bytes(content[: int(share * len(content))])
-    assert damage(path)
+    for share in (0, 1e-4, 0.01, 0.1, 0.34, 0.67, 0.99):
+        path.write_bytes(content[: int(share * len(content))])
+        assert damage(path), share
     path.write_bytes(content[:-1])
     assert damage(path)
 
