@@ -104,7 +104,7 @@ class Extraction:
         spec_of(self.model)
         if self.precision not in PRECISIONS:
             raise ConfigError(
-                f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}; pick one"
+                f"unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
             )
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch size {self.batch_size} is below 1; leave it out")

@@ -9,7 +9,7 @@ import numpy as np
 from deo.api import extract, open_scene
 from deo.errors import OutputError, SceneError
 from deo.files.atomic import written
-from deo.files.disk import disk_errors
+from deo.files.publish import disk_errors
 from deo.maps.similar import map_similarity
 from deo.scene.earth import Ground, Place
 from deo.scene.scene import SAMPLE_SIZE, Scene

@@ -294,7 +294,7 @@ def test_extract__refuses_a_disk_without_room_beforehand(
     scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(total=10**6, used=10**6, free=1000)
-    monkeypatch.setattr("deo.files.disk.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("deo.files.publish.shutil.disk_usage", lambda path: usage)
     with pytest.raises(OutputError, match="GiB are needed"):
         deo.extract(scene(), tmp_path / "out.tif", **MICRO)
     assert leftovers(tmp_path) == []

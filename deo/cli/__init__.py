@@ -35,7 +35,7 @@ _COMMANDS = {
     "prepare": _Door("deo.cli.training", "Make shards for `deo pretrain` from SOURCE."),
     "pretrain": _Door("deo.cli.training", "Pretrain a backbone, or resume a run."),
     "similar": _Door(
-        "deo.cli.extraction", "Map how alike every place of FEATURES is to one of them."
+        "deo.cli.extraction", "Map how similar each place in FEATURES is to one chosen place."
     ),
 }
 

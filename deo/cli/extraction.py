@@ -199,7 +199,7 @@ def similar(
     preview: Path | None,
     overwrite: bool,
 ) -> None:
-    """Map how alike every place of FEATURES is to one of them.
+    """Map how similar each place in FEATURES is to one chosen place.
 
     FEATURES is a GeoTIFF that `deo extract` wrote. The map holds the cosine of the features of each
     place and those of the place at --at, from -1 to 1.

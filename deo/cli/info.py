@@ -37,7 +37,7 @@ def info(
     SCENE is a raster file or URL, a .SAFE folder or zip, or a folder of single-band files.
     """
     with (
-        _notes_unheard(),
+        _notes_silenced(),
         open_scene(scene, bands=bands, scale=scale, offset=offset, resolution=resolution) as opened,
     ):
         record = _understood(opened, contract or "scene", chosen=bands is not None)
@@ -48,7 +48,7 @@ def info(
 
 
 @contextmanager
-def _notes_unheard() -> Iterator[None]:
+def _notes_silenced() -> Iterator[None]:
     """Keep what `info` prints itself from being logged as well."""
     logger = logging.getLogger("deo.scene.scene")
     before = logger.level

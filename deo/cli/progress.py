@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def tile_bar(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, shown on a terminal, to be told (tiles dealt with, tiles in all)."""
+    """A progress bar on a terminal: call what it yields with (tiles finished, total tiles)."""
     from tqdm import tqdm
 
     with tqdm(desc=name, unit="tile", disable=quiet or None) as bar:

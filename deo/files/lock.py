@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Protocol
 
 from deo.errors import BusyError
 from deo.files import atomic
-from deo.files.disk import disk_errors
+from deo.files.publish import disk_errors
 
 log = logging.getLogger(__name__)
 

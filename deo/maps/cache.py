@@ -12,7 +12,7 @@ import rasterio
 
 from deo.maps.pair import ScenePair, joined
 from deo.scene.gdal import PLACELESS
-from deo.scene.lanes import side_by_side
+from deo.scene.parallel import side_by_side
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
 

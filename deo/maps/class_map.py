@@ -11,7 +11,7 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import ModelError
-from deo.files.disk import Room, disk_errors
+from deo.files.publish import Room, disk_errors
 from deo.maps.cog import CLASS_DTYPE, block_side, overview_factors, pyramid
 from deo.maps.metadata import MapInfo
 from deo.maps.spool import RowReader, Shape

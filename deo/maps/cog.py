@@ -18,12 +18,12 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import OutputError, SceneError
-from deo.files.disk import Room, asked_for, disk_errors
+from deo.files.publish import Room, asked_for, disk_errors
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import COMPRESSED, INT8_NODATA, ITEM_BYTES, fit_scales, to_float16, to_int8
 from deo.maps.spool import RowReader, Shape
 from deo.maps.tiff import missing_part
-from deo.scene.doors import Door, open_raster
+from deo.scene.formats import Door, open_raster
 
 BLOCK = 512
 CLASS_DTYPE = "uint8"

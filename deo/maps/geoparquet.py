@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from deo.errors import ConfigError, OutputError, SceneError, require
-from deo.files.disk import Room, disk_errors
 from deo.files.documents import parse_json
+from deo.files.publish import Room, disk_errors
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import ITEM_BYTES, to_float16, to_int8
 from deo.maps.spool import RowReader, Shape
@@ -43,7 +43,7 @@ def check(info: MapInfo, chip: int) -> None:
 
     Raises:
         MissingExtraError: the extra `geo` is not installed.
-        OutputError: the scene lies nowhere on Earth.
+        OutputError: the scene has no position on the Earth.
         ConfigError: chips do not fall on cells.
     """
     for module in ("pyarrow.parquet", "shapely"):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from deo.contracts import Contract
 from deo.errors import OutputError, SceneError
-from deo.files.disk import check_space
+from deo.files.publish import check_space
 from deo.files.records import differences
 from deo.maps.background import WriteBehind
 from deo.maps.cache import gdal_settings, reading

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deo.bands import RGB_BANDS, BandSet
 from deo.errors import OutputError
-from deo.files.disk import check_folder, disk_errors, refuse_folder, write_file
+from deo.files.publish import check_folder, disk_errors, refuse_folder, write_file
 from deo.maps.components import fit_components, project
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, png, stretch

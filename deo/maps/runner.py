@@ -54,7 +54,7 @@ class FeatureModel:
             )
         if self.precision not in PRECISIONS:
             raise ModelError(
-                f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}; pick one"
+                f"unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""How alike every place of a feature map is to one of them: cosine similarity."""
+"""Cosine similarity of every place in a feature map to one chosen place."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from deo.errors import OutputError, SceneError
-from deo.files.disk import check_folder, disk_errors, publish, scratch_folder
+from deo.files.publish import check_folder, disk_errors, publish, scratch_folder
 from deo.maps.cog import read_tags, write_cog
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, ramp
 from deo.maps.preview import check_picture, metres_across, write_picture
 from deo.maps.sinks import check_apart
 from deo.maps.spool import Shape
-from deo.scene.doors import Door, open_raster
 from deo.scene.earth import Ground, Place, check_proj, parse_place
+from deo.scene.formats import Door, open_raster
 from deo.scene.grid import upright
 
 _BLOCK = 512
@@ -61,7 +61,7 @@ def map_similarity(
         The share of valid cells with a similarity above 0.9.
 
     Raises:
-        SceneError: `features` cannot be read or lies nowhere on Earth, or `place` is outside it or
+        SceneError: `features` cannot be read or has no position on the Earth; `place` is outside or
             on nodata.
         OutputError: something cannot be written.
     """

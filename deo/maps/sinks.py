@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deo.errors import ConfigError, OutputError
-from deo.files.disk import Room, check_folder, disk_errors, publish, scratch_folder
+from deo.files.publish import Room, check_folder, disk_errors, publish, scratch_folder
 from deo.maps import class_map, cog, geoparquet, zarr_store
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import DTYPES
@@ -177,7 +177,7 @@ def check_target(target: Path, info: MapInfo, sink: Sink, *, height: int, width:
         MissingExtraError: the format needs an extra of `deo` that is not installed.
     """
     if info.dtype not in DTYPES:
-        raise ConfigError(f"data type {info.dtype!r} is none of {', '.join(DTYPES)}; pick one")
+        raise ConfigError(f"unknown data type {info.dtype!r}; choose one of {', '.join(DTYPES)}")
     sink.check(info, height=height, width=width)
     check_folder(target)
     is_store = isinstance(sink, ZarrSink)

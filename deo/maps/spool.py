@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from deo.errors import OutputError
 from deo.files import atomic
-from deo.files.disk import disk_errors, write_file
 from deo.files.documents import load_json
 from deo.files.lock import LOCK, OWNER, lock
+from deo.files.publish import disk_errors, write_file
 from deo.files.records import differences, plain
 from deo.maps.blend import RowBlock
 from deo.maps.stream import RowBand

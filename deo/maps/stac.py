@@ -6,7 +6,7 @@ from typing import Any
 
 from deo.describe import PROJECTION, Extent, Result, Weights, item, model_item
 from deo.errors import OutputError, SceneError
-from deo.files.disk import refuse_folder, write_file
+from deo.files.publish import refuse_folder, write_file
 from deo.maps.metadata import MapInfo
 from deo.maps.runner import FeatureModel
 from deo.maps.sinks import check_suffix

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deo.errors import ConfigError, OutputError
-from deo.files.disk import disk_errors
+from deo.files.publish import disk_errors
 from deo.maps.sinks import SUFFIXES
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from deo.errors import require
-from deo.files.disk import Room, disk_errors
 from deo.files.documents import load_json
 from deo.files.junk import is_junk
+from deo.files.publish import Room, disk_errors
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import (
     COMPRESSED,

@@ -11,8 +11,8 @@ import torch
 from huggingface_hub import constants
 
 from deo.errors import OutputError
-from deo.files.disk import write_file
 from deo.files.documents import load_json
+from deo.files.publish import write_file
 from deo.models import convert, weight_files
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from deo.errors import WeightsError
 from deo.files.atomic import written
-from deo.files.disk import disk_errors
+from deo.files.publish import disk_errors
 
 
 class Stored(NamedTuple):

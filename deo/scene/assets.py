@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, SceneError
 from deo.files.junk import is_junk
-from deo.scene.doors import Door
+from deo.scene.formats import Door
 from deo.scene.origins import evident, origin
 from deo.scene.raster import RasterSource
 from deo.scene.sources import Source, is_floating
@@ -145,7 +145,7 @@ def _label(source: RasterSource, i: int) -> str:
 def _told(
     source: RasterSource, spectral: Sequence[int], bands: BandSet | None, doubt: str | None
 ) -> tuple[str, ...]:
-    """Names for a file that has none to believe, from the caller."""
+    """Names from the caller, for a file whose own names are missing or not believed."""
     count = len(spectral)
     if bands is None:
         described = ", ".join(sorted({str(text) for text in source.descriptions if text})[:6])

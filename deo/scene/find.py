@@ -19,8 +19,8 @@ from deo.bands import BandSet
 from deo.errors import BandError, SceneError
 from deo.files.junk import is_junk
 from deo.scene.assets import Asset, Inventory, file_assets, folder_files, raster_assets
-from deo.scene.doors import Door
 from deo.scene.earth import check_proj
+from deo.scene.formats import Door
 from deo.scene.gdal import is_remote
 from deo.scene.grid import Grid
 from deo.scene.safe import Tree, folder_tree, product_root, read_product, zip_tree

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import rasterio
 
 from deo.errors import SceneError
-from deo.scene.doors import Door, open_raster
+from deo.scene.formats import Door, open_raster
 from deo.scene.gdal import gdal, is_refused, is_remote
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ import numpy as np
 
 from deo.errors import SceneError
 from deo.files.junk import is_junk
-from deo.scene.doors import Door, open_raster
+from deo.scene.formats import Door, open_raster
 from deo.scene.gdal import gdal_path, is_remote
 from deo.scene.raster import RasterSource
 from deo.scene.safe import enclosing_metadata

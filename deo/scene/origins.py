@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deo.errors import SceneError
-from deo.scene.doors import Door
+from deo.scene.formats import Door
 from deo.scene.gdal import is_remote
 from deo.scene.raster import RasterSource
 from deo.scene.safe import product_evidence, product_root

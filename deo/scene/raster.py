@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from deo.bands import Pixels
 from deo.errors import SceneError
-from deo.scene.doors import Door
+from deo.scene.formats import Door
 from deo.scene.gdal import is_remote, public
 from deo.scene.grid import Extent, Grid
 from deo.scene.handle import Handle

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from deo.bands import BandSet, Pixels
 from deo.errors import SceneError
 from deo.scene.assets import Asset, Inventory, choose
-from deo.scene.doors import Door
 from deo.scene.earth import check_proj
 from deo.scene.fill import with_undeclared_fill
 from deo.scene.find import array_assets, find
+from deo.scene.formats import Door
 from deo.scene.gdal import enough_memory
 from deo.scene.grid import Extent, Grid, Relation, relate
 from deo.scene.mask import (

@@ -16,9 +16,9 @@ from rasterio.crs import CRS
 from deo.errors import ConfigError, OutputError
 from deo.files.atomic import beside
 from deo.maps import geoparquet
-from deo.maps.finished import open_finished
 from deo.maps.metadata import MapInfo, scale_transform, sensing_time
 from deo.maps.quantise import fit_scales, to_int8
+from deo.maps.readback import open_finished
 from deo.maps.similar import Place, map_similarity
 from deo.maps.sinks import check_apart, check_target, feature_sink, write_output
 from deo.maps.spool import Shape

@@ -11,8 +11,8 @@ from rasterio.transform import from_origin
 
 from deo.bands import BandSet
 from deo.scene import sampling
-from deo.scene.lanes import side_by_side
 from deo.scene.mask import NO_MASK
+from deo.scene.parallel import side_by_side
 from deo.scene.scene import Scene, open_scene
 from deo.scene.window import Window
 

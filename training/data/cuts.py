@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DataError, DeoError
-from deo.scene.doors import Door
+from deo.scene.formats import Door
 from deo.scene.scene import Scene, open_scene
 from deo.scene.window import Window
 from deo.training.data.listing import files_below, is_raster, say_left_out

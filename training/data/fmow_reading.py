@@ -12,7 +12,7 @@ from rasterio.errors import RasterioError
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, DataError, DeoError, SceneError
-from deo.scene.doors import Door, open_raster
+from deo.scene.formats import Door, open_raster
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
 from deo.sensors.evidence import Evidence

@@ -10,8 +10,8 @@ import numpy as np
 
 from deo.errors import DataError, OutputError
 from deo.files import atomic
-from deo.files.disk import write_file
 from deo.files.documents import load_json
+from deo.files.publish import write_file
 from deo.files.records import differences
 from deo.training.data.shard_index import INDEX_NAME, Shard
 

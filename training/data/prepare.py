@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from deo.bands import MODEL_BANDS
 from deo.errors import DataError, DeoError, OutputError
-from deo.files.disk import make_folder, write_file
 from deo.files.lock import claim
+from deo.files.publish import make_folder, write_file
 from deo.scene.scene import Scene
 from deo.training.data.bandstats import BandStatistics
 from deo.training.data.cuts import Cut, OpenScenes, cut_scene

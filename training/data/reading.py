@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 
 from deo.bands import BandSet, Pixels
 from deo.errors import BandError, DataError, RadiometryError, SceneError
-from deo.scene.doors import Door, check_whole, open_raster
+from deo.scene.formats import Door, check_whole, open_raster
 from deo.scene.grid import Grid, relate
 from deo.scene.raster import RasterSource
 from deo.scene.resample import resample, taps

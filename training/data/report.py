@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from deo.bands import MODEL_BANDS
 from deo.errors import DataError
 from deo.files import atomic
-from deo.files.disk import write_file
+from deo.files.publish import write_file
 from deo.training.data.bandstats import BandStatistics
 from deo.training.data.parts import Part
 from deo.training.data.shard_index import Index

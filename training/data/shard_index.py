@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from deo.errors import DataError
-from deo.files.disk import write_file
 from deo.files.documents import load_json
+from deo.files.publish import write_file
 
 INDEX_NAME = "index.json"
 SHARD_DTYPES = ("uint8", "uint16")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError
 from deo.files import atomic
-from deo.files.disk import disk_errors, make_folder
+from deo.files.publish import disk_errors, make_folder
 from deo.training.data.shard_index import INDEX_NAME, SHARD_DTYPES, Index, Shard
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError, DataError, DeoError, RadiometryError
 from deo.files.junk import is_junk
-from deo.scene.doors import Door
+from deo.scene.formats import Door
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
 from deo.scene.window import Window

@@ -88,7 +88,7 @@ class FrozenOpticalTeacher(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "FrozenOpticalTeacher":
-        """Stay in eval mode, whatever is asked."""
+        """Stay in evaluation mode even when training mode is requested."""
         super().train(False)
         return self
 

@@ -1,4 +1,4 @@
-"""A teacher and a view maker of one's own in a run, and what identifies them."""
+"""Custom optical teachers and view makers in a run, and what identifies them."""
 
 from typing import Any, NamedTuple
 

@@ -13,7 +13,7 @@ from torch import nn
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.contracts import Contract, fit_contract
 from deo.errors import DataError, OutputError, WeightsError
-from deo.files.disk import write_file
+from deo.files.publish import write_file
 from deo.models import weight_files
 from deo.models.weights import save_weights
 from deo.training import settings

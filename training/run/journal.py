@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from deo.errors import DataError, OutputError, require
 from deo.files.atomic import open_unlinked
-from deo.files.disk import write_file
+from deo.files.publish import write_file
 
 log = logging.getLogger(__name__)
 

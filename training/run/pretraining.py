@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deo.errors import ConfigError, OutputError
-from deo.files.disk import make_folder, write_file
 from deo.files.lock import claim
+from deo.files.publish import make_folder, write_file
 from deo.training import settings
 from deo.training.config import Config, Optical
 from deo.training.data.identity import samples_identity

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from deo.files.disk import write_file
+from deo.files.publish import write_file
 from deo.training.data.loading import Batch
 from deo.training.run.distributed import Context
 from deo.training.run.journal import Journal

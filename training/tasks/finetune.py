@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deo.errors import ConfigError, OutputError
-from deo.files.disk import make_folder
 from deo.files.lock import claim
+from deo.files.publish import make_folder
 from deo.training.run import checkpoint
 from deo.training.tasks.backbones import BASELINES
 from deo.training.tasks.dataset import Split

@@ -80,7 +80,7 @@ def evaluate_knn(
     """
     _classification_only(benchmark, "knn")
     if metric not in METRICS:
-        raise ConfigError(f"metric {metric!r} is none of {', '.join(METRICS)}")
+        raise ConfigError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
     how: dict[str, Any] = {"k": k, "metric": metric, "temperature": temperature}
     if "all" in splits:
         bank = queries = pooled(source, splits["all"], benchmark.unit)

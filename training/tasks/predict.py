@@ -13,7 +13,7 @@ from torch import Tensor
 from deo.bands import BandSet
 from deo.contracts import Contract, fit_contract
 from deo.errors import ConfigError, OutputError
-from deo.files.disk import check_folder
+from deo.files.publish import check_folder
 from deo.maps.cache import gdal_settings
 from deo.maps.job import Job, Output
 from deo.maps.make import make_outputs, refuse_existing

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from deo.errors import DataError, OutputError
-from deo.files.disk import write_file
 from deo.files.documents import load_json
+from deo.files.publish import write_file
 from deo.training.tasks.outcome import Outcome
 from deo.training.tasks.scores import STATISTICS, bootstrap_runs
 from deo.training.tasks.task import Benchmark

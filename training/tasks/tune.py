@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deo.errors import ConfigError, DataError, OutputError
-from deo.files.disk import make_folder
+from deo.files.publish import make_folder
 from deo.files.records import differences
 from deo.training.data.identity import changed_data
 from deo.training.run import checkpoint

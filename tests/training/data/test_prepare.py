@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS
 from deo.errors import BusyError, DataError, OutputError
-from deo.files.disk import make_folder
 from deo.files.lock import claim
+from deo.files.publish import make_folder
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data import prepare as preparation
 from deo.training.data.preparation import Preparation, recognise_source

@@ -8,7 +8,7 @@ import pytest
 from rasterio.errors import RasterioIOError
 
 from deo.errors import OutputError
-from deo.files.disk import (
+from deo.files.publish import (
     asked_for,
     check_folder,
     check_space,
