@@ -141,8 +141,14 @@ def is_remote(path: str) -> bool:
 
 
 def public(path: str) -> str:
-    """An address as it may be shown: without its query, which may be a signature, and password."""
-    return _SECRETS.sub("", path) if is_remote(path) else path
+    """An address as it may be shown and kept: without user, password, query and fragment.
+
+    A query may be a signature. In the name of an object of a store, `#` is a letter like others.
+    """
+    if not is_remote(path):
+        return path
+    shown = _SECRETS.sub("", path)
+    return shown.partition("#")[0] if shown.startswith(("http://", "https://")) else shown
 
 
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\",]*")

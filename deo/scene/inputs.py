@@ -25,7 +25,7 @@ import numpy as np
 from deo.errors import SceneError
 from deo.files.junk import is_junk
 from deo.scene.formats import Door, open_raster
-from deo.scene.gdal import gdal_path, is_remote
+from deo.scene.gdal import gdal_path, is_remote, public
 from deo.scene.raster import RasterSource
 from deo.scene.safe import enclosing_metadata
 from deo.scene.scene import Scene
@@ -165,14 +165,6 @@ def input_files(names: Iterable[str]) -> list[str]:
     return list(known)
 
 
-def public_address(address: str) -> str:
-    """An address that may be shown and kept: without query, fragment, user and password."""
-    parts = urlsplit(address)
-    if not (parts.scheme and parts.netloc):
-        return address.split("?")[0] if is_remote(address) else address
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def _vrt_sources(address: str) -> list[str]:
     """What a VRT reads; GDAL lists the sources of the outermost one alone."""
     try:
@@ -245,8 +237,8 @@ def _on_disk(path: str) -> InputFile:
 
 def _stated(address: str) -> InputFile:
     """What a server states: by the first byte, since a signature for reading may forbid HEAD."""
-    public = public_address(address)
-    nothing = InputFile(address, public, None, None)
+    shown = public(address)
+    nothing = InputFile(address, shown, None, None)
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https"):
         return nothing
@@ -259,12 +251,12 @@ def _stated(address: str) -> InputFile:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
             headers = answer.headers
     except (OSError, ValueError, http.client.HTTPException) as error:
-        log.debug("nothing is known of %s: %s", public, type(error).__name__)
+        log.debug("nothing is known of %s: %s", shown, type(error).__name__)
         return nothing
     total = (headers.get("Content-Range") or "").rpartition("/")[2]
     length = total if total.isdigit() else headers.get("Content-Length") or ""
     size = int(length) if length.isdigit() else None
-    return InputFile(address, public, size, headers.get("ETag") or headers.get("Last-Modified"))
+    return InputFile(address, shown, size, headers.get("ETag") or headers.get("Last-Modified"))
 
 
 def _layout(dataset: Any) -> str | None:

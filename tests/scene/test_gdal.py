@@ -65,6 +65,11 @@ def test_gdal_path__spellings(given: str, wanted: str) -> None:
     [
         ("https://host/a.tif?sig=1&b=2", "https://host/a.tif"),
         ("https://me:pw@host/a.tif", "https://host/a.tif"),
+        ("https://host/a/b.tif?sig=1&x=2", "https://host/a/b.tif"),
+        ("https://me:secret@host:8080/b.tif#part", "https://host:8080/b.tif"),
+        ("/vsis3/bucket/b.tif?sig=1", "/vsis3/bucket/b.tif"),
+        ("/vsicurl/https://me:pw@host/a.tif?sig=1", "/vsicurl/https://host/a.tif"),
+        ("s3://bucket/a#1.tif", "s3://bucket/a#1.tif"),
         ("s3://bucket/a.tif", "s3://bucket/a.tif"),
         ("/data/what?.tif", "/data/what?.tif"),
     ],

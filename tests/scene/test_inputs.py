@@ -13,7 +13,7 @@ import rasterio.shutil
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import SceneError
-from deo.scene.inputs import Inputs, changed_files, input_files, public_address, read_inputs
+from deo.scene.inputs import Inputs, changed_files, input_files, read_inputs
 from deo.scene.scene import open_scene
 
 VRT = """<VRTDataset rasterXSize="120" rasterYSize="100">
@@ -151,19 +151,6 @@ def test_inputs__what_cannot_be_learnt_any_more_is_no_change(
 )
 def test_changed_files__are_those_not_in_both(before: Any, changed: list[str]) -> None:
     assert changed_files(before, [["a", 1, 10], ["b", 2, 20]]) == changed
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("https://host/a/b.tif?sig=1&x=2", "https://host/a/b.tif"),
-        ("https://me:secret@host:8080/b.tif#part", "https://host:8080/b.tif"),
-        ("/vsis3/bucket/b.tif?sig=1", "/vsis3/bucket/b.tif"),
-        ("/data/what?.tif", "/data/what?.tif"),
-    ],
-)
-def test_public_address__holds_no_secret(address: str, public: str) -> None:
-    assert public_address(address) == public
 
 
 @pytest.mark.parametrize(
