@@ -16,8 +16,9 @@ from deo.maps.many import items_of, make_many
 from deo.maps.metadata import map_info
 from deo.maps.plan import Plan, make_map, refuse_unknown
 from deo.maps.runner import plan_tiles
+from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
-from deo.maps.worklist import Item, Shard
+from deo.maps.worklist import Item
 from deo.models.registry import spec_of
 from deo.scene.inputs import read_inputs
 from deo.scene.scene import Scene, open_scene

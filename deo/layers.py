@@ -8,7 +8,6 @@ from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import ConfigError, ModelError
 from deo.maps.runner import FeatureModel
 from deo.models.devices import choose_device
-from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
 
@@ -56,14 +55,14 @@ def feature_model(
     """
     spec = spec_of(name)
     layers = _layers(name, len(spec.out_indices), layer)
-    with SeededDraws(0):
-        backbone = load_backbone(
-            name,
-            weights=weights,
-            untrained=untrained,
-            bands=bands,
-            out_indices=tuple(spec.out_indices[index] for index in layers),
-        )
+    backbone = load_backbone(
+        name,
+        weights=weights,
+        untrained=untrained,
+        bands=bands,
+        seed=0,
+        out_indices=tuple(spec.out_indices[index] for index in layers),
+    )
     where = choose_device(device)
     network = backbone.model.to(where).eval()
     info: Any = network.feature_info

@@ -1,54 +1,45 @@
 """Many scenes through one plan: which items there are, and each of them made and told of."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deo.errors import ConfigError
 from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.plan import Plan, make_map
-from deo.maps.worklist import Entry, Item, Shard, pair
+from deo.maps.shard import Shard
+from deo.maps.worklist import Entry, Item, pair
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One item of many as a piece of work: settings and paths, never weights.
+def make_item(
+    item: Item,
+    *,
+    plan: Plan,
+    stac: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> SceneResult:
+    """Make one map of many; whatever goes wrong is told by the result.
+
+    With its settings given it can be pickled, since a pickled plan holds no weights.
 
     Args:
-        plan: how its map is made.
-        item: the scenes, and what is written.
-        stac, overwrite, resume: as in `make_map`.
+        plan, stac, overwrite, resume: as in `make_map`.
+        progress: told (scene, tiles dealt with, tiles in all).
     """
-
-    plan: Plan
-    item: Item
-    stac: bool = False
-    overwrite: bool = False
-    resume: bool = False
-
-
-def run_task(task: Task, *, progress: Callable[[str, int, int], None] | None = None) -> SceneResult:
-    """Do one piece of work; whatever goes wrong is told by the result."""
-    source = task.item.source
 
     def make(count: Callable[[int, int], None]) -> list[Path]:
         def tell(done: int, total: int) -> None:
             count(done, total)
             if progress is not None:
-                progress(source, done, total)
+                progress(item.source, done, total)
 
-        return make_map(
-            task.plan,
-            task.item,
-            stac=task.stac,
-            overwrite=task.overwrite,
-            resume=task.resume,
-            progress=tell,
-        )
+        return make_map(plan, item, stac=stac, overwrite=overwrite, resume=resume, progress=tell)
 
-    return try_scene(source, make)
+    return try_scene(item.source, make)
 
 
 def make_many(
@@ -74,16 +65,14 @@ def make_many(
     listed = list(items)
     share = listed if shard is None else shard.of(listed)
 
-    def work(item: Item) -> SceneResult:
-        task = Task(
-            plan=plan,
-            item=item,
-            stac=stac,
-            overwrite=overwrite,
-            resume=resume or not overwrite,
-        )
-        return run_task(task, progress=progress)
-
+    work = functools.partial(
+        make_item,
+        plan=plan,
+        stac=stac,
+        overwrite=overwrite,
+        resume=resume or not overwrite,
+        progress=progress,
+    )
     return run_scenes(share, work, busy=busy)
 
 

@@ -16,7 +16,8 @@ from deo.cli import cli
 from deo.errors import DeoError, SceneError
 from deo.maps import many
 from deo.maps.plan import Plan
-from deo.maps.spool import Shape, Spool
+from deo.maps.rows import Shape
+from deo.maps.spool import Spool
 from deo.maps.worklist import Item
 
 MICRO = ["--model", "test_deo_swin", "--untrained", "--tile", "64", "--overlap", "32"]
