@@ -17,10 +17,10 @@ from deo.maps.job import Job, Output
 from deo.maps.make import make_outputs, refuse_existing
 from deo.maps.metadata import map_info
 from deo.maps.runner import PRECISIONS, FeatureModel, plan_tiles
+from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
-from deo.maps.worklist import Entry, Item, Shard, pair
+from deo.maps.worklist import Entry, Item, pair
 from deo.models.devices import choose_device
-from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of
 from deo.models.weights import LoadedBackbone, load_backbone
 from deo.scene.inputs import read_inputs
@@ -362,14 +362,14 @@ def feature_model(
     """
     spec = spec_of(name)
     layers = _layers(name, len(spec.out_indices), layer)
-    with SeededDraws(0):
-        backbone = load_backbone(
-            name,
-            weights=weights,
-            untrained=untrained,
-            bands=bands,
-            out_indices=tuple(spec.out_indices[index] for index in layers),
-        )
+    backbone = load_backbone(
+        name,
+        weights=weights,
+        untrained=untrained,
+        bands=bands,
+        seed=0,
+        out_indices=tuple(spec.out_indices[index] for index in layers),
+    )
     where = choose_device(device)
     network = backbone.model.to(where).eval()
     info: Any = network.feature_info
