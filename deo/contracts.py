@@ -278,9 +278,7 @@ def _scene_maximum(bands: BandSet, scene: Sampled | None) -> float | None:
     if not rgb:
         return None
     if scene is None:
-        raise ConfigError(
-            "contract 'scene' is measured on a scene; pass scene=, or choose 'fixed'"
-        )
+        raise ConfigError("contract 'scene' is measured on a scene; pass scene=, or choose 'fixed'")
     values, valid = scene.sample(BandSet(rgb))
     seen = values[:, valid]
     if not seen.size:

@@ -141,9 +141,7 @@ def _contract(contract: Contract) -> list[str]:
             if contract.name == "fixed"
             else f"the {RGB_PERCENTILE:g}th percentile of the scene"
         )
-        lines.append(
-            f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, {why}, clamped to 0..1"
-        )
+        lines.append(f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, {why}, clamped to 0..1")
     elif contract.name == "scene" and rgb:
         lines.append(f"no valid pixel to measure the maximum of {' '.join(rgb)} on")
     elif contract.name == "pretrain" and rgb:

@@ -48,7 +48,8 @@ def main() -> None:
         for side in SIDES:
             maxima[side] += crop_maxima(pixels, side)
     print(f"{len(paths)} scenes; `fixed` divides by {FIXED_MAXIMUM:g}")
-    print("| crops of | number | 5 % | 25 % | median | 75 % | 95 % |\n|---|---|---|---|---|---|---|")
+    print("| crops of | number | 5 % | 25 % | median | 75 % | 95 % |")
+    print("|---" * 7 + "|")
     for side, numbers in maxima.items():
         levels = np.percentile(numbers, (5, 25, 50, 75, 95)) if numbers else []
         print(f"| {side} | {len(numbers)} | " + " | ".join(f"{each:.0f}" for each in levels) + " |")
