@@ -161,8 +161,8 @@ def _spread(items: Iterable[Item], work: Work, executor: Executor) -> Generator[
                 turn = due.popleft()
                 try:
                     future = executor.submit(work, turn.item)
-                except (RuntimeError, *_UNPICKLABLE) as error:  # a broken or closed executor
-                    yield Ended(turn.item, _lost(turn.item, error))
+                except (RuntimeError, *_UNPICKLABLE) as refusal:  # it is broken, or closed
+                    yield Ended(turn.item, _lost(turn.item, refusal))
                     continue
                 under_way[future] = turn
                 future.add_done_callback(finished.put)
