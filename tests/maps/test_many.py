@@ -77,8 +77,7 @@ def test_items_of__two_dates_and_probabilities(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'a.tif' is not two scenes"):
         items_of(["a.tif"], tmp_path, dates=2)
     with pytest.raises(OutputError, match="would be written over"):
-        items_of([("a.tif", tmp_path / "b.tif")], f"{tmp_path}/{{name}}.tif", dates=2,
-                 probabilities=tmp_path / "b.tif")  # fmt: skip
+        items_of([("a.tif", tmp_path / "b.tif", tmp_path / "b.tif")], None, dates=2)
 
 
 def test_items_of__refuses_arrays(tmp_path: Path) -> None:
