@@ -79,7 +79,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     (
         "deo",
         {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
-        | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.scene"},
+        | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.opening"},
     ),
 ]
 HEAVY = {
