@@ -40,7 +40,8 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.assets", set()),
     ("deo.cli", {"deo"}),
     # inside training: run -> method -> data; losses, schedules and config import no sibling
-    ("deo.training.config", {"deo.errors"}),
+    ("deo.training.config", {"deo.errors", "deo.training.method.config"}),
+    ("deo.training.method.config", {"deo.errors"}),
     ("deo.training.method.losses", set()),
     ("deo.training.run.schedules", set()),
     ("deo.training.data", GROUND | {"deo.scene", "deo.maps", "deo.training.data"}),
@@ -49,7 +50,6 @@ ALLOWED: list[tuple[str, set[str]]] = [
         GROUND
         | {
             "deo.models",
-            "deo.training.config",
             "deo.training.method",
         },
     ),

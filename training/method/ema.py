@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deo.bands import RGB_BANDS
 from deo.errors import ModelError
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.trunk import Embedded, Head, Trunk, stem_channels
 
 

@@ -17,8 +17,9 @@ from deo.files.publish import write_file
 from deo.models import weight_files
 from deo.models.weights import save_weights
 from deo.training import settings
-from deo.training.config import Config, Optical
+from deo.training.config import Config
 from deo.training.data.identity import summary
+from deo.training.method.config import Optical
 from deo.training.method.optical_table import licence_of
 from deo.training.method.trunk import build_network
 from deo.training.run import checkpoint as checkpoints

@@ -10,11 +10,12 @@ from deo.errors import ConfigError, OutputError
 from deo.files.lock import claim
 from deo.files.publish import make_folder, write_file
 from deo.training import settings
-from deo.training.config import Config, Optical
+from deo.training.config import Config
 from deo.training.data.identity import samples_identity
 from deo.training.data.loading import batches
 from deo.training.data.order import Order
 from deo.training.data.samples import Samples, open_samples
+from deo.training.method.config import Optical
 from deo.training.method.optical import OpticalTeacher
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from deo.errors import ConfigError
-from deo.training.config import Config, Loss, Model, Optim, Run, Switches, Views
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Loss, Model, Switches, Views
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context, connect

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deo.training.config import Config, Loss, Model, Optical, Optim, Run, Switches, Views
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Loss, Model, Optical, Switches, Views
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context
