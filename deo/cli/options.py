@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from deo.bands import BandSet
+from deo.contracts import CONTRACTS
 from deo.errors import ConfigError
 
 Command = Callable[..., Any]
@@ -161,7 +162,7 @@ EXTRACTION = (
     UNTRAINED,
     LAYER,
     bands("Bands to use. A file that names none needs all of its bands, in order."),
-    contract("scene", "pretrain", "s2", "stats", default="that of the weights, else scene"),
+    contract(*CONTRACTS, default="that of the weights, else scene"),
     click.option("--mean", type=Numbers(), help="Mean of each band, for --contract stats."),
     click.option(
         "--std", type=Numbers(), help="Standard deviation of each band, for --contract stats."
@@ -228,7 +229,7 @@ BACKBONE = (
     MODEL_OR_BASELINE,
     WEIGHTS,
     UNTRAINED,
-    contract("pretrain", "scene", "s2", "stats", default="that of the weights"),
+    contract(*CONTRACTS, default="fixed; that of the weights for knn, probe and pixels"),
     DEVICE,
 )
 

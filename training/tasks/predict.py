@@ -151,7 +151,7 @@ def _check_targets(paths: list[Path]) -> None:
 def _contract(tuned: Tuned, scenes: list[Scene]) -> Contract:
     """`scene` stands for `pretrain`, so that tiles show no seams; others are used as tuned."""
     bands = tuned.contract.bands
-    if isinstance(tuned.contract, Contract) and tuned.contract.name in ("s2", "stats"):
+    if isinstance(tuned.contract, Contract) and tuned.contract.name in ("fixed", "s2", "stats"):
         fitted = [tuned.contract] * len(scenes)
     else:
         fitted = [fit_contract("scene", bands=bands, scene=scene) for scene in scenes]
