@@ -75,6 +75,7 @@ def _create(
         bands=bands.names if bands else None,
         **{"img_size": native.img_size, **spec.args, **kwargs},
     )
+    # timm's `checkpoint_path` loads past us: published names get an answer that says what to do
     built.register_load_state_dict_pre_hook(convert.refuse_published)
     return cast(nn.Module, built)
 

@@ -80,9 +80,9 @@ def released(spec: Spec, *, cache_dir: str | Path | None = None) -> Backbone:
             "file, weights=FILE (--weights FILE), or ask for random weights, untrained=True "
             "(--untrained)"
         )
-    found = hub.fetch(spec.name, spec.published, lambda: shapes(spec), cache_dir=cache_dir)
-    record = WeightsRecord(model=spec.name, source=found.source, sha256=found.sha256)
-    content = weight_files.read(found.path).content
+    fetched = hub.fetch(spec.name, spec.published, lambda: shapes(spec), cache_dir=cache_dir)
+    record = WeightsRecord(model=spec.name, source=fetched.source, sha256=fetched.sha256)
+    content = weight_files.read(fetched.path).content
     return from_state_dict(content, spec, record=record, bands=MODEL_BANDS)
 
 
@@ -133,12 +133,12 @@ def from_file(
 
 def _contract(text: str, path: Path) -> dict[str, Any]:
     try:
-        found = parse_json(text, str(path))
+        record = parse_json(text, str(path))
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        record = None
+    if not isinstance(record, dict):
         raise WeightsError(f"{path}: its metadata hold no contract but {text[:60]!r}")
-    return found
+    return record
 
 
 def from_state_dict(
@@ -160,18 +160,18 @@ def from_state_dict(
     expected = dict(shapes(spec))
     if not convert.is_published(content):
         expected = _with_liberties(expected, content)
-    found = convert.to_deo(content, expected, model=spec.name, teacher=teacher)
-    width = ms_width(found.tensors)
+    converted = convert.to_deo(content, expected, model=spec.name, teacher=teacher)
+    width = ms_width(converted.tensors)
     if bands is None and width in (None, len(MODEL_BANDS)):
         bands = MODEL_BANDS
     if bands is not None and width not in (None, len(bands)):
         raise WeightsError(f"the multispectral stem takes {width} channels, not {bands}")
     return Backbone(
-        tensors=found.tensors,
+        tensors=converted.tensors,
         bands=bands,
         record=record,
-        layout=found.layout,
-        dropped=found.dropped,
+        layout=converted.layout,
+        dropped=converted.dropped,
     )
 
 
@@ -183,11 +183,11 @@ def ms_width(tensors: Mapping[str, torch.Tensor]) -> int | None:
 def _with_liberties(
     expected: dict[str, convert.Shape], content: Mapping[str, Any]
 ) -> dict[str, convert.Shape]:
-    found = {n: tuple(t.shape) for n, t in content.items() if isinstance(t, torch.Tensor)}
-    expected = expected | {n: shape for n, shape in found.items() if n.startswith(HEAD)}
-    if not any(name.startswith(NORM) for name in found):
+    given = {n: tuple(t.shape) for n, t in content.items() if isinstance(t, torch.Tensor)}
+    expected = expected | {n: shape for n, shape in given.items() if n.startswith(HEAD)}
+    if not any(name.startswith(NORM) for name in given):
         expected = {n: shape for n, shape in expected.items() if not n.startswith(NORM)}
-    if len(found.get(MS_WEIGHT, ())) == 4:
+    if len(given.get(MS_WEIGHT, ())) == 4:
         dim, _, *patch = expected[MS_WEIGHT]
-        expected[MS_WEIGHT] = (dim, found[MS_WEIGHT][1], *patch)
+        expected[MS_WEIGHT] = (dim, given[MS_WEIGHT][1], *patch)
     return expected

@@ -127,8 +127,8 @@ def weights_of(
     file = given_file(cfg, spec)
     given = cfg.state_dict or file
     if cfg.source == "hf-hub" or (cfg.hf_hub_id and not given and not _is_own(cfg, spec)):
-        found = hub.fetch_saved(str(cfg.hf_hub_id), cfg.hf_hub_filename, cache_dir=cache_dir)
-        return from_file(found.path, spec, source=found.source, bands=bands)
+        fetched = hub.fetch_saved(str(cfg.hf_hub_id), cfg.hf_hub_filename, cache_dir=cache_dir)
+        return from_file(fetched.path, spec, source=fetched.source, bands=bands)
     if cfg.state_dict:
         record = WeightsRecord(model=spec.name, source="state_dict")
         return from_state_dict(cfg.state_dict, spec, record=record, bands=bands)

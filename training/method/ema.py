@@ -68,4 +68,6 @@ class Average:
     @torch.no_grad()
     def update(self, momentum: float) -> None:
         """teacher = momentum * teacher + (1 - momentum) * student; 0 copies."""
+        # one kernel for all parameters; with the weight 1 lerp returns its end, so that momentum 0
+        # copies to the bit
         torch._foreach_lerp_(self.teacher, self.student, 1.0 - momentum)

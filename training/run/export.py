@@ -73,11 +73,11 @@ def _targets(output: Path, *, overwrite: bool) -> Exported:
     if output.suffix != ".safetensors":
         raise OutputError(f"cannot write {output}: give the weights a name with .safetensors")
     targets = Exported(output, output.with_suffix(".md"), output.with_suffix(".json"))
-    there = [str(path) for path in targets if path.exists()]
-    if there and not overwrite:
+    existing = [str(path) for path in targets if path.exists()]
+    if existing and not overwrite:
         raise OutputError(
-            f"{', '.join(there)} exists; --overwrite (overwrite=True) replaces it, or name another "
-            "file"
+            f"{', '.join(existing)} exists; --overwrite (overwrite=True) replaces it, or name "
+            "another file"
         )
     return targets
 

@@ -53,27 +53,27 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
         WeightsError: the checkpoint named, or every one, is damaged, or does not fit its own
             configuration.
     """
-    path, found = _choose(run, step)
-    config = settings.from_dict(found.config)
+    path, checkpoint = _choose(run, step)
+    config = settings.from_dict(checkpoint.config)
     role = "teacher" if teacher else "student"
-    tensors = backbone_of(found.state[role])
+    tensors = backbone_of(checkpoint.state[role])
     stems = {name.split(".")[1] for name in tensors if name.startswith("patch_embed.")}
     both = {"ms", "rgb"} <= stems
     bands = RGB_BANDS if config.model.input == "rgb" else MODEL_BANDS
     model = _rebuild(config, tensors, in_chans=None if both else len(bands), origin=path)
     licence = licence_of(config.optical)
-    if custom := found.custom.get("optical"):
+    if custom := checkpoint.custom.get("optical"):
         config = replace(config, optical=Optical(name=custom["name"]))
         licence = custom["licence"]
     provenance = Provenance(
         model=config.model.name,
         role=role,
         stems=("ms", "rgb") if both else (config.model.input,),
-        step=found.step,
+        step=checkpoint.step,
         config=config,
-        data=summary(found.data),
+        data=summary(checkpoint.data),
         licence=licence,
-        measured=_measured(path, found.step),
+        measured=_measured(path, checkpoint.step),
         deo_version=importlib.metadata.version("deo"),
     )
     return Trained(
