@@ -64,9 +64,8 @@ def _create(
         stored = _band_set(saved.get("bands"))
         backbone = timm_config.weights_of(native, cfg, bands=stored, cache_dir=cache_dir)
     cfg = timm_config.described(cfg, widths, bands, note=note)
-    pruned = bool(kwargs.get("features_only"))
     built: Any = build_model_with_cfg(
-        partial(_filled, native, backbone, named=bands, pruned=pruned),
+        partial(_filled, native, backbone, named=bands, pruned=kwargs.get("features_only", False)),
         spec.name,
         False,  # `_filled` loads: timm is not strict where there is a new classifier
         pretrained_cfg=cast(Any, cfg),

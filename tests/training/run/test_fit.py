@@ -1,10 +1,9 @@
 """The run loop: observers, many processes, steps without a finite gradient."""
 
 import json
-import multiprocessing
-import os
-import socket
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from deo.training.run.pretraining import pretrain
 from deo.training.run.state import State, build
 from deo.training.run.step import StepRecord, fit
 
-FORK = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings(
     "ignore:FSDP2-wrapped module.*returned a view:UserWarning"  # nothing writes into it
 )
@@ -52,29 +50,6 @@ def test_fit__calls_observers_in_order_after_each_step(
     assert seen == [("first", 0, 1), ("second", 0, 0), ("first", 1, 2), ("second", 1, 0)]
 
 
-def join_processes(config: Config, output: Path, world_size: int) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    processes = [
-        FORK.Process(target=join, args=(config, output, rank, world_size, port))
-        for rank in range(world_size)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-
-
-def join(config: Config, output: Path, rank: int, world_size: int, port: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(rank), WORLD_SIZE=str(world_size)
-    )
-    pretrain(config, output=output, progress=False)
-
-
 def final_student(output: Path) -> dict[str, Tensor]:
     student: dict[str, Tensor] = checkpoints.load(
         checkpoints.saved(output / CHECKPOINTS_NAME)[-1]
@@ -91,7 +66,11 @@ def final_student(output: Path) -> dict[str, Tensor]:
     ],
 )
 def test_run__two_processes_equal_one_with_the_double_batch(
-    tiny_config: Config, tmp_path: Path, strategy: str, steps: int
+    tiny_config: Config,
+    tmp_path: Path,
+    strategy: str,
+    steps: int,
+    together: Callable[..., None],
 ) -> None:
     config = settings.override(
         tiny_config,
@@ -101,7 +80,7 @@ def test_run__two_processes_equal_one_with_the_double_batch(
         settings.override(config, ["run.batch_size=8"]), output=tmp_path / "one", progress=False
     )
     halves = settings.override(config, [f"run.strategy={strategy}"])
-    join_processes(halves, tmp_path / "two", 2)
+    together(partial(pretrain, halves, output=tmp_path / "two", progress=False), 2)
     for one, two in zip(records(tmp_path / "one"), records(tmp_path / "two"), strict=True):
         for name in ("loss", "grad_norm", "effective_rank", "drift"):
             assert two[name] == pytest.approx(one[name], rel=1e-3), (one["step"], name)
@@ -114,13 +93,16 @@ def test_run__two_processes_equal_one_with_the_double_batch(
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_run__two_processes_resume_exactly(
-    tiny_config: Config, tmp_path: Path, strategy: str
+    tiny_config: Config,
+    tmp_path: Path,
+    strategy: str,
+    together: Callable[..., None],
 ) -> None:
     config = settings.override(tiny_config, [f"run.strategy={strategy}", "run.batch_size=2"])
-    join_processes(config, tmp_path / "whole", 2)
-    join_processes(config, tmp_path / "cut", 2)
+    together(partial(pretrain, config, output=tmp_path / "whole", progress=False), 2)
+    together(partial(pretrain, config, output=tmp_path / "cut", progress=False), 2)
     for path in checkpoints.saved(tmp_path / "cut" / CHECKPOINTS_NAME)[1:]:
         path.unlink()
-    join_processes(config, tmp_path / "cut", 2)
+    together(partial(pretrain, config, output=tmp_path / "cut", progress=False), 2)
     whole, cut = final_student(tmp_path / "whole"), final_student(tmp_path / "cut")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)

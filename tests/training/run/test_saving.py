@@ -62,12 +62,12 @@ def test_resume_from__weights_step_and_generators_come_back(state: State, tmp_pa
     assert all(torch.equal(t, wanted[name]) for name, t in state.student.state_dict().items())
 
 
-def refusal(config: Config, inputs: Inputs = INPUTS, *, world_size: int = 1, **saved: Any) -> str:
+def refusal(asked: Config, inputs: Inputs = INPUTS, *, world_size: int = 1, **saved: Any) -> str:
     """What is said of going on under a configuration; empty where it may."""
-    content = {"config": settings.to_dict(config), "data": INPUTS.data, "custom": {}} | saved
+    content = {"config": settings.to_dict(asked), "data": INPUTS.data, "custom": {}} | saved
     checkpoint = Checkpoint(step=1, state={}, randomness=[{}], **content)
     try:
-        refuse_changes(checkpoint, config, inputs, world_size=world_size)
+        refuse_changes(checkpoint, asked, inputs, world_size=world_size)
     except ConfigError as error:
         return str(error)
     return ""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from deo.bands import MODEL_BANDS, BandSet
@@ -45,8 +46,24 @@ def test_open_backbone__says_what_it_cannot_have(tmp_path: Path) -> None:
         open_backbone("test_vit", weights=tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match="cannot read weights"):
         open_backbone("test_deo_swin", weights=tmp_path / "x.safetensors")
-    with pytest.raises(ModelError, match="gives no feature maps"):
-        open_backbone("mixer_s32_224", untrained=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError("no route"), r"cannot be downloaded \(no route\); use --untrained"),
+        (RuntimeError("no stages"), "test_vit gives no feature maps: no stages"),
+    ],
+)
+def test_open_backbone__explains_what_timm_raises(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(ModelError, match=message):
+        open_backbone("test_vit")
 
 
 def test_input_side__fixed_or_any() -> None:
