@@ -115,6 +115,7 @@ class TarStream:
             if len(self._files) >= _OPEN_TARS:
                 self.close()
             self._files[tar] = os.open(tar, os.O_RDONLY)
+        # no file position is shared: a handle that a fork has copied can be read from both sides
         return os.pread(self._files[tar], size, offset)
 
     def _stored(self, number: int) -> NDArray[Any]:
@@ -207,7 +208,7 @@ def _members(tar: Path) -> list[tuple[str, int, int]]:
     """Name, first byte and length of each file in a tar, but for what systems leave behind."""
     try:
         held = tar.stat().st_size
-        with tarfile.open(tar, "r:") as opened:
+        with tarfile.open(tar, "r:") as opened:  # a compressed tar could not be read in place
             samples = [
                 member
                 for member in opened
