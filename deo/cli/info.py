@@ -127,7 +127,7 @@ def _reach(record: dict[str, Any]) -> str:
 
 def _kernels(kernels: dict[str, str]) -> list[str]:
     return [
-        f"{' '.join(band for band, used in kernels.items() if used == kernel)}: resampled ({kernel})"
+        f"{' '.join(band for band in kernels if kernels[band] == kernel)}: resampled ({kernel})"
         for kernel in ("bilinear", "average")
         if kernel in kernels.values()
     ]

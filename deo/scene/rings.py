@@ -62,7 +62,7 @@ def cut_at_180(ring: Floats) -> tuple[Floats, ...]:
 
 
 def by_the_pole(ring: Floats, polar: NDArray[np.bool_]) -> Floats:
-    """A closed ring with unbroken longitudes, where some points are poles, whose within means nothing.
+    """A closed ring with unbroken longitudes, where some points are poles, whose own means nothing.
 
     A ring has its inside on its left: it passes the north pole going west, the south pole east.
     """
