@@ -1,9 +1,10 @@
 """Cosine similarity of every place in a feature map to one chosen place."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 from deo.errors import OutputError, SceneError
 from deo.files.publish import check_folder, disk_errors, publish, scratch_folder
 from deo.maps.cog import read_tags, write_cog
+from deo.maps.memory import MapArray
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, ramp
 from deo.maps.preview import check_picture, metres_across, write_picture
@@ -46,47 +48,109 @@ class Plane:
         yield 0, self.values(0, len(self.data))
 
 
-def map_similarity(
-    features: Path, place: Place, output: Path, *, preview: Path | None = None
-) -> float:
-    """Write the cosine similarity (-1..1) of every cell's features to those at `place`.
+class _Compared(NamedTuple):
+    """Similarities (height, width), what describes their map, and row and column of the place."""
+
+    similarity: NDArray[np.float32]
+    info: MapInfo
+    cell: tuple[int, int]
+
+
+def similar(
+    features: str | os.PathLike[str] | MapArray,
+    place: tuple[float, float],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    preview: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> MapArray:
+    """Compare every cell of a map of features with one place: `deo.similar`.
 
     Args:
-        features: a GeoTIFF with one band per feature, as `deo extract` writes it.
-        place: its longitude may be told in -180..180 or 0..360.
-        output: a `.tif` to write, one band, on the same grid.
+        features: a GeoTIFF that `deo extract` wrote, or what `deo.extract` returned.
+        place: longitude, in -180..180 or 0..360, and latitude in degrees.
+        output: a `.tif` to write, one band, on the same grid; None: nothing is written.
         preview: a `.png` to draw.
+        overwrite: replace an output that is there.
 
     Returns:
-        The share of valid cells with a similarity above 0.9.
+        A map of one channel: the cosine of the features of each cell and those of the place, from
+        -1 to 1; NaN where there are no features.
 
     Raises:
         SceneError: `features` cannot be read or has no position on the Earth; `place` is outside or
             on nodata.
-        OutputError: something cannot be written.
+        OutputError: something cannot be written, or exists and may not be replaced.
+
+    Example:
+        >>> likeness = deo.similar("features.tif", (11.35, 44.49), "map.tif")  # doctest: +SKIP
     """
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise OutputError(f"cannot write {output}: similarity maps are GeoTIFFs, name it *.tif")
-    place = parse_place(*place)
+    target = None if output is None else Path(output)
+    picture = None if preview is None else Path(preview)
+    if target is not None:
+        if target.suffix.lower() not in (".tif", ".tiff"):
+            raise OutputError(f"cannot write {target}: similarity maps are GeoTIFFs, name it *.tif")
+        check_folder(target)
+    if picture is not None:
+        check_picture(picture)
+    if not isinstance(features, MapArray):
+        check_apart([path for path in (target, picture) if path is not None], [features])
+    if target is not None and target.exists() and not overwrite:
+        raise OutputError(f"{target} exists; use --overwrite (overwrite=True) to replace it")
+    sought = parse_place(*place)
     check_proj()
-    check_folder(output)
-    check_apart([output, *([preview] if preview is not None else [])], [features])
-    if preview is not None:
-        check_picture(preview)
-    try:
-        with _opened(features) as file:
-            info = _describe(file, features, place)
-            row, col = _locate(file, place, features)
-            similarity = _cosine(file, _column(file, row, col, place))
-    except RasterioError as error:
-        raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
+    compare = _compare_held if isinstance(features, MapArray) else _compare_file
+    similarity, info, cell = compare(features, sought)
     plane = Plane(data=similarity)
-    with disk_errors(output), scratch_folder(output.parent) as scratch:
-        write_cog(plane, info, scratch / output.name, scratch / f".{output.name}")
-        publish(scratch / output.name, output)
-    if preview is not None:
-        _draw(preview, plane, info, place, (row, col))
-    return float((similarity > 0.9).sum() / max(np.isfinite(similarity).sum(), 1))
+    if target is not None:
+        with disk_errors(target), scratch_folder(target.parent) as scratch:
+            write_cog(plane, info, scratch / target.name, scratch / f".{target.name}")
+            publish(scratch / target.name, target)
+    if picture is not None:
+        _draw(picture, plane, info, sought, cell)
+    return MapArray(
+        array=similarity[None],
+        valid=plane.valid(0, len(similarity)),
+        transform=info.transform,
+        crs=info.crs,
+        names=info.names,
+        tags=info.tags,
+    )
+
+
+def map_similarity(
+    features: Path, place: Place, output: Path, *, preview: Path | None = None
+) -> float:
+    """Write the map of `similar`, over one that is there.
+
+    Returns:
+        The share of valid cells with a similarity above 0.9.
+    """
+    likeness = similar(features, place, output, preview=preview, overwrite=True).array
+    return float((likeness > 0.9).sum() / max(np.isfinite(likeness).sum(), 1))
+
+
+def _compare_file(features: str | os.PathLike[str], place: Place) -> _Compared:
+    path = Path(features)
+    try:
+        with _opened(path) as file:
+            info = _describe(read_tags(path) or {}, file, path.name, place)
+            cell = _locate(file, place, path.name)
+            return _Compared(_cosine(file, _column(file, *cell, place)), info, cell)
+    except RasterioError as error:
+        raise SceneError(f"{path} cannot be read as a map of features: {error}") from error
+
+
+def _compare_held(features: MapArray, place: Place) -> _Compared:
+    name = features.tags.get("DEO_SOURCE", "the map")
+    info = _describe(features.tags, features, name, place)
+    cell = _locate(features, place, name)
+    reference = _known(features.array[:, cell[0], cell[1]], place)
+    dot = np.einsum("chw,c->hw", features.array, reference)
+    square = np.einsum("chw,chw->hw", features.array, features.array)
+    tiny = np.finfo(np.float32).tiny
+    length = max(float(np.linalg.norm(reference)), tiny)
+    return _Compared(np.clip(dot / (np.sqrt(square).clip(min=tiny) * length), -1, 1), info, cell)
 
 
 def _opened(features: Path) -> Any:
@@ -96,9 +160,9 @@ def _opened(features: Path) -> Any:
         raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
 
 
-def _locate(file: Any, place: Place, path: Path) -> tuple[int, int]:
+def _locate(file: Any, place: Place, name: str) -> tuple[int, int]:
     """Row and column of the cell at `place`."""
-    ground = Ground(name=str(path), crs=file.crs, transform=file.transform)
+    ground = Ground(name=name, crs=file.crs, transform=file.transform)
     try:
         for col, row in ground.find(place):
             if 0 <= row < file.height and 0 <= col < file.width:
@@ -108,14 +172,17 @@ def _locate(file: Any, place: Place, path: Path) -> tuple[int, int]:
         raise SceneError(f"{error}, so no place on it can be told in degrees") from error
     over = " over the 180th meridian" if west > east else ""
     raise SceneError(
-        f"{place.longitude:g},{place.latitude:g} is outside {path}, which reaches from "
+        f"{place.longitude:g},{place.latitude:g} is outside {name}, which reaches from "
         f"{west:.4f},{south:.4f}{over} to {east:.4f},{north:.4f} (longitude,latitude)"
     )
 
 
 def _column(file: Any, row: int, col: int, place: Place) -> NDArray[np.float32]:
     """The features of one cell, (channels,)."""
-    values = _read(file, list(file.indexes), RasterioWindow(col, row, 1, 1))[:, 0, 0]
+    return _known(_read(file, list(file.indexes), RasterioWindow(col, row, 1, 1))[:, 0, 0], place)
+
+
+def _known(values: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
     if not np.isfinite(values).all():
         raise SceneError(
             f"there are no features at {place.longitude:g},{place.latitude:g}: nodata; "
@@ -156,13 +223,12 @@ def _read(file: Any, indexes: list[int], window: RasterioWindow) -> NDArray[np.f
     return values
 
 
-def _describe(file: Any, path: Path, place: Place) -> MapInfo:
-    tags = read_tags(path) or {}
+def _describe(tags: Mapping[str, str], file: Any, name: str, place: Place) -> MapInfo:
     try:
         layer, stride, _ = int(tags["DEO_LAYER"]), int(tags["DEO_STRIDE"]), tags["DEO_MODEL"]
     except (KeyError, ValueError) as error:
         raise SceneError(
-            f"{path} is no map of features: give a GeoTIFF that `deo extract` wrote"
+            f"{name} is no map of features: give a GeoTIFF that `deo extract` wrote"
         ) from error
     return MapInfo(
         layer=layer,
@@ -176,7 +242,7 @@ def _describe(file: Any, path: Path, place: Place) -> MapInfo:
             "DEO_SIMILAR_TO": f"{place.longitude!r},{place.latitude!r}",
         },
         names=("cosine similarity",),
-        source=path.name,
+        source=name,
     )
 
 
