@@ -80,7 +80,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     (
         "deo",
         {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
-        | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.scene"},
+        | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.opening"},
     ),
 ]
 HEAVY = {
@@ -187,7 +187,7 @@ LONG_MODULES = {
     "deo.scene.inputs": "not parted yet",
     "deo.scene.raster": "not parted yet",
     "deo.scene.safe": "one product format, whose versions are told apart here",
-    "deo.scene.scene": "the scene and the choices made when one is opened",
+    "deo.scene.scene": "one class: a scene read and sampled on its grid",
     "deo.training.tasks.benchmarks.geobench": "one benchmark, and the formats of its two versions",
     "deo.training.tasks.tune": "not parted yet",
 }
@@ -197,7 +197,7 @@ LONG_FUNCTIONS = {
     "deo.maps.class_map.write_class_map": "a line or two over; not parted yet",
     "deo.maps.metadata.map_info": "a table of what each format's tags say",
     "deo.maps.zarr_store.write_zarr": "a line or two over; not parted yet",
-    "deo.scene.scene._assemble": "a line or two over; not parted yet",
+    "deo.scene.opening._assemble": "a line or two over; not parted yet",
     "deo.training.tasks.benchmarks.folder.folder_benchmark": "tells the layouts of a folder apart",
     "deo.training.tasks.fit.fit": "the loop of tuning, which is to be seen at a glance",
 }

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DataError, DeoError
 from deo.scene.formats import Door
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 from deo.scene.window import Window
 from deo.training.data.listing import files_below, is_raster, say_left_out
 from deo.training.data.reading import open_quietly

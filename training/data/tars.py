@@ -18,7 +18,6 @@ from deo.files.junk import is_junk
 from deo.scene.formats import Door
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
-from deo.scene.window import Window
 from deo.sensors.evidence import Evidence
 from deo.sensors.floats import Range, check_float_evidence
 from deo.sensors.registry import path_evidence
@@ -138,7 +137,7 @@ class TarStream:
 
     def _raster(self, number: int) -> StoredSample:
         with self._in_memory(number) as path, self._scene(path) as scene:
-            whole = Window(row=0, col=0, height=scene.height, width=scene.width)
+            whole = scene.whole
             values, valid = scene.read(whole, self.bands)
             stored: NDArray[Any] = digital_numbers(values, valid)
             if is_display(scene):

@@ -23,7 +23,8 @@ from deo.maps.runner import FeatureModel, plan_tiles
 from deo.maps.sinks import ClassMapSink, CogSink, Sink
 from deo.models.registry import SPECS
 from deo.scene.inputs import read_inputs
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 from deo.training.tasks.heads import Classifier
 from deo.training.tasks.tuned import Tuned
 
