@@ -43,12 +43,12 @@ class MapArray:
     @property
     def height(self) -> int:
         """Rows of cells."""
-        return self.array.shape[1]
+        return len(self.valid)
 
     @property
     def width(self) -> int:
         """Columns of cells."""
-        return self.array.shape[2]
+        return int(self.valid.shape[1])
 
     def classes(self) -> NDArray[np.uint8]:
         """(height, width): number of the channel with the largest value; 255 where no data are."""

@@ -1,31 +1,25 @@
 """Cosine similarity of every place in a feature map to one chosen place."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
-from deo.errors import OutputError, SceneError
+from deo.errors import OutputError
 from deo.files.publish import check_folder, disk_errors, publish, scratch_folder
-from deo.maps.cog import read_tags, write_cog
+from deo.maps.cog import write_cog
+from deo.maps.cosine import compare_file, compare_held
 from deo.maps.memory import MapArray
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, ramp
 from deo.maps.preview import check_picture, metres_across, write_picture
 from deo.maps.rows import Shape
 from deo.maps.sinks import check_apart
-from deo.scene.earth import Ground, Place, check_proj, parse_place
-from deo.scene.formats import Door, open_raster
+from deo.scene.earth import Place, check_proj, parse_place
 from deo.scene.grid import upright
-
-_BLOCK = 512
-_BANDS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +40,6 @@ class Plane:
 
     def blocks(self, budget: int = 0) -> Iterator[tuple[int, NDArray[np.float32]]]:
         yield 0, self.values(0, len(self.data))
-
-
-class _Compared(NamedTuple):
-    """Similarities (height, width), what describes their map, and row and column of the place."""
-
-    similarity: NDArray[np.float32]
-    info: MapInfo
-    cell: tuple[int, int]
 
 
 def similar(
@@ -87,25 +73,17 @@ def similar(
     """
     target = None if output is None else Path(output)
     picture = None if preview is None else Path(preview)
-    if target is not None:
-        if target.suffix.lower() not in (".tif", ".tiff"):
-            raise OutputError(f"cannot write {target}: similarity maps are GeoTIFFs, name it *.tif")
-        check_folder(target)
-    if picture is not None:
-        check_picture(picture)
-    if not isinstance(features, MapArray):
-        check_apart([path for path in (target, picture) if path is not None], [features])
-    if target is not None and target.exists() and not overwrite:
-        raise OutputError(f"{target} exists; use --overwrite (overwrite=True) to replace it")
+    read = [] if isinstance(features, MapArray) else [features]
+    _check(target, picture, read, overwrite=overwrite)
     sought = parse_place(*place)
     check_proj()
-    compare = _compare_held if isinstance(features, MapArray) else _compare_file
-    similarity, info, cell = compare(features, sought)
+    if isinstance(features, MapArray):
+        similarity, info, cell = compare_held(features, sought)
+    else:
+        similarity, info, cell = compare_file(features, sought)
     plane = Plane(data=similarity)
     if target is not None:
-        with disk_errors(target), scratch_folder(target.parent) as scratch:
-            write_cog(plane, info, scratch / target.name, scratch / f".{target.name}")
-            publish(scratch / target.name, target)
+        _write(plane, info, target)
     if picture is not None:
         _draw(picture, plane, info, sought, cell)
     return MapArray(
@@ -130,120 +108,29 @@ def map_similarity(
     return float((likeness > 0.9).sum() / max(np.isfinite(likeness).sum(), 1))
 
 
-def _compare_file(features: str | os.PathLike[str], place: Place) -> _Compared:
-    path = Path(features)
-    try:
-        with _opened(path) as file:
-            info = _describe(read_tags(path) or {}, file, path.name, place)
-            cell = _locate(file, place, path.name)
-            return _Compared(_cosine(file, _column(file, *cell, place)), info, cell)
-    except RasterioError as error:
-        raise SceneError(f"{path} cannot be read as a map of features: {error}") from error
+def _check(
+    target: Path | None,
+    picture: Path | None,
+    read: Sequence[str | os.PathLike[str]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Refuse before anything is computed what cannot be written, or may not be replaced."""
+    if target is not None:
+        if target.suffix.lower() not in (".tif", ".tiff"):
+            raise OutputError(f"cannot write {target}: similarity maps are GeoTIFFs, name it *.tif")
+        check_folder(target)
+    if picture is not None:
+        check_picture(picture)
+    check_apart([path for path in (target, picture) if path is not None], read)
+    if target is not None and target.exists() and not overwrite:
+        raise OutputError(f"{target} exists; use --overwrite (overwrite=True) to replace it")
 
 
-def _compare_held(features: MapArray, place: Place) -> _Compared:
-    name = features.tags.get("DEO_SOURCE", "the map")
-    info = _describe(features.tags, features, name, place)
-    cell = _locate(features, place, name)
-    reference = _known(features.array[:, cell[0], cell[1]], place)
-    dot = np.einsum("chw,c->hw", features.array, reference)
-    square = np.einsum("chw,chw->hw", features.array, features.array)
-    tiny = np.finfo(np.float32).tiny
-    length = max(float(np.linalg.norm(reference)), tiny)
-    return _Compared(np.clip(dot / (np.sqrt(square).clip(min=tiny) * length), -1, 1), info, cell)
-
-
-def _opened(features: Path) -> Any:
-    try:
-        return open_raster(features, door=Door.FEATURES)
-    except SceneError as error:
-        raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
-
-
-def _locate(file: Any, place: Place, name: str) -> tuple[int, int]:
-    """Row and column of the cell at `place`."""
-    ground = Ground(name=name, crs=file.crs, transform=file.transform)
-    try:
-        for col, row in ground.find(place):
-            if 0 <= row < file.height and 0 <= col < file.width:
-                return int(row), int(col)
-        west, south, east, north = ground.area(height=file.height, width=file.width).box
-    except SceneError as error:
-        raise SceneError(f"{error}, so no place on it can be told in degrees") from error
-    over = " over the 180th meridian" if west > east else ""
-    raise SceneError(
-        f"{place.longitude:g},{place.latitude:g} is outside {name}, which reaches from "
-        f"{west:.4f},{south:.4f}{over} to {east:.4f},{north:.4f} (longitude,latitude)"
-    )
-
-
-def _column(file: Any, row: int, col: int, place: Place) -> NDArray[np.float32]:
-    """The features of one cell, (channels,)."""
-    return _known(_read(file, list(file.indexes), RasterioWindow(col, row, 1, 1))[:, 0, 0], place)
-
-
-def _known(values: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise SceneError(
-            f"there are no features at {place.longitude:g},{place.latitude:g}: nodata; "
-            "choose another place"
-        )
-    return values
-
-
-def _cosine(file: Any, reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Block by block, some bands at a time: (height, width), NaN where there are no features."""
-    out = np.empty((file.height, file.width), np.float32)
-    length = max(float(np.linalg.norm(reference)), np.finfo(np.float32).tiny)
-    for top in range(0, file.height, _BLOCK):
-        for left in range(0, file.width, _BLOCK):
-            window = RasterioWindow(
-                left, top, min(_BLOCK, file.width - left), min(_BLOCK, file.height - top)
-            )
-            dot = np.zeros((int(window.height), int(window.width)))
-            square = np.zeros_like(dot)
-            for first in range(0, file.count, _BANDS_AT_ONCE):
-                own = reference[first : first + _BANDS_AT_ONCE]
-                values = _read(file, list(range(first + 1, first + len(own) + 1)), window)
-                dot += np.einsum("chw,c->hw", values, own)
-                square += np.einsum("chw,chw->hw", values, values)
-            cosine = dot / (np.sqrt(square).clip(min=np.finfo(np.float32).tiny) * length)
-            out[top : top + dot.shape[0], left : left + dot.shape[1]] = cosine
-    return np.clip(out, -1, 1)
-
-
-def _read(file: Any, indexes: list[int], window: RasterioWindow) -> NDArray[np.float32]:
-    """Values with the bands' scales applied, NaN for nodata."""
-    stored = file.read(indexes, window=window)
-    values: NDArray[np.float32] = stored.astype(np.float32)
-    scales = np.array([file.scales[index - 1] for index in indexes], np.float32)
-    values *= scales[:, None, None]
-    if file.nodata is not None:
-        values[stored == file.nodata] = np.nan
-    return values
-
-
-def _describe(tags: Mapping[str, str], file: Any, name: str, place: Place) -> MapInfo:
-    try:
-        layer, stride, _ = int(tags["DEO_LAYER"]), int(tags["DEO_STRIDE"]), tags["DEO_MODEL"]
-    except (KeyError, ValueError) as error:
-        raise SceneError(
-            f"{name} is no map of features: give a GeoTIFF that `deo extract` wrote"
-        ) from error
-    return MapInfo(
-        layer=layer,
-        stride=stride,
-        crs=file.crs,
-        transform=file.transform,
-        dtype="float32",
-        tags={
-            **tags,
-            "DEO_DTYPE": "float32",
-            "DEO_SIMILAR_TO": f"{place.longitude!r},{place.latitude!r}",
-        },
-        names=("cosine similarity",),
-        source=name,
-    )
+def _write(plane: Plane, info: MapInfo, target: Path) -> None:
+    with disk_errors(target), scratch_folder(target.parent) as scratch:
+        write_cog(plane, info, scratch / target.name, scratch / f".{target.name}")
+        publish(scratch / target.name, target)
 
 
 def _draw(path: Path, plane: Plane, info: MapInfo, place: Place, cell: tuple[int, int]) -> None:
