@@ -18,7 +18,8 @@ from deo.maps.metadata import map_info
 from deo.maps.pair import joined
 from deo.maps.sinks import ClassMapSink, CogSink, Sink
 from deo.scene.inputs import read_inputs
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 from deo.training.tasks.mapping import mapped
 from deo.training.tasks.tuned import Tuned
 
