@@ -188,7 +188,7 @@ def test_predict__rows_of_another_batch_size_are_refused(
     interrupted(tuned, scene, target, monkeypatch)
     assert "1 of 3 rows of tiles are kept in" in caplog.text
     settings = Prediction(tile=64, batch_size=3)
-    with pytest.raises(OutputError, match=r"other settings \(batch_size: 4 -> 3\)"):
+    with pytest.raises(OutputError, match=r"other settings \(batch_size: 144 -> 3\)"):
         predict(tuned, [scene], target, settings=settings, resume=True)
 
 
