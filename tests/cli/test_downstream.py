@@ -176,7 +176,7 @@ def test_finetune_predict__segment_own_folder(
     with pytest.raises(WeightsError, match=r"tuned for a task.*deo predict"):
         load_backbone(MODEL[1], weights=folder / "best.safetensors")
     other = str(error(run(*command, "--contract", "s2", "--bands", "B02,B03", "--resume")))
-    assert "contract.name: 'pretrain' -> 's2'" in other
+    assert "contract.name: 'fixed' -> 's2'" in other
     assert "-> ['B02', 'B03']" in other
     other = str(error(run(*command, "--model", "test_deo_vit", "--resume")))
     assert "model: 'test_deo_swin' -> 'test_deo_vit'" in other
