@@ -19,7 +19,7 @@ from rasterio.transform import from_origin
 from deo.bands import MODEL_BANDS, Pixels
 from deo.errors import ConfigError
 from deo.training.tasks.finetune import Finished, finetune
-from deo.training.tasks.predict import Prediction, predict
+from deo.training.tasks.predict import predict
 from deo.training.tasks.scores import STATISTICS, confusion
 
 SIDE, ACROSS, DOWN = 64, 3, 2
@@ -107,7 +107,7 @@ def mapped(
     change = finished.tuned.description.task == "change"
     predict(
         finished.tuned, sources if change else sources[:1], folder / "map.tif",
-        probabilities=folder / "shares.tif", settings=Prediction(**settings), overwrite=True,
+        probabilities=folder / "shares.tif", overwrite=True, **settings,
     )  # fmt: skip
     with rasterio.open(folder / "map.tif") as classes, rasterio.open(folder / "shares.tif") as file:
         return classes.read(1), file.read()
