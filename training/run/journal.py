@@ -50,7 +50,7 @@ class JsonLines:
 
     def write(self, record: Record) -> None:
         self._file.write(f"{_line(record)}\n")
-        self._file.flush()  # a kill loses no record of a step that was taken
+        self._file.flush()  # what is recorded survives a kill of the process
 
     def close(self) -> None:
         self._file.close()
