@@ -8,6 +8,8 @@ from torch import Tensor
 
 from deo.bands import RGB_BANDS
 from deo.training.data.loading import Batch
+from deo.training.method.clean import targets_of
+from deo.training.method.direct import direct_terms
 from deo.training.method.losses import (
     GLOBAL_VIEWS,
     coding_rate_loss,
@@ -16,6 +18,8 @@ from deo.training.method.losses import (
 )
 from deo.training.method.optical import OpticalFeatures
 from deo.training.method.student import Predictions
+from deo.training.method.views import view_places
+from deo.training.method.viewspecs import view_specs
 from deo.training.run.optim import advance, clip_each, clip_global, set_step
 from deo.training.run.state import State
 
@@ -101,12 +105,16 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
     global_views = views[:GLOBAL_VIEWS]
     with torch.no_grad(), state.autocast():
         target = state.teacher(global_views)
-    seen = state.optical(optical_input(global_views)) if state.optical is not None else None
+    seen = None
+    if state.optical is not None and state.clean is None:
+        seen = state.optical(optical_input(global_views))
 
     with state.autocast():
         predictions = state.model(views)
     # outside autocast: cosines and determinants of half-precision products lose their differences
     terms = objective(state, predictions, target, seen)
+    if state.clean is not None:
+        terms = directly(state, terms, predictions, images, samples)
 
     torch.autograd.backward(state.scaler.scale(terms.loss))
     state.scaler.unscale_(state.optimizer)  # the limit is meant for gradients as they are
@@ -124,6 +132,38 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
         grad_norm=grad_norm,
         **rates._asdict(),
     )
+
+
+def directly(
+    state: State, terms: Terms, predictions: Predictions, images: Tensor, samples: Tensor
+) -> Terms:
+    """The terms of self-distillation, and those of direct distillation added to them.
+
+    Args:
+        images, samples: as in `train_step`.
+    """
+    assert state.clean is not None
+    assert predictions.direct is not None
+    config, of_ms = state.config, predictions.direct[0]
+    height, width = images.shape[-2:]
+    places = view_places(
+        state.keys(samples),
+        view_specs(config.views)[:GLOBAL_VIEWS],
+        height=height,
+        width=width,
+        seed=config.run.seed,
+        epoch=state.epoch,
+    )
+    grids = (of_ms.mid.shape[-1], of_ms.late.shape[-1], of_ms.cells.shape[-1])
+    targets = targets_of(state.clean(images, samples), places, grids=grids)
+    direct = direct_terms(predictions.direct, targets)
+    loss = (
+        terms.loss
+        - config.loss.alpha * (direct.cls + direct.patch)
+        + config.direct.statistics * direct.statistics
+        + config.direct.similarity * direct.similarity
+    )
+    return terms._replace(loss=loss, cls=direct.cls, patch=direct.patch)
 
 
 def optical_input(views: Sequence[Tensor]) -> Tensor:
