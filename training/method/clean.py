@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.optical import OpticalTeacher
 
 CELL = 4

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deo.bands import RGB_BANDS
 from deo.models.swin import DeoSwin
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.direct import Answers, DirectHeads
 from deo.training.method.layers import Widths, finer_layers
 from deo.training.method.losses import GLOBAL_VIEWS

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from deo.errors import ConfigError
-from deo.training import config
+from deo.training.method import config
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,8 +103,13 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
 
     views = state.views(images, state.keys(samples), epoch)
     global_views = views[:GLOBAL_VIEWS]
-    with torch.no_grad(), state.autocast():
-        target = state.teacher(global_views)
+    # before the student's pass, whose activations are kept for the backward pass: in this order
+    # the teacher's own are freed first and the peak of memory is lower
+    target = None
+    if state.config.loss.coeff or state.config.loss.expansion:
+        with torch.no_grad(), state.autocast():
+            target = state.teacher(global_views)
+    # outside autocast: the optical teacher has a precision of its own, `optical.precision`
     seen = None
     if state.optical is not None and state.clean is None:
         seen = state.optical(optical_input(global_views))
@@ -121,6 +126,7 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
     clip = clip_each if state.config.switches.clip_per_parameter else clip_global
     grad_norm = clip(state.student.parameters(), state.config.optim.clip)
     advance(state.optimizer, state.scaler, grad_norm)
+    # None, not zeros: gradients take no memory during the next forward pass
     state.optimizer.zero_grad(set_to_none=True)
     state.average.update(rates.momentum)  # of a student left as it was too: the schedule goes on
     state.step += 1
@@ -172,15 +178,20 @@ def optical_input(views: Sequence[Tensor]) -> Tensor:
 
 
 def objective(
-    state: State, predictions: Predictions, target: Tensor, seen: OpticalFeatures | None
+    state: State, predictions: Predictions, target: Tensor | None, seen: OpticalFeatures | None
 ) -> Terms:
     """The weighted sum of coding rate and distillation, in fp32.
 
     Args:
-        target: (2 * B, z) of the EMA teacher.
+        target: (2 * B, z) of the EMA teacher; None where self-distillation has no weight: the
+            monitors are then those of the student alone.
         seen: the optical teacher's features of the global views, or None.
     """
     loss, switches, context = state.config.loss, state.config.switches, state.context
+    if target is None:
+        target = predictions.z[: GLOBAL_VIEWS * state.config.run.batch_size].detach()
+    # the coding rate is no mean over samples, so that of the whole batch is not the mean of its
+    # parts: embeddings are gathered, where the published code took each process's alone
     several = context.world_size > 1 and not switches.local_gram
     rate = coding_rate_loss(
         predictions.z,

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS
-from deo.training.config import Direct
 from deo.training.method.clean import (
     CELL_STATISTICS,
     VIEW_STATISTICS,
@@ -17,6 +16,7 @@ from deo.training.method.clean import (
     standardised,
     targets_of,
 )
+from deo.training.method.config import Direct
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 

@@ -1,7 +1,7 @@
 import pytest
 
 from deo.errors import ConfigError
-from deo.training.config import Views
+from deo.training.method.config import Views
 from deo.training.method.viewspecs import ViewSpec, published_views, view_specs
 
 

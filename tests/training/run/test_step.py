@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deo.errors import ConfigError
-from deo.training.config import Config, Direct, Loss, Model, Optical, Optim, Run, Switches, Views
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Direct, Loss, Model, Optical, Switches, Views
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context
@@ -108,6 +109,13 @@ def test_train_step__distils_directly() -> None:
     for part in ("similarity", "statistics"):
         without = state(Pixels(), direct=replace(DIRECT, **{part: 0.0}), loss=alone)
         assert steps(without)[0].loss != steps(state(Pixels(), direct=DIRECT, loss=alone))[0].loss
+
+
+def test_train_step__without_weight_self_distillation_asks_no_teacher() -> None:
+    run = state(Pixels(), direct=DIRECT, loss=Loss(coeff=0.0, expansion=0.0))
+    run.teacher.register_forward_hook(lambda module, args, out: pytest.fail("asked"))
+    record = steps(run)[0]
+    assert record.effective_rank >= 1
 
 
 def test_train_step__kept_maps_are_those_seen_afresh() -> None:
