@@ -105,14 +105,8 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
     global_views = views[:GLOBAL_VIEWS]
     # before the student's pass, whose activations are kept for the backward pass: in this order
     # the teacher's own are freed first and the peak of memory is lower
-    target = None
-    if state.config.loss.coeff or state.config.loss.expansion:
-        with torch.no_grad(), state.autocast():
-            target = state.teacher(global_views)
-    # outside autocast: the optical teacher has a precision of its own, `optical.precision`
-    seen = None
-    if state.optical is not None and state.clean is None:
-        seen = state.optical(optical_input(global_views))
+    target = ema_target(state, global_views)
+    seen = optical_target(state, global_views)
 
     with state.autocast():
         predictions = state.model(views)
@@ -138,6 +132,23 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
         grad_norm=grad_norm,
         **rates._asdict(),
     )
+
+
+def ema_target(state: State, views: Sequence[Tensor]) -> Tensor | None:
+    """(2 * B, z) of the EMA teacher; None where self-distillation has no weight."""
+    if not (state.config.loss.coeff or state.config.loss.expansion):
+        return None
+    with torch.no_grad(), state.autocast():
+        target: Tensor = state.teacher(views)
+    return target
+
+
+def optical_target(state: State, views: Sequence[Tensor]) -> OpticalFeatures | None:
+    """Features of the global views; None where the optical teacher sees none of them."""
+    if state.optical is None or state.clean is not None:
+        return None
+    # outside autocast: the optical teacher has a precision of its own, `optical.precision`
+    return state.optical(optical_input(views))
 
 
 def directly(
@@ -183,8 +194,8 @@ def objective(
     """The weighted sum of coding rate and distillation, in fp32.
 
     Args:
-        target: (2 * B, z) of the EMA teacher; None where self-distillation has no weight: the
-            monitors are then those of the student alone.
+        target: (2 * B, z) of the EMA teacher; without it the monitors are those of the student
+            alone.
         seen: the optical teacher's features of the global views, or None.
     """
     loss, switches, context = state.config.loss, state.config.switches, state.context
