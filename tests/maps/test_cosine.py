@@ -40,7 +40,7 @@ def test_compare_held__is_the_cosine_with_the_place_s_cell() -> None:
 def test_compare_held__refuses_places_and_maps_without_features() -> None:
     with pytest.raises(SceneError, match="nodata; choose another place"):
         compare_held(held(), Place(15.05, 44.95))
-    with pytest.raises(SceneError, match="outside toy.tif, which reaches from"):
+    with pytest.raises(SceneError, match=r"outside toy.tif, which reaches from"):
         compare_held(held(), Place(0, 0))
     with pytest.raises(SceneError, match="is no map of features"):
         compare_held(held({}), Place(15.25, 44.85))
