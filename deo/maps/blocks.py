@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.contracts import Contract
+from deo.contracts import InputContract
 from deo.errors import ConfigError
 from deo.maps.runner import FeatureModel
 from deo.maps.stream import Readable, extract_rows
@@ -30,7 +30,7 @@ class Block(NamedTuple):
 def compute_block(
     scene: Readable,
     model: FeatureModel,
-    contract: Contract,
+    contract: InputContract,
     tiling: Tiling,
     window: Window,
     *,
