@@ -91,7 +91,7 @@ def fill_rows(
                 job.contract,
                 job.tiling,
                 batch_size=job.batch_size,
-                window=job.tiling.rows_of_tiles(first, rows.stop),
+                window=job.tiling.finished_rows(first, rows.stop),
                 progress=progress,
             )
             with WriteBehind[RowBand](spool.append, depth=1) as writer, contextlib.closing(bands):

@@ -121,7 +121,7 @@ def _folder(job: Job, rows: RowRange) -> Path:
 
 def _shapes(job: Job, rows: RowRange) -> list[Shape]:
     """Of each layer's part of the map."""
-    height = job.tiling.rows_of_tiles(*rows).height
+    height = job.tiling.finished_rows(*rows).height
     return [
         shape._replace(height=-(-height // stride))
         for shape, stride in zip(job.shapes, job.model.reductions, strict=True)

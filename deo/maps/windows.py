@@ -89,8 +89,7 @@ class Tiling:
 
     def __iter__(self) -> Iterator[Window]:
         for row in range(len(self.rows.starts)):
-            for col in range(len(self.cols.starts)):
-                yield self.window(row, col)
+            yield from self.row_of_tiles(row)
 
     def __len__(self) -> int:
         return len(self.rows.starts) * len(self.cols.starts)
@@ -109,7 +108,11 @@ class Tiling:
             width=self.cols.tile,
         )
 
-    def rows_of_tiles(self, start: int, stop: int) -> Window:
+    def row_of_tiles(self, row: int) -> tuple[Window, ...]:
+        """The tiles of one row, left to right."""
+        return tuple(self.window(row, col) for col in range(len(self.cols.starts)))
+
+    def finished_rows(self, start: int, stop: int) -> Window:
         """The pixels, over the whole width, that rows of tiles from `start` to `stop` finish."""
         row = self.rows.starts[start]
         end = self.rows.finished_by(stop - 1).stop

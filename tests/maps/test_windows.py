@@ -95,10 +95,10 @@ def test_axis__touching_tiles_are_those_that_hold_some_of_the_pixels(
 def test_tiling__rows_of_tiles_finish_every_pixel_once() -> None:
     tiling = tiles(height=101, width=30, tile=32, overlap=8, multiple=4)
     count = len(tiling.rows.starts)
-    parts = [tiling.rows_of_tiles(row, row + 1) for row in range(count)]
+    parts = [tiling.finished_rows(row, row + 1) for row in range(count)]
     ends = [part.row + part.height for part in parts]
     assert [part.row for part in parts] == [0, *ends[:-1]]
-    assert tiling.rows_of_tiles(0, count) == tiling.raster
+    assert tiling.finished_rows(0, count) == tiling.raster
     assert tiling.raster == Window(row=0, col=0, height=101, width=30)
     assert {(part.col, part.width) for part in parts} == {(0, 30)}
 
