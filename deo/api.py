@@ -241,7 +241,7 @@ def extract(
         >>> features = deo.extract("scene.tif")  # doctest: +SKIP
         >>> features.array.shape, features.transform, features.crs  # doctest: +SKIP
     """
-    plan = _chosen(extraction, settings)
+    plan = chosen(extraction, settings)
     if output is not None:
         item = Item(source, Path(output), None if preview is None else Path(preview))
         with shown(progress, Path(output).name) as tell:
@@ -300,7 +300,7 @@ def extract_many(
         ...     print(result.source, result.state)
     """
     return make_many(
-        _chosen(extraction, settings),
+        chosen(extraction, settings),
         items_of(scenes, output, preview),
         stac=stac,
         overwrite=overwrite,
@@ -311,7 +311,7 @@ def extract_many(
     )
 
 
-def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
+def chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
     if extraction is not None and settings:
         raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
     if extraction is not None:

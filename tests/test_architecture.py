@@ -37,6 +37,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.maps", GROUND | {"deo.scene", "deo.contracts", "deo.describe", "deo.maps"}),
     ("deo.layers", GROUND | {"deo.maps", "deo.models"}),
     ("deo.api", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.models", "deo.layers"}),
+    ("deo.labelled", GROUND | {"deo.scene", "deo.maps", "deo.api"}),
     ("deo.synthetic", {"deo.bands"}),
     ("deo.demo", GROUND | {"deo.scene", "deo.maps", "deo.api", "deo.synthetic"}),
     ("deo.assets", set()),
@@ -80,13 +81,14 @@ ALLOWED: list[tuple[str, set[str]]] = [
     (
         "deo",
         {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
-        | {"deo.api", "deo.contracts", "deo.maps.similar", "deo.models.weights"}
+        | {"deo.api", "deo.labelled", "deo.contracts", "deo.maps.similar", "deo.models.weights"}
         | {"deo.scene.opening"},
     ),
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",
     "tensorboard", "zarr", "matplotlib", "webdataset", "pystac", "torchvision", "kornia",
+    "xarray", "dask", "pystac_client", "stac_geoparquet",
 }  # fmt: skip
 
 

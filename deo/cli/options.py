@@ -173,6 +173,13 @@ WRITING = (
     QUIET,
 )
 
+SEARCH = (
+    click.option("--search", metavar="URL", help="Take the scenes that this STAC API finds."),
+    click.option("--collection", help="What to search in, such as sentinel-2-l2a."),
+    click.option("--bbox", type=Numbers(), metavar="W,S,E,N", help="Where to search, in degrees."),
+    click.option("--dates", help="When to search, such as 2024-05-01/2024-09-30 or 2024-06."),
+)
+
 EXTRACTION = (
     click.option(
         "--model",
