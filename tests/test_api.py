@@ -29,7 +29,6 @@ from deo.errors import (
 )
 from deo.maps import job as mapping
 from deo.maps import make
-from deo.maps.cache import cache_size
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
 from deo.maps.worklist import Shard
@@ -399,21 +398,6 @@ def test_extract__preview_and_stac(scene: Callable[..., Path], tmp_path: Path) -
     assert described["bands"] == list(MODEL_BANDS)
     assert model["properties"]["mlm:name"] == "test_deo_swin"
     assert leftovers(tmp_path) == ["out.mlm.json", "out.png", "out.stac.json", "out.tif"]
-
-
-@pytest.mark.parametrize("tiled", [True, False])
-def test_cache_size__holds_the_blocks_of_a_row_of_tiles(tmp_path: Path, tiled: bool) -> None:
-    layout = {"tiled": True, "blockxsize": 512, "blockysize": 512} if tiled else {"blockysize": 1}
-    with rasterio.open(
-        tmp_path / "wide.tif", "w", driver="GTiff", count=10, height=2000, width=16_000,
-        dtype="uint16", nodata=0, sparse_ok=True, crs="EPSG:32633",
-        transform=from_origin(500_000, 5_000_000, 10, 10), **layout,
-    ) as file:  # fmt: skip
-        file.descriptions = tuple(MODEL_BANDS)
-    with deo.open_scene(tmp_path / "wide.tif") as opened:
-        size = cache_size(opened, 384)
-    rows, width = (2 * 512, 32 * 512) if tiled else (384 + 2, 16_000)
-    assert size == rows * width * 10 * 2
 
 
 def test_extract__an_array_with_its_place(tmp_path: Path) -> None:

@@ -92,29 +92,13 @@ def map_info(
     """
     stride = model.reductions[position]
     facts = {
-        "VERSION": version("deo"),
-        **{key.upper(): value for key, value in model.identity.items()},
+        **_model_facts(model, contract, tiling),
+        **_scene_facts(scene),
         "LAYER": str(layer),
         "STRIDE": str(stride),
-        "BANDS": str(model.bands),
-        "CONTRACT": json.dumps(plain(contract.record()), sort_keys=True),
-        "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
-        "MASK": scene.mask_source,
-        "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
-        "OVERLAP": str(tiling.overlap),
-        "PRECISION": model.precision,
         "DTYPE": dtype,
         **({} if chip is None else {"CHIP": str(chip)}),
-        "SOURCE": scene.name,
         **({} if source_id is None else {"SOURCE_ID": source_id}),
-        "GRID": json.dumps(
-            {
-                "crs": None if scene.crs is None else scene.crs.to_string(),
-                "transform": list(scene.transform)[:6],
-                "height": scene.height,
-                "width": scene.width,
-            }
-        ),
     }
     return MapInfo(
         layer=layer,
@@ -127,3 +111,32 @@ def map_info(
         source=scene.name,
         datetime=sensing_time(scene.name),
     )
+
+
+def _model_facts(model: FeatureModel, contract: Contract, tiling: Tiling) -> dict[str, str]:
+    """What computed the map, and in which portions."""
+    return {
+        "VERSION": version("deo"),
+        **{key.upper(): value for key, value in model.identity.items()},
+        "BANDS": str(model.bands),
+        "CONTRACT": json.dumps(plain(contract.record()), sort_keys=True),
+        "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
+        "OVERLAP": str(tiling.overlap),
+        "PRECISION": model.precision,
+    }
+
+
+def _scene_facts(scene: Scene) -> dict[str, str]:
+    """What was mapped, how its numbers were read and where it lies."""
+    grid = {
+        "crs": None if scene.crs is None else scene.crs.to_string(),
+        "transform": list(scene.transform)[:6],
+        "height": scene.height,
+        "width": scene.width,
+    }
+    return {
+        "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
+        "MASK": scene.mask_source,
+        "SOURCE": scene.name,
+        "GRID": json.dumps(grid),
+    }

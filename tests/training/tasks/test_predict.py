@@ -116,12 +116,6 @@ def test_predict__map_has_place_colours_names_and_provenance(tmp_path: Path) -> 
         assert found.compression.name == "zstd"
 
 
-def test_colours__differ_between_classes() -> None:
-    table = colours(20)
-    assert len({table[label] for label in range(20)}) == 20
-    assert table[NODATA][3] == 0
-
-
 def test_predict__blended_shares_sum_to_one_and_keep_the_nodata(tmp_path: Path) -> None:
     tuned = make(tmp_path / "run")
     scene = write_scene(tmp_path / "scene.tif", height=160, width=130)

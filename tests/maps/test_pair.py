@@ -1,0 +1,60 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deo import MODEL_BANDS, RGB_BANDS, Pixels, open_scene
+from deo.contracts import fit_contract
+from deo.errors import SceneError
+from deo.maps.pair import PairContract, ScenePair, joined
+from deo.scene.window import Window
+
+CORNER = Window(row=0, col=0, height=20, width=30)
+
+
+def test_scene_pair__stacks_bands_and_is_valid_where_both_are(
+    scene_file: Callable[..., Path],
+) -> None:
+    paths = [
+        scene_file(hole=(slice(0, 5), slice(0, 30)), name="one.tif"),
+        scene_file(hole=(slice(0, 20), slice(0, 4)), name="two.tif"),
+    ]
+    with open_scene(paths[0]) as first, open_scene(paths[1]) as second:
+        both = joined([first, second])
+        assert isinstance(both, ScenePair)
+        assert (both.height, both.width) == (100, 120)
+        values, valid = both.read(CORNER, MODEL_BANDS)
+        one, other = (each.read(CORNER, MODEL_BANDS) for each in (first, second))
+    np.testing.assert_array_equal(values, np.concatenate((one.values, other.values)))
+    np.testing.assert_array_equal(valid, one.valid & other.valid)
+    assert valid.sum() == 15 * 26
+
+
+def test_joined__one_scene_is_itself(scene_file: Callable[..., Path]) -> None:
+    with open_scene(scene_file()) as scene:
+        assert joined([scene]) is scene
+
+
+def test_scene_pair__refuses_another_grid(scene_file: Callable[..., Path]) -> None:
+    with open_scene(scene_file()) as first:
+        for changes in ({"height": 90}, {"transform": first.transform * 2}, {"crs": None}):
+            if "transform" in changes:
+                changes = {"transform": first.transform.translation(1, 0) @ first.transform}
+            with pytest.raises(SceneError, match="mismatched pair"):
+                ScenePair(first=first, second=replace(first, **changes))
+
+
+def test_pair_contract__applies_each_date_s_own() -> None:
+    ours = fit_contract("s2", bands=RGB_BANDS)
+    theirs = fit_contract("stats", bands=RGB_BANDS, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0))
+    pair = PairContract(**vars(ours), second=theirs)
+    values = np.random.default_rng(0).uniform(0, 3000, (6, 4, 5)).astype(np.float32)
+    valid = np.ones((4, 5), np.bool_)
+    valid[0] = False
+    stack = pair.apply(Pixels(values, valid))
+    np.testing.assert_array_equal(stack[:3], ours.apply(Pixels(values[:3], valid)))
+    np.testing.assert_array_equal(stack[3:], theirs.apply(Pixels(values[3:], valid)))
+    assert (stack[:, 0] == 0).all()
+    assert pair.record() == {**ours.record(), "second": theirs.record()}
