@@ -17,8 +17,9 @@ from deo.maps.job import Job, Output
 from deo.maps.make import make_outputs, refuse_existing
 from deo.maps.metadata import map_info
 from deo.maps.runner import PRECISIONS, FeatureModel, plan_tiles
+from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
-from deo.maps.worklist import Entry, Item, Shard, pair
+from deo.maps.worklist import Entry, Item, pair
 from deo.models.devices import choose_device
 from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of

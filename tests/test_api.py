@@ -29,9 +29,9 @@ from deo.errors import (
 )
 from deo.maps import job as mapping
 from deo.maps import make
+from deo.maps.shard import Shard
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
-from deo.maps.worklist import Shard
 
 MICRO: dict[str, Any] = {"model": "test_deo_swin", "untrained": True, "tile": 64, "overlap": 32}
 

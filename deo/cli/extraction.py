@@ -64,7 +64,8 @@ def extract(
     them is computing the others leave to it.
     """
     from deo.api import Extraction
-    from deo.maps.worklist import Shard, pair, read_entries
+    from deo.maps.shard import Shard
+    from deo.maps.worklist import pair, read_entries
 
     entries = read_entries(scenes)
     several = len(entries) > 1 or scenes[0].startswith("@")

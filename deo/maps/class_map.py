@@ -14,7 +14,7 @@ from deo.errors import ModelError
 from deo.files.publish import Room, disk_errors
 from deo.maps.cog import CLASS_DTYPE, block_side, overview_factors, pyramid
 from deo.maps.metadata import MapInfo
-from deo.maps.spool import RowReader, Shape
+from deo.maps.rows import RowReader, Shape
 
 NODATA = 255
 _GOLDEN = 0.618034  # steps of the golden ratio around the colour circle: neighbours differ

@@ -15,9 +15,10 @@ from deo.maps.background import WriteBehind
 from deo.maps.cache import gdal_settings, reading
 from deo.maps.metadata import MapInfo
 from deo.maps.pair import joined
+from deo.maps.rows import Rows, Shape
 from deo.maps.runner import FeatureModel
 from deo.maps.sinks import Sink, check_target, write_output
-from deo.maps.spool import SOURCE_ID, Rows, Shape, Spool, spooled
+from deo.maps.spool import SOURCE_ID, Spool, spooled
 from deo.maps.stream import RowBand, extract_rows
 from deo.maps.windows import Tiling
 from deo.scene.inputs import Inputs

@@ -8,8 +8,8 @@ from deo.errors import OutputError
 from deo.maps.job import Job, Lack, lacking, run_job
 from deo.maps.preview import check_picture, draw_preview
 from deo.maps.readback import open_finished
+from deo.maps.rows import RowReader
 from deo.maps.sinks import check_apart
-from deo.maps.spool import RowReader
 from deo.maps.stac import check_items, item_paths, write_items
 
 log = logging.getLogger(__name__)

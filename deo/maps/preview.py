@@ -14,7 +14,7 @@ from deo.files.publish import check_folder, disk_errors, refuse_folder, write_fi
 from deo.maps.components import fit_components, project
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, png, stretch
-from deo.maps.spool import RowReader
+from deo.maps.rows import RowReader
 from deo.scene.earth import metres_per_unit
 from deo.scene.grid import Turn, upright
 from deo.scene.scene import Scene

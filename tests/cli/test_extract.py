@@ -14,7 +14,8 @@ from rasterio.transform import from_origin
 from deo import MODEL_BANDS, api
 from deo.cli import cli
 from deo.errors import DeoError, SceneError
-from deo.maps.spool import Shape, Spool
+from deo.maps.rows import Shape
+from deo.maps.spool import Spool
 
 MICRO = ["--model", "test_deo_swin", "--untrained", "--tile", "64", "--overlap", "32"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from deo.maps.metadata import MapInfo, sensing_time
+from deo.maps.rows import Shape
 from deo.maps.sinks import feature_sink, write_output
-from deo.maps.spool import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
