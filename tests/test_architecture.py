@@ -32,7 +32,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.contracts", GROUND),
     ("deo.models", {"deo.errors", "deo.files", "deo.bands", "deo.models", "deo.assets"}),
     ("deo.scene", GROUND | {"deo.scene"}),
-    ("deo.describe", set()),
+    ("deo.describe", {"deo.describe"}),
     ("deo.maps", GROUND | {"deo.scene", "deo.contracts", "deo.describe", "deo.maps"}),
     ("deo.api", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.models"}),
     ("deo.synthetic", {"deo.bands"}),

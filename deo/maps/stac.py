@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from deo.describe import PROJECTION, Extent, Result, Weights, item, model_item
+from deo.describe.embeddings import EMBEDDINGS
+from deo.describe.models import Result, Weights, model_item
+from deo.describe.stac import PROJECTION, Extent, item, projection
 from deo.errors import OutputError, SceneError
 from deo.files.publish import refuse_folder, write_file
-from deo.maps.metadata import MapInfo
+from deo.maps.metadata import MapInfo, weights_address
 from deo.maps.runner import FeatureModel
 from deo.maps.sinks import check_suffix
 from deo.scene.earth import Area, Ground, geojson
@@ -69,34 +72,40 @@ def _describe_map(
     output: Path, info: MapInfo, scene: Scene, extent: Extent, *, model_href: str
 ) -> dict[str, Any]:
     suffix = check_suffix(output)
-    code = scene.crs.to_authority()
-    properties: dict[str, Any] = {
-        "emb:type": "chip" if suffix == ".parquet" else "pixel",
-        "emb:dimensions": len(info.names),
-        "data_type": info.dtype,
-        "proj:code": ":".join(code) if code else None,
-        "proj:shape": [-(-scene.height // info.stride), -(-scene.width // info.stride)],
-        "proj:transform": [*info.transform][:6],
-        "deo:metadata": dict(info.tags),
-    }
+    chip = int(info.tags["DEO_CHIP"]) if suffix == ".parquet" else None
     return item(
         output.stem,
         extent,
-        extensions=[PROJECTION],
-        properties=properties,
+        extensions=[PROJECTION, EMBEDDINGS],
+        properties={
+            **info.embeddings(chip=chip).item_properties(),
+            "deo:metadata": dict(info.tags),
+        },
         links=[
             {"rel": "emb:model", "href": model_href, "type": "application/geo+json"},
-            {"rel": "emb:source-data", "href": info.source},
+            {"rel": "emb:source-data", "href": quote(info.source)},
         ],
         assets={
             "embeddings": {
-                "href": f"./{output.name}",
+                "href": f"./{quote(output.name)}",
                 "type": _MEDIA_TYPES[suffix],
                 "roles": ["data", "embeddings"],
                 "data_type": info.dtype,
+                **(_grid(info, scene) if chip is None else {"proj:code": "EPSG:4326"}),
             }
         },
     )
+
+
+def _grid(info: MapInfo, scene: Scene) -> dict[str, Any]:
+    """Where the cells of a raster lie."""
+    place = projection(info.crs)
+    return {
+        **({} if "proj:code" in place else {"proj:code": None}),
+        **place,
+        "proj:shape": [-(-scene.height // info.stride), -(-scene.width // info.stride)],
+        "proj:transform": [*info.transform][:6],
+    }
 
 
 def _describe_model(info: MapInfo, model: FeatureModel, extent: Extent) -> dict[str, Any]:
@@ -115,7 +124,7 @@ def _describe_model(info: MapInfo, model: FeatureModel, extent: Extent) -> dict[
             axes=("channel", "height", "width"),
         ),
         weights=Weights(
-            href=_weights_href(weights),
+            href=weights_address(weights) or weights.partition(":")[2] or f"urn:deo:{weights}",
             title=f"{name}, weights {weights}",
             safetensors=weights == "embedded" or weights.endswith(".safetensors"),
             sha256=sha256,
@@ -123,16 +132,6 @@ def _describe_model(info: MapInfo, model: FeatureModel, extent: Extent) -> dict[
         pretrained=weights != "untrained",
         device=model.device.type,
     )
-
-
-def _weights_href(weights: str) -> str:
-    """Where weights lie, as a URL when they are public."""
-    kind, _, place = weights.partition(":")
-    if kind == "hub" and "@" in place:
-        repo, _, rest = place.partition("@")
-        revision, _, file = rest.partition("/")
-        return f"https://huggingface.co/{repo}/resolve/{revision}/{file}"
-    return place or f"urn:deo:{kind}"
 
 
 def _extent(info: MapInfo, scene: Scene) -> Extent:
