@@ -26,7 +26,7 @@ def test_zarr__reads_back(
     group = zarr.open_group(tmp_path / "map.zarr", mode="r")
     assert group.metadata.zarr_format == 3
     assert group.attrs["geoemb:dimensions"] == 5
-    assert group.attrs["geoemb:model"] == "toy"
+    assert group.attrs["geoemb:model"] == "urn:deo:model:toy:"
     assert group.attrs["proj:code"] == "EPSG:32633"
     assert group.attrs["spatial:transform"] == list(about.transform)[:6]
     assert group.attrs["spatial:bbox"] == [500_000, 4_998_800, 501_640, 5_000_000]
