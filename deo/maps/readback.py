@@ -45,8 +45,8 @@ def open_finished(path: Path, info: MapInfo) -> Iterator[Finished]:
             def read(part: tuple[slice, slice]) -> NDArray[Any]:
                 first, end, _ = part[0].indices(file.count)
                 box = RasterioWindow(0, part[1].start, file.width, part[1].stop - part[1].start)
-                found: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
-                return found
+                stored: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
+                return stored
 
             yield Finished(_Stored(shape, read, scales), info)
 
@@ -88,8 +88,8 @@ def _chips(path: Path, info: MapInfo) -> Finished:
     if len(table):
         flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         stored = flat.reshape(len(table), shape.channels).astype(np.float32)
-        emb = json.loads(table.schema.metadata[b"emb"]) if table.schema.metadata else {}
-        stored *= np.array(emb.get("scale", 1.0), np.float32)
+        said = json.loads(table.schema.metadata[b"emb"])
+        stored *= np.array(said.get("quantization", {}).get("scale", 1.0), np.float32)
         rows, cols = (table[name].to_numpy() // chip for name in ("row", "col"))
         cells[:, rows, cols] = stored.T
     place = scale_transform(Affine(*grid["transform"]), chip)

@@ -40,13 +40,14 @@ def test_geoparquet__reads_back_with_geopandas(
     )
     metadata = pq.read_metadata(path).metadata
     emb = json.loads(metadata[b"emb"])
-    assert (emb["model"], emb["dimensions"], emb["data_type"]) == ("toy", 5, dtype)
+    assert (emb["model"], emb["dimensions"], emb["data_type"]) == ("urn:deo:model:toy:", 5, dtype)
+    assert emb["chip_layout"]["chip_size"] == [32, 32]
     geo = json.loads(metadata[b"geo"])
     np.testing.assert_allclose(geo["columns"]["geometry"]["bbox"], frame.total_bounds)
     assert geo["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
     assert pq.read_metadata(path).row_group(0).column(0).compression == "ZSTD"
     found = np.array([list(embedding) for embedding in frame["embedding"]], np.float64)
-    found *= np.array(emb.get("scale", 1.0))
+    found *= np.array(emb.get("quantization", {}).get("scale", 1.0))
     for line, embedding in zip(frame.itertuples(), found, strict=True):
         cells = (slice(line.row // 4, line.row // 4 + 8), slice(line.col // 4, line.col // 4 + 8))
         weight = rows.fraction[cells]
