@@ -16,6 +16,7 @@ from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.job import Job, Output
 from deo.maps.make import make_outputs, refuse_existing
 from deo.maps.metadata import map_info
+from deo.maps.reduction import Features, Reduction, plan_reduction
 from deo.maps.runner import PRECISIONS, FeatureModel, plan_tiles
 from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
@@ -69,6 +70,9 @@ class Extraction:
         device: as torch names it; None: `cuda` where there is one, else `cpu`.
         dtype: float32, float16 or int8 (one scale per channel).
         chip: side of GeoParquet's chips in pixels.
+        components: write so many principal components in place of the features, fitted on each map
+            and kept beside it as `NAME.components.json`; or the path of such a record, whose
+            components are taken.
         scale, offset, resolution: as in `open_scene`.
         nodata, crs, transform: of an array, as in `open_scene`.
     """
@@ -88,6 +92,7 @@ class Extraction:
     device: str | None = None
     dtype: str = "float32"
     chip: int = DEFAULT_CHIP
+    components: int | Path | None = None
     scale: float | None = None
     offset: float | None = None
     resolution: float | None = None
@@ -154,6 +159,9 @@ class Extraction:
         model = loaded.model
         contract = self._fit(scene, loaded)
         tiling = plan_tiles(scene, model, tile=self.tile, overlap=self.overlap)
+        reductions = [
+            self._reduction(model, position, layer) for position, layer in enumerate(loaded.layers)
+        ]
         infos = [
             map_info(
                 scene,
@@ -164,9 +172,13 @@ class Extraction:
                 layer=layer,
                 dtype=self.dtype,
                 chip=self.chip if check_suffix(output) == ".parquet" else None,
+                components=None if reduction is None else reduction.tag,
+                names=None if reduction is None else reduction.names,
                 source_id=inputs.digest,
             )
-            for position, layer in enumerate(loaded.layers)
+            for position, (layer, reduction) in enumerate(
+                zip(loaded.layers, reductions, strict=True)
+            )
         ]
         return Job(
             scenes=(scene,),
@@ -178,10 +190,12 @@ class Extraction:
                     path=path,
                     position=position,
                     info=info,
-                    sink=feature_sink(path, chip=self.chip),
+                    sink=feature_sink(path, chip=self.chip)
+                    if reduction is None
+                    else reduction.reduced(feature_sink(path, chip=self.chip)),
                 )
-                for position, (path, info) in enumerate(
-                    zip(self.targets(output, loaded.layers), infos, strict=True)
+                for position, (path, info, reduction) in enumerate(
+                    zip(self.targets(output, loaded.layers), infos, reductions, strict=True)
                 )
             ),
             batch_size=self.batch_size or model.batch_size,
@@ -193,6 +207,18 @@ class Extraction:
         if self.layer is not None:
             return [output]
         return [output.with_stem(f"{output.stem}_layer{layer}") for layer in layers]
+
+    def _reduction(self, model: FeatureModel, position: int, layer: int) -> Reduction | None:
+        """What takes the features of a layer to components, where that was asked for."""
+        if self.components is None:
+            return None
+        features = Features(
+            model=model.identity["model"],
+            weights_sha256=model.identity["weights_sha256"],
+            layer=layer,
+            channels=model.channels[position],
+        )
+        return plan_reduction(self.components, features)
 
     def _fit(self, scene: Scene, loaded: Loaded) -> Contract:
         """The contract asked for, else the one that the weights were tuned with, else `scene`."""

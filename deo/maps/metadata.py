@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 from affine import Affine
 from numpy.typing import NDArray
 
 from deo.contracts import Contract
+from deo.describe.embeddings import Embeddings
 from deo.files.records import plain
+from deo.maps.quantise import INT8_NODATA
 from deo.maps.runner import FeatureModel
 from deo.maps.windows import Tiling
 from deo.scene.scene import Scene
@@ -51,11 +54,34 @@ class MapInfo:
         t = self.transform
         return t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
 
+    def embeddings(self, *, chip: int | None = None) -> Embeddings:
+        """What specifications of embeddings ask for, of cells or of chips of `chip` pixels."""
+        model, sha256 = self.tags["DEO_MODEL"], self.tags.get("DEO_WEIGHTS_SHA256", "")
+        weights = weights_address(self.tags.get("DEO_WEIGHTS", ""))
+        return Embeddings(
+            dimensions=len(self.names),
+            dtype=self.dtype,
+            model=weights or f"urn:deo:model:{quote(model)}:{sha256}",
+            sources=(f"urn:deo:scene:{quote(self.source)}",),  # its address may hold a secret
+            chip=chip,
+            nodata=INT8_NODATA if self.dtype == "int8" else None,
+        )
+
 
 def scale_transform(transform: Affine, stride: int) -> Affine:
     """The transform of cells of `stride` pixels, with the same upper-left corner."""
     t = transform
     return Affine(t.a * stride, t.b * stride, t.c, t.d * stride, t.e * stride, t.f)
+
+
+def weights_address(weights: str) -> str | None:
+    """Where the weights lie that a tag names, as a URL when they are public."""
+    kind, _, place = weights.partition(":")
+    if kind != "hub" or "@" not in place:
+        return None
+    repo, _, rest = place.partition("@")
+    revision, _, file = rest.partition("/")
+    return f"https://huggingface.co/{repo}/resolve/{revision}/{file}"
 
 
 def sensing_time(name: str) -> dt.datetime | None:
@@ -79,6 +105,7 @@ def map_info(
     layer: int,
     dtype: str = "float32",
     chip: int | None = None,
+    components: str | None = None,
     names: tuple[str, ...] | None = None,
     source_id: str | None = None,
 ) -> MapInfo:
@@ -87,6 +114,7 @@ def map_info(
     Args:
         dtype: of the output.
         chip: side of the chips in pixels, for an output that holds chips.
+        components: how features became the components that the output holds instead.
         names: of the channels; None: numbered features.
         source_id: the digest of the scene's `Inputs`, for an output that may be found again.
     """
@@ -98,6 +126,7 @@ def map_info(
         "STRIDE": str(stride),
         "DTYPE": dtype,
         **({} if chip is None else {"CHIP": str(chip)}),
+        **({} if components is None else {"COMPONENTS": components}),
         **({} if source_id is None else {"SOURCE_ID": source_id}),
     }
     return MapInfo(
