@@ -1,30 +1,26 @@
 """Where models and rasters meet: `deo.extract`, `deo.extract_many` and `deo.open_scene`."""
 
-import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from deo.bands import MODEL_BANDS, BandSet
+from deo.bands import BandSet
 from deo.contracts import Contract, fit_contract, model_bands
-from deo.errors import ConfigError, ModelError
-from deo.maps.cache import gdal_settings
-from deo.maps.engine import SceneResult, run_scenes, try_scene
+from deo.errors import ConfigError
+from deo.layers import Loaded, feature_model, parse_layer
+from deo.maps.engine import SceneResult
 from deo.maps.job import Job, Output
-from deo.maps.make import make_outputs, refuse_existing
+from deo.maps.many import items_of, make_many
 from deo.maps.metadata import map_info
+from deo.maps.plan import Plan, make_map, refuse_unknown
 from deo.maps.reduction import Features, Reduction, plan_reduction
-from deo.maps.runner import PRECISIONS, FeatureModel, plan_tiles
+from deo.maps.runner import FeatureModel, plan_tiles
 from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
-from deo.maps.worklist import Entry, Item, pair
-from deo.models.devices import choose_device
-from deo.models.initial import SeededDraws
+from deo.maps.worklist import Item
 from deo.models.registry import spec_of
-from deo.models.weights import LoadedBackbone, load_backbone
 from deo.scene.inputs import read_inputs
 from deo.scene.scene import Scene, open_scene
 
@@ -40,16 +36,8 @@ __all__ = [
 DEFAULT_MODEL = "deo_swin_n"
 
 
-class Loaded(NamedTuple):
-    """A model for extraction, what users call its layers, and the contract it came with."""
-
-    model: FeatureModel
-    layers: tuple[int, ...]
-    contract: dict[str, Any] | None
-
-
 @dataclass(frozen=True, kw_only=True)
-class Extraction:
+class Extraction(Plan):
     """How scenes become features; one for any number of scenes, the model is loaded once.
 
     Threads may share it. A pickled one holds the settings alone: who reads it loads the model anew.
@@ -58,81 +46,42 @@ class Extraction:
         model: a backbone's name, see `deo models`.
         weights: a file with weights; None: those that belong to the model.
         untrained: random weights (seed 0), for trials only.
-        layer: among the model's layers, 0 the finest, negative from the coarsest; None: all of
-            them, one file each.
+        layer: among the model's layers, 0 the finest, negative from the coarsest, or `last`; `all`
+            or None: all of them, one file each.
         bands: as in `open_scene`; the model then takes those of them it knows.
         contract: `pretrain`, `scene`, `s2` or `stats`; None: what the weights ask for, else
             `scene`.
         mean, std: per band, with contract `stats`.
         tile, overlap: in pixels; None: the side near 384 at which no stage pads, and a quarter.
-        batch_size: tiles per call; None: 32 on CUDA, else 4.
-        precision: fp32, bf16 or fp16.
-        device: as torch names it; None: `cuda` where there is one, else `cpu`.
         dtype: float32, float16 or int8 (one scale per channel).
         chip: side of GeoParquet's chips in pixels.
         components: write so many principal components in place of the features, fitted on each map
             and kept beside it as `NAME.components.json`; or the path of such a record, whose
             components are taken.
-        scale, offset, resolution: as in `open_scene`.
-        nodata, crs, transform: of an array, as in `open_scene`.
+
+    The other settings are those of `deo.maps.plan.Plan`: `batch_size`, `precision`, `device`, and
+    `scale`, `offset`, `resolution`, `nodata`, `crs` and `transform` as in `open_scene`.
     """
 
     model: str = DEFAULT_MODEL
     weights: Path | None = None
     untrained: bool = False
-    layer: int | None = -1
-    bands: BandSet | None = None
+    layer: int | str | None = -1
     contract: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    tile: int | None = None
-    overlap: int | None = None
-    batch_size: int | None = None
-    precision: str = "fp32"
-    device: str | None = None
     dtype: str = "float32"
     chip: int = DEFAULT_CHIP
     components: int | Path | None = None
-    scale: float | None = None
-    offset: float | None = None
-    resolution: float | None = None
-    nodata: float | None = None
-    crs: Any = None
-    transform: Any = None
     _loaded: dict[BandSet, Loaded] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _loading: threading.Lock = field(
-        default_factory=threading.Lock, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         spec_of(self.model)
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
-            )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ConfigError(f"batch size {self.batch_size} is below 1; leave it out")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
-
-    def __setstate__(self, settings: Mapping[str, Any]) -> None:
-        self.__init__(**settings)  # type: ignore[misc]  # what is not a setting starts empty
-
-    def open(self, source: Any) -> Scene:
-        """The scene as this extraction reads it."""
-        return open_scene(
-            source,
-            bands=self.bands,
-            scale=self.scale,
-            offset=self.offset,
-            resolution=self.resolution,
-            nodata=self.nodata,
-            crs=self.crs,
-            transform=self.transform,
-        )
+        # two spellings of a layer are one setting
+        object.__setattr__(self, "layer", parse_layer(self.layer))
 
     def load(self, scene: Scene) -> Loaded:
         """The model for the bands of a scene."""
@@ -146,11 +95,20 @@ class Extraction:
                     weights=self.weights,
                     untrained=self.untrained,
                     bands=bands,
-                    layer=self.layer,
+                    layer=parse_layer(self.layer),
                     precision=self.precision,
                     device=self.device,
                 )
             return self._loaded[bands]
+
+    def check(self, item: Item) -> list[Path]:
+        if item.second is not None:
+            raise ConfigError("features are extracted from one scene at a time, got two dates")
+        check_suffix(item.output)
+        return [item.output]
+
+    def job_of(self, scenes: Sequence[Scene], item: Item) -> Job:
+        return self.job(scenes[0], item.output)
 
     def job(self, scene: Scene, output: Path) -> Job:
         """Everything that a run on `scene` will do, checked but not begun."""
@@ -159,11 +117,13 @@ class Extraction:
         model = loaded.model
         contract = self._fit(scene, loaded)
         tiling = plan_tiles(scene, model, tile=self.tile, overlap=self.overlap)
-        reductions = [
-            self._reduction(model, position, layer) for position, layer in enumerate(loaded.layers)
-        ]
-        infos = [
-            map_info(
+        outputs = []
+        for position, (path, layer) in enumerate(
+            zip(self.targets(output, loaded.layers), loaded.layers, strict=True)
+        ):
+            reduction = self._reduction(model, position, layer)
+            sink = feature_sink(path, chip=self.chip)
+            info = map_info(
                 scene,
                 model,
                 contract,
@@ -176,28 +136,15 @@ class Extraction:
                 names=None if reduction is None else reduction.names,
                 source_id=inputs.digest,
             )
-            for position, (layer, reduction) in enumerate(
-                zip(loaded.layers, reductions, strict=True)
-            )
-        ]
+            if reduction is not None:
+                sink = reduction.reduced(sink)
+            outputs.append(Output(path=path, position=position, info=info, sink=sink))
         return Job(
             scenes=(scene,),
             model=model,
             contract=contract,
             tiling=tiling,
-            outputs=tuple(
-                Output(
-                    path=path,
-                    position=position,
-                    info=info,
-                    sink=feature_sink(path, chip=self.chip)
-                    if reduction is None
-                    else reduction.reduced(feature_sink(path, chip=self.chip)),
-                )
-                for position, (path, info, reduction) in enumerate(
-                    zip(self.targets(output, loaded.layers), infos, reductions, strict=True)
-                )
-            ),
+            outputs=tuple(outputs),
             batch_size=self.batch_size or model.batch_size,
             inputs=inputs,
         )
@@ -247,7 +194,7 @@ def extract(
     """Turn a scene into a georeferenced map of features.
 
     Args:
-        source: what `open_scene` opens.
+        source: what `open_scene` opens, or a `Scene`.
         output: the file to write; its suffix says what: `.tif` (COG), `.parquet` (chips), `.zarr`.
         preview: a PNG to draw: true colour beside the first three principal components.
         stac: also write a STAC item and an MLM description of the model beside the output.
@@ -266,24 +213,19 @@ def extract(
     Example:
         >>> deo.extract("scene.tif", "features.tif", model="deo_swin_b")  # doctest: +SKIP
     """
-    plan = _chosen(extraction, settings)
-    target = Path(output)
-    check_suffix(target)
-    refuse_existing([target], overwrite=overwrite, resume=resume)  # before a model is loaded
-    with gdal_settings(), plan.open(source) as scene:
-        return make_outputs(
-            plan.job(scene, target),
-            preview=None if preview is None else Path(preview),
-            stac=stac,
-            overwrite=overwrite,
-            resume=resume,
-            progress=progress,
-        )
+    return make_map(
+        _chosen(extraction, settings),
+        Item(source, Path(output), None if preview is None else Path(preview)),
+        stac=stac,
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+    )
 
 
 def extract_many(
     scenes: Iterable[Any],
-    output: str | None,
+    output: str | os.PathLike[str] | None,
     *,
     extraction: Extraction | None = None,
     preview: str | None = None,
@@ -322,107 +264,25 @@ def extract_many(
         >>> for result in deo.extract_many(paths, "out/{name}.tif"):  # doctest: +SKIP
         ...     print(result.source, result.state)
     """
-    plan = _chosen(extraction, settings)
-    given = list(scenes)
-    items = [each for each in given if isinstance(each, Item)]
-    if entries := [_entry(each) for each in given if not isinstance(each, Item)]:
-        items += pair(entries, output, preview, several=True)
-    share = items if shard is None else shard.of(items)
-
-    def work(item: Item) -> SceneResult:
-        def run(count: Callable[[int, int], None]) -> list[Path]:
-            def told(done: int, total: int) -> None:
-                count(done, total)
-                if progress is not None:
-                    progress(item.source, done, total)
-
-            return extract(
-                item.source,
-                item.output,
-                preview=item.preview,
-                stac=stac,
-                overwrite=overwrite,
-                resume=resume or not overwrite,
-                progress=told,
-                extraction=plan,
-            )
-
-        return try_scene(item.source, run)
-
-    return run_scenes(share, work, busy=busy)
-
-
-def _entry(scene: Any) -> Entry:
-    parts = scene if isinstance(scene, tuple) else (scene,)
-    if not 1 <= len(parts) <= len(Entry._fields):
-        raise ConfigError(f"{scene!r} is not a scene, (scene, output) or (scene, output, preview)")
-    try:
-        return Entry(*("" if part is None else os.fspath(part) for part in parts))
-    except TypeError as error:
-        raise ConfigError(
-            f"{parts[0]!r} is neither a path nor an address; give arrays to deo.extract one by one"
-        ) from error
+    return make_many(
+        _chosen(extraction, settings),
+        items_of(scenes, output, preview),
+        stac=stac,
+        overwrite=overwrite,
+        resume=resume,
+        shard=shard,
+        progress=progress,
+        busy=busy,
+    )
 
 
 def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
     if extraction is not None and settings:
         raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
-    return extraction or Extraction(**settings)
-
-
-def feature_model(
-    name: str,
-    *,
-    weights: Path | None = None,
-    untrained: bool = False,
-    bands: BandSet = MODEL_BANDS,
-    layer: int | None = -1,
-    precision: str = "fp32",
-    device: str | None = None,
-) -> Loaded:
-    """Load a backbone as extraction takes it: one layer, or all of them with `layer=None`.
-
-    Raises:
-        ModelError: there is no such backbone or layer.
-        ConfigError: the device cannot be used.
-        WeightsError: there are no weights, or they do not fit.
-    """
-    spec = spec_of(name)
-    layers = _layers(name, len(spec.out_indices), layer)
-    with SeededDraws(0):
-        backbone = load_backbone(
-            name,
-            weights=weights,
-            untrained=untrained,
-            bands=bands,
-            out_indices=tuple(spec.out_indices[index] for index in layers),
-        )
-    where = choose_device(device)
-    network = backbone.model.to(where).eval()
-    info: Any = network.feature_info
-    model = FeatureModel(
-        call=network,
-        channels=tuple(info.channels()),
-        reductions=tuple(info.reduction()),
-        bands=backbone.bands,
-        multiple=spec.patch_size * (8 * spec.window_size if spec.window_size else 1),
-        device=where,
-        precision=precision,
-        identity={
-            "model": backbone.weights.model,
-            "weights": backbone.weights.source,
-            "weights_sha256": backbone.weights.sha256 or _hash_parameters(backbone),
-        },
-    )
-    return Loaded(model, layers, backbone.weights.contract)
-
-
-def _layers(name: str, count: int, layer: int | None) -> tuple[int, ...]:
-    if layer is None:
-        return tuple(range(count))
-    if not -count <= layer < count:
-        raise ModelError(f"{name} has the layers 0 (finest) to {count - 1} (coarsest), got {layer}")
-    return (layer % count,)
+    if extraction is not None:
+        return extraction
+    refuse_unknown(Extraction, settings)
+    return Extraction(**settings)
 
 
 def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -438,11 +298,3 @@ def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], 
         tuple(contract.mean[position] for position in positions),
         tuple(contract.std[position] for position in positions),
     )
-
-
-def _hash_parameters(backbone: LoadedBackbone) -> str:
-    digest = hashlib.sha256()
-    for key, tensor in sorted(backbone.model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from timm.layers.helpers import to_2tuple
@@ -21,6 +23,7 @@ from deo.files.documents import parse_json
 from deo.models import convert, sources, weights
 from deo.models.forking import compute_alone_when_forked
 from deo.models.registry import SPECS, Spec
+from deo.models.sources import Backbone
 from deo.models.stems import DUAL, MS, RGB, stem_widths
 from deo.models.swin import DeoSwin
 
@@ -31,15 +34,28 @@ _NOT_NOTED = {
 }  # fmt: skip
 
 
-def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Build a backbone for timm.
+def _create(
+    spec: Spec,
+    pretrained: bool,
+    *,
+    backbone: Backbone | None = None,
+    cache_dir: str | Path | None = None,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build a backbone for timm: the one place where a model of ours is made and filled.
+
+    Args:
+        spec: the backbone.
+        pretrained: fill it with the weights that its configuration names.
+        backbone: weights that the caller has already read (`load_backbone`), to fill it with.
+        cache_dir: instead of the Hub's own cache folder.
+        kwargs: of `timm.create_model`.
 
     Raises:
         ModelError: `in_chans` or `bands` cannot be had from the pretrained stems.
         WeightsError: weights were asked for and cannot be found, or do not fit.
     """
     compute_alone_when_forked()
-    cache_dir = kwargs.pop("cache_dir", None)
     cfg = resolve_pretrained_cfg(
         spec.name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
     )
@@ -50,31 +66,19 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
     note = {name: value for name, value in kwargs.items() if name not in _NOT_NOTED}
     in_chans, bands = _stem_said(kwargs.pop("in_chans", None), kwargs.pop("bands", None), saved)
     widths = stem_widths(in_chans, bands.names if bands else None)
-    fills = DUAL.items() >= widths.items() or bands or in_chans == saved.get("in_chans")
-    if pretrained and not (fills or sources.given_file(cfg, spec) or cfg.state_dict):
-        raise ModelError(_choices(spec, in_chans))
-    cfg = dataclasses.replace(_describe(cfg, widths, bands), notes=cast(Any, _as_notes(note)))
     native = _as_saved(spec, saved) if pretrained else spec
-
-    def construct(*, img_size: int | tuple[int, int], **args: Any) -> nn.Module:
-        """Load at the size that the weights are for: positions are resampled afterwards."""
-        model = cast(Any, spec.build)(img_size=native.img_size if pretrained else img_size, **args)
-        if bands:
-            model.bands = bands.names  # `save_weights` writes them down
-        if pretrained:
-            source_bands = _band_set(saved.get("bands"))
-            found = sources.from_cfg(native, cfg, bands=source_bands, cache_dir=cache_dir)
-            if kwargs.get("features_only") and not found.has_norm:
-                model.norm = nn.Identity()  # timm prunes it later
-            weights.fill(model, found, bands=bands)
-            if to_2tuple(img_size) != to_2tuple(native.img_size):
-                model.set_input_size(img_size=to_2tuple(img_size))
-        return cast(nn.Module, model)
-
+    if pretrained:
+        fills = DUAL.items() >= widths.items() or bands or in_chans == saved.get("in_chans")
+        if not (fills or sources.given_file(cfg, spec) or cfg.state_dict):
+            raise ModelError(_choices(spec, in_chans))
+        stored = _band_set(saved.get("bands"))
+        backbone = sources.from_cfg(native, cfg, bands=stored, cache_dir=cache_dir)
+    cfg = dataclasses.replace(_describe(cfg, widths, bands), notes=cast(Any, _as_notes(note)))
+    pruned = bool(kwargs.get("features_only"))
     built: Any = build_model_with_cfg(
-        construct,
+        partial(_filled, native, backbone, named=bands, pruned=pruned),
         spec.name,
-        False,  # `construct` loads: timm is not strict where there is a new classifier
+        False,  # `_filled` loads: timm is not strict where there is a new classifier
         pretrained_cfg=cast(Any, cfg),
         feature_cfg={"out_indices": spec.out_indices, "feature_cls": "getter"},
         in_chans=in_chans,
@@ -83,6 +87,38 @@ def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
     )
     built.register_load_state_dict_pre_hook(convert.refuse_published)
     return cast(nn.Module, built)
+
+
+def _filled(
+    spec: Spec,
+    backbone: Backbone | None,
+    *,
+    named: BandSet | None,
+    pruned: bool,
+    img_size: int | tuple[int, int],
+    **args: Any,
+) -> nn.Module:
+    """The whole network, before timm prunes it to the layers asked for.
+
+    Args:
+        spec: the backbone, at the size that its weights are for.
+        backbone: its weights, or None for random ones.
+        named: bands of the multispectral stem, where the caller names them.
+        pruned: timm will take the last norm away, so the weights may lack it.
+        img_size, args: of the network.
+    """
+    # positions and tables are resampled after loading: the weights have those of their own size
+    size = img_size if backbone is None else spec.img_size
+    model = cast(Any, spec.build)(img_size=size, **args)
+    if named:
+        model.bands = named.names  # `save_weights` writes them down
+    if backbone is not None:
+        if pruned and not backbone.has_norm:
+            model.norm = nn.Identity()
+        weights.fill(model, backbone, bands=named)
+        if to_2tuple(img_size) != to_2tuple(size):
+            model.set_input_size(img_size=to_2tuple(img_size))
+    return cast(nn.Module, model)
 
 
 def _band_set(bands: str | Iterable[str] | None) -> BandSet | None:

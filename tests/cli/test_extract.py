@@ -11,11 +11,14 @@ import torch
 from click.testing import CliRunner, Result
 from rasterio.transform import from_origin
 
-from deo import MODEL_BANDS, api
+from deo import MODEL_BANDS
 from deo.cli import cli
 from deo.errors import DeoError, SceneError
+from deo.maps import many
+from deo.maps.plan import Plan
 from deo.maps.rows import Shape
 from deo.maps.spool import Spool
+from deo.maps.worklist import Item
 
 MICRO = ["--model", "test_deo_swin", "--untrained", "--tile", "64", "--overlap", "32"]
 
@@ -91,14 +94,14 @@ def test_extract__a_fault_with_one_scene_does_not_cost_the_others(
     scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = scene("first.tif"), scene("second.tif")
-    run = api.extract
+    run = many.make_map
 
-    def fail_on_the_first(source: str, *args: Any, **kwargs: Any) -> list[Path]:
-        if source == str(first):
+    def fail_on_the_first(plan: Plan, item: Item, **kwargs: Any) -> list[Path]:
+        if item.source == str(first):
             raise KeyError("a fault of ours")
-        return run(source, *args, **kwargs)
+        return run(plan, item, **kwargs)
 
-    monkeypatch.setattr(api, "extract", fail_on_the_first)
+    monkeypatch.setattr(many, "make_map", fail_on_the_first)
     result = deo("extract", first, second, "-o", tmp_path / "out", *MICRO, "--quiet")
     assert isinstance(result.exception, DeoError)
     assert "KeyError('a fault of ours')" in str(result.exception)
@@ -184,10 +187,10 @@ def test_extract__says_which_failures_may_be_tried_again(
         "b.tif": SceneError("no raster"),
     }
 
-    def fail(source: str, *args: Any, **kwargs: Any) -> list[Path]:
-        raise faults[Path(source).name]
+    def fail(plan: Plan, item: Item, **kwargs: Any) -> list[Path]:
+        raise faults[Path(item.source).name]
 
-    monkeypatch.setattr(api, "extract", fail)
+    monkeypatch.setattr(many, "make_map", fail)
     result = deo("extract", *map(scene, faults), "-o", tmp_path / "out", *MICRO, "--quiet")
     assert isinstance(result.exception, DeoError)
     assert not result.exception.retriable
@@ -208,14 +211,14 @@ def _list(folder: Path) -> Path:
 def test_extract__an_interruption_says_how_far_it_got(
     scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, sources = api.extract, [scene("a.tif"), scene("b.tif")]
+    run, sources = many.make_map, [scene("a.tif"), scene("b.tif")]
 
-    def interrupt(source: str, *args: Any, **kwargs: Any) -> list[Path]:
-        if source == str(sources[1]):
+    def interrupt(plan: Plan, item: Item, **kwargs: Any) -> list[Path]:
+        if item.source == str(sources[1]):
             raise KeyboardInterrupt
-        return run(source, *args, **kwargs)
+        return run(plan, item, **kwargs)
 
-    monkeypatch.setattr(api, "extract", interrupt)
+    monkeypatch.setattr(many, "make_map", interrupt)
     result = deo("extract", *sources, "-o", tmp_path / "out", *MICRO, "--quiet")
     assert result.exit_code == 1
     assert "1 of 2 scenes done; the same command goes on" in result.output

@@ -34,8 +34,8 @@ def test_read_entries__names_a_missing_list() -> None:
 
 
 def test_pair__a_file_for_one(tmp_path: Path) -> None:
-    ((source, output, preview),) = items(["a.tif"], str(tmp_path / "b.tif"))
-    assert (source, output, preview) == ("a.tif", tmp_path / "b.tif", None)
+    (item,) = items(["a.tif"], str(tmp_path / "b.tif"))
+    assert item == Item("a.tif", tmp_path / "b.tif")
 
 
 def test_pair__a_folder_or_template_for_many(tmp_path: Path) -> None:

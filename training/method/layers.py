@@ -26,6 +26,11 @@ def widths_of(net: Any, layers: Layers) -> Widths:
     return Widths(net.num_features, channels[layers.mid], channels[layers.late])
 
 
+def is_vit(net: Any) -> bool:
+    """Whether a network is a ViT: the blocks of an EfficientNet take no patches."""
+    return hasattr(net, "blocks") and hasattr(net, "patch_embed")
+
+
 def student_layers(net: Any) -> Layers:
     """The last two stages of a Swin; block d/2 and the last block of a ViT of depth d."""
     if isinstance(net, DeoSwin):
@@ -36,7 +41,7 @@ def student_layers(net: Any) -> Layers:
 
 def optical_layers(net: Any) -> Layers:
     """The published blocks of a ViT; the last two stages of a hierarchical network."""
-    if hasattr(net, "blocks"):
+    if is_vit(net):
         return published_layers(len(net.blocks))
     stages = len(net.feature_info)
     return Layers(mid=stages - 2, late=stages - 1)

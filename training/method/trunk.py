@@ -61,9 +61,7 @@ class Trunk(nn.Module):
 
     def __init__(self, model: config.Model, *, in_chans: int | None) -> None:
         super().__init__()
-        spec_of(model.name)
-        args: dict[str, Any] = {"in_chans": in_chans, "drop_path_rate": model.drop_path}
-        self.net = cast(Any, timm.create_model(model.name, num_classes=0, **args, **model.options))
+        self.net = cast(Any, build_network(model, in_chans=in_chans, drop_path=model.drop_path))
         self.net.set_grad_checkpointing(model.checkpointing)
         self.layers = student_layers(self.net)
 
@@ -101,6 +99,20 @@ class Trunk(nn.Module):
         final, maps = self.net.forward_intermediates(x, indices=wanted, norm=False)
         by_layer = dict(zip(wanted, maps, strict=True))
         return final, (by_layer[self.layers.mid][:kept], by_layer[self.layers.late][:kept])
+
+
+def build_network(
+    model: config.Model, *, in_chans: int | None, drop_path: float = 0.0
+) -> nn.Module:
+    """The backbone of a configuration, at random: as a run trains it and as export fills it.
+
+    Raises:
+        ModelError: the name is not that of a backbone of deo; those are listed.
+    """
+    spec_of(model.name)
+    args: dict[str, Any] = {"in_chans": in_chans, "drop_path_rate": drop_path, "num_classes": 0}
+    network: nn.Module = timm.create_model(model.name, **args, **model.options)
+    return network
 
 
 def _by_size(views: Sequence[Tensor]) -> Iterator[tuple[bool, Tensor]]:

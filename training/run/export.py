@@ -20,6 +20,7 @@ from deo.training import settings
 from deo.training.config import Config, Optical
 from deo.training.data.identity import summary
 from deo.training.method.optical_table import licence_of
+from deo.training.method.trunk import build_network
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run.card import Provenance, mlm_item, model_card
 from deo.training.run.checkpoint import CHECKPOINTS_NAME, Found
@@ -95,9 +96,7 @@ def load_trained(run: Path, *, teacher: bool = False, step: int | None = None) -
 def _rebuild(
     config: Config, tensors: dict[str, torch.Tensor], *, in_chans: int | None, origin: Path
 ) -> nn.Module:
-    model: nn.Module = timm.create_model(
-        config.model.name, num_classes=0, in_chans=in_chans, **config.model.options
-    )
+    model = build_network(config.model, in_chans=in_chans)
     try:
         model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

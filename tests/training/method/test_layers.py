@@ -6,6 +6,7 @@ import timm
 from deo.training.method.layers import (
     Layers,
     Widths,
+    is_vit,
     optical_layers,
     published_layers,
     student_layers,
@@ -35,3 +36,12 @@ def test_optical_layers__of_a_vit_are_the_published_proportion(depth: int) -> No
     net = timm.create_model("vit_tiny_patch16_224", depth=depth, embed_dim=12, num_heads=1)
     assert optical_layers(net) == published_layers(depth)
     assert optical_layers(net).late == depth - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "vit"), [("efficientnet_lite0", False), ("vit_tiny_patch16_224", True)]
+)
+def test_is_vit__of_two_networks_that_have_blocks(name: str, vit: bool) -> None:
+    net = timm.create_model(name)
+    assert hasattr(net, "blocks")
+    assert is_vit(net) == vit
