@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deo.maps.components import fit_components, project
+from deo.maps.components import fit_components, project, project_rows
 
 Make = Callable[..., Any]
 
@@ -54,3 +55,13 @@ def test_fit_components__nothing_valid_or_no_variance(hold: Make) -> None:
         components = fit_components(hold(np.full((4, 5, 6), fill, np.float32)))
         assert (components.share == 0).all()
         assert np.isfinite(components.axes).all()
+
+
+def test_project_rows__are_finished_rows(hold: Make, tmp_path: Path) -> None:
+    rows = hold(features())
+    components = fit_components(rows, 2)
+    reduced = project_rows(rows, components, tmp_path / "rows")
+    assert reduced.shape == (2, 40, 50)
+    wanted = project(rows, components).transpose(0, 2, 1)
+    np.testing.assert_allclose(reduced.values(0, 40), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(reduced.valid(3, 40), rows.fraction[3:])
