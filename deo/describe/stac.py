@@ -74,6 +74,45 @@ def item(
     }
 
 
+def collection(
+    name: str,
+    description: str,
+    *,
+    extensions: Sequence[str],
+    bbox: Sequence[float],
+    times: Sequence[str | None],
+    fields: Mapping[str, Any],
+    links: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A STAC collection of items.
+
+    Args:
+        bbox: west, south, east, north of all items.
+        times: of each item; None where it is not known, and then that of the collection is open.
+        fields: further ones.
+    """
+    known = sorted(time for time in times if time is not None)
+    interval = [known[0], known[-1]] if len(known) == len(times) else [None, None]
+    return {
+        "type": "Collection",
+        "stac_version": STAC_VERSION,
+        "stac_extensions": list(extensions),
+        "id": name,
+        "description": description,
+        "license": "other",  # that of the scenes and of the weights, which nobody told us
+        "extent": {"spatial": {"bbox": [list(bbox)]}, "temporal": {"interval": [interval]}},
+        **fields,
+        "links": list(links),
+    }
+
+
+def in_collection(described: Mapping[str, Any], name: str, href: str) -> dict[str, Any]:
+    """An item as a member of a collection, and of no other."""
+    others = [link for link in described["links"] if link["rel"] != "collection"]
+    link = {"rel": "collection", "href": href, "type": "application/json"}
+    return {**described, "collection": name, "links": [*others, link]}
+
+
 def projection(crs: Any) -> dict[str, str]:
     """The `proj:` field of a coordinate reference system of rasterio's.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deo.errors import ConfigError
+from deo.maps.collection import NAME, folder_of, refuse_other, write_collections
 from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.plan import Plan, make_map
 from deo.maps.shard import Shard
@@ -56,11 +57,15 @@ def make_many(
     """Make the maps of many items, and tell of each as it ends; complete ones are skipped.
 
     Args:
+        stac: also describe each, and all together by a collection unless `shard` leaves some out.
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the items that is this process's; None: all of them.
         progress: told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
+
+    Raises:
+        OutputError: the collection would replace a file that is none of ours.
     """
     listed = list(items)
     share = listed if shard is None else shard.of(listed)
@@ -73,7 +78,21 @@ def make_many(
         resume=resume or not overwrite,
         progress=progress,
     )
-    return run_scenes(share, work, busy=busy)
+    results = run_scenes(share, work, busy=busy)
+    if not stac or not 1 < len(listed) == len(share):
+        return results  # a share does not know the outputs of the others
+    refuse_other(folder_of(item.output for item in listed) / NAME)
+    return _collected(results)
+
+
+def _collected(results: Iterator[SceneResult]) -> Iterator[SceneResult]:
+    """The same results; at the end the outputs of those that are done become a collection."""
+    outputs: list[Path] = []
+    for result in results:
+        outputs += result.outputs
+        yield result
+    if len(outputs) > 1:
+        write_collections(outputs)
 
 
 def items_of(
