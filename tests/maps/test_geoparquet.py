@@ -159,3 +159,26 @@ def test_damage__of_a_parquet_file_that_lost_its_middle(
     content = path.read_bytes()
     path.write_bytes(content[:500] + content[700:])
     assert geoparquet.damage(path)
+
+
+def test_geoparquet__neighbours_share_row_groups(
+    hold: Make, info: Make, write: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row groups are as large as was planned, and each covers a small part of the map."""
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(geoparquet, "_GROUP_BYTES", 64 * 2 * 4)
+    rng = np.random.default_rng(0)
+    rows = hold(rng.normal(size=(64, 2, 64)).astype(np.float32))
+    path = tmp_path / "chips.parquet"
+    write(rows, info(2), path, chip=8)
+    file = pq.ParquetFile(path)
+    assert file.schema_arrow.field("embedding").type == "fixed_size_list<element: float>[2]"
+    assert [file.metadata.row_group(n).num_rows for n in range(16)] == [64] * 16
+    for number in range(16):
+        group = file.read_row_group(number).to_pandas()
+        assert np.ptp(group["row"]) == np.ptp(group["col"]) == 7 * 8
+    table = file.read().to_pandas()
+    for line in table.sample(20, random_state=0).itertuples():
+        cells = rows.data[line.row // 4 : line.row // 4 + 2, :, line.col // 4 : line.col // 4 + 2]
+        np.testing.assert_allclose(line.embedding, cells.mean(axis=(0, 2)), rtol=1e-4)

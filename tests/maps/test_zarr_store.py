@@ -114,3 +114,20 @@ def test_damage__is_not_what_others_add_to_a_zarr(
     (path / ".DS_Store").touch()
     (path / "embeddings" / ".DS_Store").touch()
     assert zarr_store.damage(path) is None
+
+
+def test_zarr__a_row_of_chunks_is_one_file(
+    hold: Make, info: Make, write: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zarr
+
+    monkeypatch.setattr(zarr_store, "_CHUNK_BYTES", 4 * 3 * 16**2)
+    data = np.random.default_rng(0).normal(size=(40, 3, 100)).astype(np.float32)
+    for most, files in ((2**20, 3), (3 * 4 * 3 * 16**2, 9)):
+        monkeypatch.setattr(zarr_store, "_SHARD_BYTES", most)
+        write(hold(data), info(3), tmp_path / "map.zarr")
+        array = zarr.open_group(tmp_path / "map.zarr", mode="r")["embeddings"]
+        assert array.chunks == (3, 16, 16)
+        np.testing.assert_array_equal(array[:], data.transpose(1, 0, 2))
+        stored = [p for p in (tmp_path / "map.zarr" / "embeddings" / "c").rglob("*") if p.is_file()]
+        assert len(stored) == files
