@@ -36,6 +36,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.maps", GROUND | {"deo.scene", "deo.contracts", "deo.describe", "deo.maps"}),
     ("deo.layers", GROUND | {"deo.maps", "deo.models"}),
     ("deo.api", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.models", "deo.layers"}),
+    ("deo.index", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.api"}),
     ("deo.synthetic", {"deo.bands"}),
     ("deo.demo", GROUND | {"deo.scene", "deo.maps", "deo.api", "deo.synthetic"}),
     ("deo.assets", set()),
@@ -84,7 +85,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",
-    "tensorboard", "zarr", "matplotlib", "webdataset", "pystac", "torchvision", "kornia",
+    "tensorboard", "zarr", "usearch", "matplotlib", "webdataset", "pystac", "torchvision", "kornia",
 }  # fmt: skip
 
 

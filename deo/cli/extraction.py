@@ -12,16 +12,13 @@ import click
 from deo.cli.options import (
     EXTRACTION,
     OVERWRITE,
-    PATH,
-    PREVIEW,
     QUIET,
     RESUME,
-    Numbers,
     output,
     with_options,
 )
 from deo.cli.progress import tile_bar
-from deo.errors import ConfigError, DeoError
+from deo.errors import DeoError
 
 if TYPE_CHECKING:
     from deo.maps.engine import SceneResult
@@ -180,38 +177,3 @@ def _fail(failed: Sequence["SceneResult"]) -> NoReturn:
         again = " (may be tried again as it is)" * result.retriable
         lines.append(f"  {_public(result.source)}: {result.message}{again}")
     raise DeoError("\n".join(lines), retriable=all(result.retriable for result in failed))
-
-
-@click.command()
-@click.argument("features", type=PATH)
-@click.option(
-    "--at",
-    "place",
-    type=Numbers(),
-    required=True,
-    metavar="LON,LAT",
-    help="The place to compare with, in degrees; longitudes from -180 to 180 or from 0 to 360.",
-)
-@with_options(output("The map to write, a GeoTIFF."), PREVIEW, OVERWRITE)
-def similar(
-    features: Path,
-    place: tuple[float, ...],
-    output: Path,
-    preview: Path | None,
-    overwrite: bool,
-) -> None:
-    """Map how similar each place in FEATURES is to one chosen place.
-
-    FEATURES is a GeoTIFF that `deo extract` wrote. The map holds the cosine of the features of each
-    place and those of the place at --at, from -1 to 1.
-    """
-    from deo.errors import OutputError
-    from deo.maps.similar import map_similarity
-    from deo.scene.earth import Place
-
-    if len(place) != 2:
-        raise ConfigError(f"--at {place} is no place; give longitude,latitude in degrees")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists; use --overwrite to replace it")
-    share = map_similarity(features, Place(*place), output, preview=preview)
-    click.echo(f"{output}  ({share:.1%} of the map has a similarity above 0.9)")

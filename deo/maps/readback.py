@@ -11,12 +11,14 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.windows import Window as RasterioWindow
 
-from deo.errors import require
+from deo.errors import SceneError, require
 from deo.maps.metadata import MapInfo, scale_transform
 from deo.maps.quantise import INT8_NODATA
 from deo.maps.rows import RowReader, Shape
+from deo.maps.sinks import feature_sink
 
 
 class Finished(NamedTuple):
@@ -24,6 +26,40 @@ class Finished(NamedTuple):
 
     rows: RowReader
     info: MapInfo
+
+
+@contextlib.contextmanager
+def open_features(path: Path) -> Iterator[Finished]:
+    """Read a file of features or components that `deo extract` wrote, by what it says of itself.
+
+    Raises:
+        SceneError: it is none, or damaged.
+        OutputError: its suffix is none of an output's.
+    """
+    sink = feature_sink(path)
+    tags, lack = sink.read_tags(path), sink.damage(path)
+    if lack is not None:
+        raise SceneError(f"{path} is damaged: {lack}")
+    try:
+        if tags is None:
+            raise KeyError("DEO_")
+        grid, stride = json.loads(tags["DEO_GRID"]), int(tags["DEO_STRIDE"])
+        info = MapInfo(
+            layer=int(tags["DEO_LAYER"]),
+            stride=stride,
+            crs=None if grid["crs"] is None else CRS.from_string(grid["crs"]),
+            transform=scale_transform(Affine(*grid["transform"]), stride),
+            dtype=tags["DEO_DTYPE"],
+            tags=tags,
+            names=(),
+            source=tags["DEO_SOURCE"],
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise SceneError(
+            f"{path} is no map of features: give a file that `deo extract` wrote"
+        ) from error
+    with open_finished(path, info) as finished:
+        yield finished
 
 
 @contextlib.contextmanager
@@ -83,7 +119,8 @@ def _chips(path: Path, info: MapInfo) -> Finished:
         path, columns=["row", "col", "embedding"]
     )
     grid, chip = json.loads(info.tags["DEO_GRID"]), int(info.tags["DEO_CHIP"])
-    shape = Shape(len(info.names), -(-grid["height"] // chip), -(-grid["width"] // chip))
+    channels = table.schema.field("embedding").type.list_size
+    shape = Shape(channels, -(-grid["height"] // chip), -(-grid["width"] // chip))
     cells = np.full(shape, np.nan, np.float32)
     if len(table):
         flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
