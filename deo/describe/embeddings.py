@@ -4,7 +4,7 @@ Sources: the Embedding extension of STAC 0.0.1 (prefix `emb:`) and the Geoembedd
 Zarr, version 1 (prefix `geoemb:`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ class Embeddings:
             **({"geoemb:chip_layout": layout} if layout else {}),
         }
 
-    def parquet_metadata(self, scales: Sequence[float] | None) -> dict[str, Any]:
+    def parquet_metadata(self, scales: Iterable[float] | None) -> dict[str, Any]:
         """For the metadata of a Parquet file, in the words of the extension without its prefix.
 
         Args:

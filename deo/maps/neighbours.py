@@ -237,7 +237,7 @@ def _recall(index: Any) -> float:
     """Of the ten nearest neighbours of some of its vectors, by comparing with all of them."""
     if len(index) < 2:
         return 1.0
-    keys = np.array(index.keys)[:: max(1, len(index) // _QUERIES)][:_QUERIES]
+    keys = index.keys[:][:: max(1, len(index) // _QUERIES)][:_QUERIES]
     vectors = np.array(index.get(keys), np.float32)
     count = min(11, len(index))  # the vector itself is one
     searched, all_compared = (index.search(vectors, count, exact=exact) for exact in (False, True))

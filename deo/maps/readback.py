@@ -115,9 +115,8 @@ class _Stored:
 
 def _chips(path: Path, info: MapInfo) -> Finished:
     """Embeddings of chips on a grid of cells as large as a chip."""
-    table = require("pyarrow.parquet", extra="geo").read_table(
-        path, columns=["row", "col", "embedding"]
-    )
+    pq = require("pyarrow.parquet", extra="geo")
+    table = pq.read_table(path, columns=["row", "col", "embedding"])
     grid, chip = json.loads(info.tags["DEO_GRID"]), int(info.tags["DEO_CHIP"])
     channels = table.schema.field("embedding").type.list_size
     shape = Shape(channels, -(-grid["height"] // chip), -(-grid["width"] // chip))
@@ -125,7 +124,7 @@ def _chips(path: Path, info: MapInfo) -> Finished:
     if len(table):
         flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         stored = flat.reshape(len(table), shape.channels).astype(np.float32)
-        said = json.loads(table.schema.metadata[b"emb"])
+        said = json.loads(pq.read_metadata(path).metadata[b"emb"])
         stored *= np.array(said.get("quantization", {}).get("scale", 1.0), np.float32)
         rows, cols = (table[name].to_numpy() // chip for name in ("row", "col"))
         cells[:, rows, cols] = stored.T

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 import deo
 from deo.layers import feature_model
@@ -30,7 +29,7 @@ EUROSAT = deo.BandSet(
 
 def cells(path: Path, model: Any, bands: deo.BandSet | None = None) -> Vectors:
     """Features of the model's last layer for a whole small raster, (cells, channels)."""
-    with deo.open_scene(path, bands=bands) as scene:
+    with deo.open_scene(path, bands=bands, offset=0) as scene:
         contract = deo.fit_contract("s2", bands=deo.MODEL_BANDS)
         height, width = (side // 32 * 32 for side in (scene.height, scene.width))
         pixels = scene.read(Window(row=0, col=0, height=height, width=width),
@@ -40,18 +39,20 @@ def cells(path: Path, model: Any, bands: deo.BandSet | None = None) -> Vectors:
     return features.flatten(1).T.numpy()
 
 
-def neighbours(vectors: Vectors, queries: NDArray[np.int64], count: int = 10) -> NDArray[np.int64]:
-    """The nearest vectors by cosine, each query left out."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    likeness = unit[queries] @ unit.T
-    likeness[np.arange(len(queries)), queries] = -2
-    return np.argsort(-likeness, axis=1, kind="stable")[:, :count]
+def neighbours(vectors: Vectors, queries: NDArray[np.int64], *, cosine: bool) -> NDArray[np.int64]:
+    """The ten nearest by cosine or by distance, each query left out."""
+    squares = (vectors**2).sum(axis=1)
+    likeness = vectors[queries] @ vectors.T
+    likeness = likeness / np.sqrt(squares) if cosine else 2 * likeness - squares
+    likeness[np.arange(len(queries)), queries] = -np.inf
+    return np.argsort(-likeness, axis=1, kind="stable")[:, :10]
 
 
-def recall(vectors: Vectors, wanted: NDArray[np.int64], queries: NDArray[np.int64]) -> float:
-    """Share of the wanted neighbours among those of `vectors`."""
-    pairs = zip(neighbours(vectors, queries), wanted, strict=True)
-    return float(np.mean([len(np.intersect1d(a, b)) / wanted.shape[1] for a, b in pairs]))
+def recall(vectors: Vectors, full: Vectors, queries: NDArray[np.int64], *, cosine: bool) -> float:
+    """Share of the full vectors' neighbours among those of `vectors`."""
+    pairs = (neighbours(each, queries, cosine=cosine) for each in (vectors, full))
+    shares = [len(np.intersect1d(*pair)) / 10 for pair in zip(*pairs, strict=True)]
+    return float(np.mean(shares))
 
 
 def quantised(vectors: Vectors) -> Vectors:
@@ -68,31 +69,34 @@ def reduced(vectors: Vectors, count: int) -> Vectors:
 def accuracy(vectors: Vectors, labels: NDArray[np.int64]) -> float:
     """Logistic regression, fitted on two thirds and tested on the rest, mean of five splits."""
     scores = []
+    centred = vectors - vectors.mean(axis=0)
+    scaled = centred / centred.std()  # one scale for all: components of little variance stay small
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(len(labels))
         train, test = order[: len(order) * 2 // 3], order[len(order) * 2 // 3 :]
-        scale = StandardScaler().fit(vectors[train])
-        probe = LogisticRegression(max_iter=2000).fit(
-            scale.transform(vectors[train]), labels[train]
-        )
-        scores.append(probe.score(scale.transform(vectors[test]), labels[test]))
+        probe = LogisticRegression(max_iter=2000).fit(scaled[train], labels[train])
+        scores.append(probe.score(scaled[test], labels[test]))
     return float(np.mean(scores))
 
 
 def show(title: str, full: Vectors, labels: NDArray[np.int64] | None = None) -> None:
     queries = np.random.default_rng(0).choice(len(full), min(1000, len(full)), replace=False)
-    wanted = neighbours(full, queries)
+    centred = full - full.mean(axis=0)
     print(f"{title}: {len(full)} vectors of {full.shape[1]}, {len(queries)} queries")
+    print("  width, type, bytes: recall@10 by cosine, by cosine of centred features, by distance")
     for width in (full.shape[1], 64, 16):
         vectors = full if width == full.shape[1] else reduced(full, width)
-        near = neighbours(vectors, queries)
         for kind, stored in (("float32", vectors), ("int8", quantised(vectors))):
-            probe = "" if labels is None else f", probe {accuracy(stored, labels):.4f}"
-            print(
-                f"  {width:4d} {kind:8s} {width * (4 if kind == 'float32' else 1):5d} bytes, "
-                f"recall@10 of the full features' {recall(stored, wanted, queries):.3f}, of its "
-                f"own width's in float32 {recall(stored, near, queries):.3f}{probe}"
+            at_mean = stored - stored.mean(axis=0)
+            numbers = (
+                recall(stored, full, queries, cosine=True),
+                recall(at_mean, centred, queries, cosine=True),
+                recall(stored, full, queries, cosine=False),
             )
+            size = width * (4 if kind == "float32" else 1)
+            probe = "" if labels is None else f", probe {accuracy(stored, labels):.3f}"
+            shown = " ".join(f"{number:.3f}" for number in numbers)
+            print(f"  {width:4d} {kind:8s} {size:4d}: {shown}{probe}")
 
 
 def main() -> None:

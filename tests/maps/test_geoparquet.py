@@ -173,7 +173,7 @@ def test_geoparquet__neighbours_share_row_groups(
     path = tmp_path / "chips.parquet"
     write(rows, info(2), path, chip=8)
     file = pq.ParquetFile(path)
-    assert file.schema_arrow.field("embedding").type == "fixed_size_list<element: float>[2]"
+    assert str(file.schema_arrow.field("embedding").type) == "fixed_size_list<element: float>[2]"
     assert [file.metadata.row_group(n).num_rows for n in range(16)] == [64] * 16
     for number in range(16):
         group = file.read_row_group(number).to_pandas()

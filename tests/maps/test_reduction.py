@@ -18,7 +18,7 @@ TOY = Features(model="toy", weights_sha256="0" * 64, layer=1, channels=5)
 
 
 def write(rows: Any, reduction: Reduction, info: Make, target: Path) -> None:
-    folder = target.parent / "work"
+    folder = target.parent / "a.partial"
     folder.mkdir(exist_ok=True)
     about = info(names=reduction.names)
     sink = reduction.reduced(feature_sink(target, chip=8))

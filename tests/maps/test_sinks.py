@@ -103,7 +103,7 @@ def test_damage__of_a_file_cut_anywhere(
     suffix: str,
 ) -> None:
     path = tmp_path / f"map{suffix}"
-    write(held_rows(600, 300, 3), info(3), path, chip=8)
+    write(held_rows(600, 300, 3), info(3), path, chip=32)
     content = path.read_bytes()
     assert damage(path) is None
     for share in (0, 1e-4, 0.01, 0.1, 0.34, 0.67, 0.99):
