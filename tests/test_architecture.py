@@ -127,8 +127,9 @@ def test_imports__extras_only_where_used(module: str) -> None:
 def test_imports__training_behind_the_command_line_only(module: str) -> None:
     if within(module, {"deo.training", "deo.cli"}):
         return
-    # `deo.predict` is looked up when it is first used; for readers of types alone it is imported
-    public = {"deo.training.tasks.predict.predict"} if module == "deo" else set()
+    # looked up when they are first used; for readers of types alone they are imported
+    late = {f"deo.training.tasks.predict.{name}" for name in ("predict", "predict_many")}
+    public = late if module == "deo" else set()
     names = imports(MODULES[module], top_level=False) - public
     assert not {name for name in names if within(name, {"deo.training"})}
 

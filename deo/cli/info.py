@@ -18,7 +18,7 @@ from deo.scene.scene import SAMPLE_SIZE, Scene, open_scene
 @click.command()
 @click.argument("scene")
 @bands("Bands to use. A file that names none needs all of its bands, in order.")
-@contract("pretrain", "scene", "s2", default="scene")
+@contract("fixed", "pretrain", "scene", "s2", default="scene")
 @with_options(*SCALING, RESOLUTION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(
@@ -136,10 +136,12 @@ def _contract(contract: Contract) -> list[str]:
     rgb = [contract.bands[i] for i in contract.rgb_positions]
     lines = [f"{contract.name} on {contract.bands}"]
     if contract.rgb_maximum is not None:
-        lines.append(
-            f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, the {RGB_PERCENTILE:g}th "
-            f"percentile of the scene, clamped to 0..1"
+        why = (
+            "the same for every scene"
+            if contract.name == "fixed"
+            else f"the {RGB_PERCENTILE:g}th percentile of the scene"
         )
+        lines.append(f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, {why}, clamped to 0..1")
     elif contract.name == "scene" and rgb:
         lines.append(f"no valid pixel to measure the maximum of {' '.join(rgb)} on")
     elif contract.name == "pretrain" and rgb:

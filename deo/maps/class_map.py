@@ -102,11 +102,11 @@ def _write_labels(rows: RowReader, info: MapInfo, path: Path) -> None:
         out.update_tags(1, **{f"CLASS_{label}": name for label, name in enumerate(info.names)})
         for start, values in rows.blocks():
             window = RasterioWindow(0, start, width, len(values))
-            out.write(_labels(values), 1, window=window)
+            out.write(labels(values), 1, window=window)
 
 
-def _labels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def labels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(rows, classes, width) -> (rows, width); `NODATA` where a probability is NaN."""
     empty = np.isnan(values).any(1)
-    labels = np.nan_to_num(values, nan=0).argmax(1)
-    return np.where(empty, NODATA, labels).astype(np.uint8)
+    largest = np.nan_to_num(values, nan=0).argmax(1)
+    return np.where(empty, NODATA, largest).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -161,6 +162,7 @@ class Scene:
                 numbers other than 0 to measure, those of the whole image come in one row instead.
         """
         bands = bands or self.bands
+        self._keep(bands)
         thinned = self._thinned(bands, SAMPLE_SIZE if size is None else size)
         if size is not None:
             return thinned
@@ -183,6 +185,14 @@ class Scene:
                 log.warning("%s: none of the pixels that were looked at is valid", self.name)
             return thinned
         return Pixels(pixels[:, None], np.ones((1, pixels.shape[1]), np.bool_))
+
+    def _keep(self, bands: BandSet) -> None:
+        """Have remote files fetched whole, once, that would be fetched by the sample and again."""
+        used = Counter(id(asset.source) for asset in self.assets)
+        sources = [self.assets[i].source for i in bands.positions_in(self.bands.names)]
+        for source in {id(source): source for source in sources}.values():
+            if isinstance(source, RasterSource):
+                source.keep(used[id(source)], overviews=not self.masks)
 
     def _thinned(self, bands: BandSet, size: int) -> Pixels:
         """The whole scene thinned to at most `size` pixels a side."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from deo.errors import RadiometryError
 from deo.scene.assets import Asset
+from deo.scene.raster import RasterSource
 from deo.scene.sampling import ENOUGH, gone_through, telling, telling_pixels
 from deo.scene.sources import Source
 from deo.sensors.evidence import CURE, Evidence
@@ -81,6 +82,8 @@ def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
             min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
         )
         indexes = [asset.index for asset in own]
+        if isinstance(source, RasterSource):
+            source.keep(len(own))
         pixels = source.sample(indexes, height, width)
         seen = pixels.values[:, pixels.valid]
         told = telling(*pixels)

@@ -59,7 +59,7 @@ def fit(
         DeoError: as `chosen_backbone`, `tune` and `confusions` do.
     """
     bench, config = request.benchmark, request.tuning
-    chosen = chosen_backbone(request, parts, config.seed)
+    chosen = chosen_backbone(request, parts, config.seed, mapped=True)
     network = build_network(
         bench.task.value,
         chosen.model,

@@ -83,8 +83,13 @@ class Chosen(NamedTuple):
     identity: dict[str, Any]
 
 
-def chosen_backbone(request: Request, splits: Mapping[str, Split], seed: int) -> Chosen:
-    """The network that a request names, on the bands of the splits; `seed` draws random weights."""
+def chosen_backbone(
+    request: Request, splits: Mapping[str, Split], seed: int, *, mapped: bool = False
+) -> Chosen:
+    """The network that a request names, on the bands of the splits; `seed` draws random weights.
+
+    `mapped` is as in `choose_contract`.
+    """
     train = first_part(splits)
     loaded = open_backbone(
         request.model,
@@ -99,6 +104,7 @@ def chosen_backbone(request: Request, splits: Mapping[str, Split], seed: int) ->
         unit=request.benchmark.unit,
         stored=loaded.weights.contract,
         train=train,
+        mapped=mapped,
     )
     identity = {
         "model": request.model,
