@@ -10,7 +10,6 @@ from deo.describe.stac import Extent, item
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
-_TASKS = ["similarity-search"]  # of the extension's closed list the one that embeddings serve as is
 _ACCELERATORS = {"cpu": "amd64", "cuda": "cuda", "mps": "macos-arm", "xla": "xla"}
 _CLAMPED = ("fixed", "pretrain", "scene")  # contracts with more to them than mean and deviation
 
@@ -55,22 +54,31 @@ class Result:
         name: what it is, in words.
         shape: without the batch; -1 where it depends on the input.
         axes: name of each dimension of `shape`.
+        tasks: of the extension's list, what it serves.
+        classes: what the first dimension counts, where it counts classes.
     """
 
     name: str
     shape: tuple[int, ...]
     axes: tuple[str, ...]
+    tasks: tuple[str, ...] = ("similarity-search",)  # the one that embeddings serve as they are
+    classes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """A model output of the extension."""
         return {
             "name": self.name,
-            "tasks": _TASKS,
+            "tasks": list(self.tasks),
             "result": {
                 "shape": [-1, *self.shape],
                 "dim_order": ["batch", *self.axes],
                 "data_type": "float32",
             },
+            **(
+                {"classification:classes": [{"value": n, "name": c} for n, c in named]}
+                if (named := list(enumerate(self.classes)))
+                else {}
+            ),
         }
 
 
@@ -101,7 +109,7 @@ def model_item(
     described = {
         "mlm:name": model,
         "mlm:architecture": "Swin Transformer" if "swin" in model else "Vision Transformer",
-        "mlm:tasks": _TASKS,
+        "mlm:tasks": list(result.tasks),
         "mlm:framework": "PyTorch",
         "mlm:framework_version": version("torch").split("+")[0],
         **({} if device is None else {"mlm:accelerator": _ACCELERATORS.get(device)}),

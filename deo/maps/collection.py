@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from deo.describe.embeddings import EMBEDDINGS, Embeddings
 from deo.describe.stac import collection, in_collection
@@ -73,6 +73,28 @@ def _describe(items: Mapping[Path, dict[str, Any]], layer: str, folder: Path) ->
     described = list(items.values())
     properties = described[0]["properties"]
     tags = properties["deo:metadata"]
+    features = "deo:type" in properties
+    what = f"Features of layer {layer} of {tags['DEO_MODEL']}" if features else "Maps of classes"
+    return collection(
+        f"{tags['DEO_MODEL']}-layer{layer}",
+        f"{what}: {len(items)} items.",
+        extensions=[EMBEDDINGS] if features else [],
+        bbox=list(join([Box(*each["bbox"]) for each in described])),
+        times=[each["properties"]["datetime"] for each in described],
+        fields={**(_fields(properties) if features else {}), _LAYER: layer},
+        links=[
+            *(_provenance(items, folder) if features else []),
+            *(
+                {"rel": "item", "href": _relative(path, folder), "type": "application/geo+json"}
+                for path in items
+            ),
+        ],
+    )
+
+
+def _fields(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What all embeddings have in common."""
+    tags = properties["deo:metadata"]
     embeddings = Embeddings(
         dimensions=properties["deo:dimensions"],
         dtype=properties["data_type"],
@@ -80,25 +102,18 @@ def _describe(items: Mapping[Path, dict[str, Any]], layer: str, folder: Path) ->
         sources=(),
         chip=int(tags["DEO_CHIP"]) if "DEO_CHIP" in tags else None,
     )
-    models = [_link(each, "emb:model")["href"] for each in described]
-    first = next(iter(items))
-    return collection(
-        f"{tags['DEO_MODEL']}-layer{layer}",
-        f"Features of {len(items)} scenes: layer {layer} of {tags['DEO_MODEL']}.",
-        extensions=[EMBEDDINGS],
-        bbox=list(join([Box(*each["bbox"]) for each in described])),
-        times=[each["properties"]["datetime"] for each in described],
-        fields={**embeddings.collection_fields(), _LAYER: layer},
-        links=[
-            # contracts differ from scene to scene, and so do the descriptions of the model
-            {"rel": "emb:model", "href": _relative(first.parent / models[0], folder)},
-            *(_link(each, "emb:source-data") for each in described),
-            *(
-                {"rel": "item", "href": _relative(path, folder), "type": "application/geo+json"}
-                for path in items
-            ),
-        ],
-    )
+    return embeddings.collection_fields()
+
+
+def _provenance(items: Mapping[Path, dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Links to the model and to every source."""
+    path, first = next(iter(items.items()))
+    # contracts differ from scene to scene, and so do the descriptions of the model
+    model = path.parent / unquote(_link(first, "emb:model")["href"])
+    return [
+        {"rel": "emb:model", "href": _relative(model, folder), "type": "application/geo+json"},
+        *(_link(each, "emb:source-data") for each in items.values()),
+    ]
 
 
 def _link(described: Mapping[str, Any], rel: str) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class MapInfo:
         names: of the channels.
         source: the scene's name.
         datetime: when the scene was sensed, where its name says so.
+        task: of the Machine Learning Model extension's, where channels are probabilities of
+            classes; None: they are features.
     """
 
     layer: int
@@ -48,6 +50,7 @@ class MapInfo:
     names: tuple[str, ...]
     source: str
     datetime: dt.datetime | None = None
+    task: str | None = None
 
     def place(self, cols: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
         """Coordinates (x, y) of cell corners."""
@@ -107,6 +110,7 @@ def map_info(
     chip: int | None = None,
     components: str | None = None,
     names: tuple[str, ...] | None = None,
+    task: str | None = None,
     source_id: str | None = None,
 ) -> MapInfo:
     """Describe the map of the layer at `position` of the model's list, called `layer` by users.
@@ -116,6 +120,7 @@ def map_info(
         chip: side of the chips in pixels, for an output that holds chips.
         components: how features became the components that the output holds instead.
         names: of the channels; None: numbered features.
+        task: as in `MapInfo`.
         source_id: the digest of the scene's `Inputs`, for an output that may be found again.
     """
     stride = model.reductions[position]
@@ -139,6 +144,7 @@ def map_info(
         names=names or tuple(f"feature {index}" for index in range(model.channels[position])),
         source=scene.name,
         datetime=sensing_time(scene.name),
+        task=task,
     )
 
 

@@ -11,6 +11,8 @@ from rasterio.crs import CRS
 
 import deo
 from deo.errors import OutputError
+from deo.maps.job import Output
+from deo.maps.sinks import CogSink
 from deo.maps.stac import item_paths, write_items
 
 Make = Callable[..., Any]
@@ -22,8 +24,9 @@ def test_write_items__leaves_a_folder_alone(info: Make, tmp_path: Path, kind: st
     folder = tmp_path / f"map.{kind}.json"
     folder.mkdir()
     nothing: Any = None  # refused before it is looked at
+    output = Output(path=tmp_path / "map.tif", position=0, info=info(), sink=CogSink())
     with pytest.raises(OutputError, match="it is a folder"):
-        write_items(tmp_path / "map.tif", info(), nothing, nothing)
+        write_items(output, nothing, nothing)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
