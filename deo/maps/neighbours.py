@@ -21,7 +21,6 @@ from deo.files.publish import check_folder, check_space, disk_errors, publish, s
 from deo.files.records import differences
 from deo.maps.metadata import MapInfo
 from deo.maps.readback import Finished, open_features
-from deo.maps.sinks import check_apart
 from deo.scene.earth import Ground, Place, parse_place
 
 _EXTRA = "index"
@@ -73,7 +72,6 @@ def build_index(features: Sequence[Path], output: Path) -> Built:
     if output.exists():
         raise OutputError(f"{output} exists; give the index another name, or delete it")
     check_folder(output)
-    check_apart([output], features)
     index: Any = None
     files, tags = [], [_tags(path) for path in features]
     _refuse_mixture(features, tags)

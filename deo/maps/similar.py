@@ -136,9 +136,9 @@ def _cosine(file: Any, reference: NDArray[np.float32]) -> NDArray[np.float32]:
             dot = np.zeros((int(window.height), int(window.width)))
             square = np.zeros_like(dot)
             for first in range(0, file.count, _BANDS_AT_ONCE):
-                own = reference[first : first + _BANDS_AT_ONCE]
-                values = _read(file, list(range(first + 1, first + len(own) + 1)), window)
-                dot += np.einsum("chw,c->hw", values, own)
+                part = reference[first : first + _BANDS_AT_ONCE]
+                values = _read(file, list(range(first + 1, first + len(part) + 1)), window)
+                dot += np.einsum("chw,c->hw", values, part)
                 square += np.einsum("chw,chw->hw", values, values)
             cosine = dot / (np.sqrt(square).clip(min=np.finfo(np.float32).tiny) * length)
             out[top : top + dot.shape[0], left : left + dot.shape[1]] = cosine

@@ -44,12 +44,12 @@ def test_cog__holds_the_map(
         assert file.compression.name == "zstd"
         assert file.interleaving.name == "band"
         assert set(file.colorinterp[1:]) == {rasterio.enums.ColorInterp.undefined}
-        found = file.read(masked=True)
+        stored = file.read(masked=True)
         scales = np.array(file.scales)[:, None, None]
         assert file.dtypes[0] == ("int8" if dtype == "int8" else "float32")
-    np.testing.assert_array_equal(np.ma.getmaskarray(found)[0], rows.fraction == 0)
+    np.testing.assert_array_equal(np.ma.getmaskarray(stored)[0], rows.fraction == 0)
     wanted = rows.data.transpose(1, 0, 2)
-    error = np.abs(found.filled(0) * scales - np.nan_to_num(wanted))
+    error = np.abs(stored.filled(0) * scales - np.nan_to_num(wanted))
     largest = np.nanmax(np.abs(wanted), axis=(1, 2), keepdims=True)
     assert (error <= tolerance * largest).all()
 

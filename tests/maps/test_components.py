@@ -27,20 +27,20 @@ def test_fit_components__equals_sklearn(hold: Make) -> None:
     cells = rows.data.transpose(0, 2, 1).reshape(-1, 8)
     cells = cells[np.isfinite(cells[:, 0])]
     oracle = PCA(3, svd_solver="full").fit(cells)
-    found = fit_components(rows)
-    np.testing.assert_allclose(found.mean, oracle.mean_, rtol=1e-5)
-    np.testing.assert_allclose(found.share, oracle.explained_variance_ratio_, rtol=1e-4)
+    fitted = fit_components(rows)
+    np.testing.assert_allclose(fitted.mean, oracle.mean_, rtol=1e-5)
+    np.testing.assert_allclose(fitted.share, oracle.explained_variance_ratio_, rtol=1e-4)
     np.testing.assert_allclose(
-        np.abs((found.axes * oracle.components_.T).sum(axis=0)), 1, atol=1e-5
+        np.abs((fitted.axes * oracle.components_.T).sum(axis=0)), 1, atol=1e-5
     )
-    assert (found.axes.max(axis=0) == np.abs(found.axes).max(axis=0)).all()
-    projected = project(rows, found)
+    assert (fitted.axes.max(axis=0) == np.abs(fitted.axes).max(axis=0)).all()
+    projected = project(rows, fitted)
     assert projected.shape == (40, 50, 3)
     known = np.isfinite(projected[..., 0])
     np.testing.assert_array_equal(known, np.isfinite(rows.data[:, 0]))
     wanted = np.abs(oracle.transform(cells))
     np.testing.assert_allclose(np.abs(projected[known]), wanted, atol=1e-3)
-    np.testing.assert_array_equal(project(rows, found, step=3), projected[::3, ::3])
+    np.testing.assert_array_equal(project(rows, fitted, step=3), projected[::3, ::3])
 
 
 @pytest.mark.parametrize("channels", [1, 2])

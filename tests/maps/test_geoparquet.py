@@ -46,9 +46,9 @@ def test_geoparquet__reads_back_with_geopandas(
     np.testing.assert_allclose(geo["columns"]["geometry"]["bbox"], frame.total_bounds)
     assert geo["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
     assert pq.read_metadata(path).row_group(0).column(0).compression == "ZSTD"
-    found = np.array([list(embedding) for embedding in frame["embedding"]], np.float64)
-    found *= np.array(emb.get("quantization", {}).get("scale", 1.0))
-    for line, embedding in zip(frame.itertuples(), found, strict=True):
+    embeddings = np.array([list(embedding) for embedding in frame["embedding"]], np.float64)
+    embeddings *= np.array(emb.get("quantization", {}).get("scale", 1.0))
+    for line, embedding in zip(frame.itertuples(), embeddings, strict=True):
         cells = (slice(line.row // 4, line.row // 4 + 8), slice(line.col // 4, line.col // 4 + 8))
         weight = rows.fraction[cells]
         values = np.nan_to_num(rows.data[cells[0], :, cells[1]])

@@ -73,9 +73,9 @@ def test_build_index__refuses_what_cannot_be_compared(features: Make, tmp_path: 
     one, other = features("a.tif"), features("b.tif", DEO_MODEL="other")
     with pytest.raises(DataError, match=r"b.tif cannot be compared with .*DEO_MODEL: 'toy'"):
         build_index([one, other], tmp_path / "place.index")
-    own = [features(f"{n}.tif", DEO_COMPONENTS="3 of 5, fitted on this map") for n in "cd"]
+    apart = [features(f"{n}.tif", DEO_COMPONENTS="3 of 5, fitted on this map") for n in "cd"]
     with pytest.raises(DataError, match="fitted on each of them"):
-        build_index(own, tmp_path / "place.index")
+        build_index(apart, tmp_path / "place.index")
     assert not (tmp_path / "place.index").exists()
 
 

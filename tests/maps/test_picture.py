@@ -73,8 +73,8 @@ def test_compose__a_turned_raster_looks_like_an_upright_one(
 
     x, y = (0.75 if cols else 0.25), 0.5
     panel = Panel(image=stored(image), title="", mask=stored(mask), mark=(y, x) if swap else (x, y))
-    found = np.asarray(compose([panel], metres_across=50.0, turn=turn))
-    assert found.shape == wanted.shape
-    difference = np.abs(found.astype(int) - wanted)
+    drawn = np.asarray(compose([panel], metres_across=50.0, turn=turn))
+    assert drawn.shape == wanted.shape
+    difference = np.abs(drawn.astype(int) - wanted)
     assert difference.max() <= (25 if swap else 1)  # Pillow resizes along rows first, and clips
     assert difference.mean() < 1

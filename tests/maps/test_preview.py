@@ -27,16 +27,16 @@ from deo.scene.grid import Turn
 def test_metres_across__by_the_reference_system(
     epsg: int, transform: Affine, wanted: float
 ) -> None:
-    found = metres_across(CRS.from_epsg(epsg), transform, height=100, width=100)
-    assert found == pytest.approx(wanted, rel=1e-3)
+    metres = metres_across(CRS.from_epsg(epsg), transform, height=100, width=100)
+    assert metres == pytest.approx(wanted, rel=1e-3)
     assert metres_across(None, transform, height=100, width=100) is None
 
 
 @pytest.mark.parametrize("crs", ["IAU_2015:30100", 'LOCAL_CS["mine",UNIT["metre",1]]'])
 def test_metres_across__of_other_bodies_and_local_systems(crs: str) -> None:
     """Degrees of the Moon are no degrees of the Earth; metres are metres."""
-    found = metres_across(CRS.from_user_input(crs), Affine(1, 0, 0, 0, -1, 0), height=10, width=10)
-    assert found == (None if "IAU" in crs else 10)
+    metres = metres_across(CRS.from_user_input(crs), Affine(1, 0, 0, 0, -1, 0), height=10, width=10)
+    assert metres == (None if "IAU" in crs else 10)
 
 
 def test_metres_across__of_a_raster_on_its_side() -> None:
@@ -44,10 +44,10 @@ def test_metres_across__of_a_raster_on_its_side() -> None:
     utm = CRS.from_epsg(32633)
     assert metres_across(utm, transform, height=3, width=7, turn=Turn(swap=True)) == 60
     degrees = CRS.from_epsg(4326)
-    found = metres_across(
+    metres = metres_across(
         degrees, Affine(0, 1e-4, 10, 1e-4, 0, 59.995), height=50, width=100, turn=Turn(swap=True)
     )
-    assert found == pytest.approx(0.005 * 111_320 * 0.5, rel=1e-3)
+    assert metres == pytest.approx(0.005 * 111_320 * 0.5, rel=1e-3)
 
 
 def test_check_picture__refuses_other_names(tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ def test_open_finished__gives_back_the_rows(
             write(rows, about, path)
             with open_finished(path, about) as finished:
                 assert finished.rows.shape == rows.shape
-                found = finished.rows.values(3, 29, slice(1, 4))
+                values = finished.rows.values(3, 29, slice(1, 4))
                 whole = np.concatenate([part for _, part in finished.rows.blocks(1)])
                 valid = finished.rows.valid(0, 30)
             wanted = rows.data[3:29, 1:4]
             largest = np.nanmax(np.abs(wanted), axis=(0, 2))[None, :, None]
-            np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
-            assert (np.abs(np.nan_to_num(found - wanted)) <= tolerance * largest).all()
-            np.testing.assert_array_equal(whole[3:29, 1:4], found)
+            np.testing.assert_array_equal(np.isnan(values), np.isnan(wanted))
+            assert (np.abs(np.nan_to_num(values - wanted)) <= tolerance * largest).all()
+            np.testing.assert_array_equal(whole[3:29, 1:4], values)
             np.testing.assert_array_equal(valid, np.isfinite(rows.data[:, 0]))

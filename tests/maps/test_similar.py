@@ -63,13 +63,13 @@ def test_map_similarity__is_the_cosine(
     norms = np.linalg.norm(data, axis=2)
     wanted = data @ data[row, col] / norms / norms[row, col]
     with rasterio.open(out) as file:
-        found = file.read(1)
+        cosine = file.read(1)
         assert file.count == 1
         assert file.tags()["DEO_MODEL"] == "toy"
         assert file.tags()["DEO_SIMILAR_TO"] == f"{longitude!r},{latitude!r}"
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
-    assert np.nanmax(np.abs(found - wanted)) < tolerance
-    assert found[row, col] == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(np.isnan(cosine), np.isnan(wanted))
+    assert np.nanmax(np.abs(cosine - wanted)) < tolerance
+    assert cosine[row, col] == pytest.approx(1, abs=1e-6)
     with Image.open(tmp_path / "map.png") as picture:
         assert np.asarray(picture)[..., 3].min() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -33,15 +33,15 @@ def test_zarr__reads_back(
     array = group["embeddings"]
     assert array.metadata.dimension_names == ("embedding", "y", "x")
     assert array.dtype == dtype
-    found = array[:].astype(np.float32)
+    values = array[:].astype(np.float32)
     if dtype == "int8":
-        found[found == -128] = np.nan
-        found *= group["scale"][:][:, None, None]
+        values[values == -128] = np.nan
+        values *= group["scale"][:][:, None, None]
     wanted = rows.data.transpose(1, 0, 2)
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+    np.testing.assert_array_equal(np.isnan(values), np.isnan(wanted))
     tolerance = {"float32": 0, "float16": 5e-4, "int8": 0.0041}[dtype]
     largest = np.nanmax(np.abs(wanted), axis=(1, 2), keepdims=True)
-    assert (np.abs(np.nan_to_num(found - wanted)) <= tolerance * largest).all()
+    assert (np.abs(np.nan_to_num(values - wanted)) <= tolerance * largest).all()
     np.testing.assert_array_equal(group["valid_fraction"][:], rows.fraction)
     assert group["x"][0] == 500_020
     assert group["y"][-1] == 5_000_000 - 29.5 * 40
