@@ -387,8 +387,8 @@ def test_extract__preview_and_stac(scene: Callable[..., Path], tmp_path: Path) -
         assert np.asarray(picture)[..., 3].min() == 0
     item = pystac.Item.from_file(str(tmp_path / "out.stac.json"))
     assert item.assets["embeddings"].href == "./out.tif"
-    assert item.properties["emb:type"] == "pixel"
-    assert item.properties["emb:dimensions"] == 128
+    assert item.properties["deo:type"] == "pixel"
+    assert item.properties["deo:dimensions"] == 128
     assert {link.rel for link in item.links} >= {"emb:model", "emb:source-data"}
     west, south, east, north = item.bbox or ()
     assert 15 <= west < east < 15.02

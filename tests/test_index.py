@@ -42,7 +42,7 @@ def test_similar__refuses_features_of_another_layer(
     built: Path, scene_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     deo.extract(scene_file(64, 96), tmp_path / "other.tif", **MICRO | {"layer": 1})
-    with pytest.raises(DataError, match=r"cannot be compared with the index \(DEO_LAYER"):
+    with pytest.raises(DataError, match="cannot be compared with the index"):
         index.similar(built, like=tmp_path / "other.tif")
 
 

@@ -106,7 +106,10 @@ def model_item(
         device: type of the device that it runs on; None where it was not run.
         properties: further ones.
     """
+    bands = [{"name": band} for band in contract["bands"]]
     described = {
+        # an input refers to them by name; STAC allows bands here if there are some in an asset too
+        "bands": bands,
         "mlm:name": model,
         "mlm:architecture": "Swin Transformer" if "swin" in model else "Vision Transformer",
         "mlm:tasks": list(result.tasks),
@@ -122,8 +125,7 @@ def model_item(
         extent,
         extensions=[MLM, *([] if weights.sha256 is None else [FILE])],
         properties=described | dict(properties or {}),
-        # an input refers to bands by name; STAC 1.1 allows the bands themselves in an asset
-        assets={"weights": {**weights.asset(), "bands": [{"name": n} for n in contract["bands"]]}},
+        assets={"weights": {**weights.asset(), "bands": bands}},
     )
 
 

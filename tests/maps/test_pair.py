@@ -1,9 +1,9 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 
 from deo import MODEL_BANDS, RGB_BANDS, Pixels, open_scene
@@ -12,6 +12,7 @@ from deo.errors import SceneError
 from deo.maps.pair import PairContract, ScenePair, joined
 from deo.scene.window import Window
 
+MOVED = Affine(10, 0, 500_010, 0, -10, 5_000_000)
 CORNER = Window(row=0, col=0, height=20, width=30)
 
 
@@ -39,11 +40,16 @@ def test_joined__one_scene_is_itself(scene_file: Callable[..., Path]) -> None:
 
 
 def test_scene_pair__refuses_another_grid(scene_file: Callable[..., Path]) -> None:
-    with open_scene(scene_file()) as first:
-        east = Affine.translation(10, 0) @ first.transform
-        for changes in ({"transform": east}, {"crs": None}):
-            with pytest.raises(SceneError, match="mismatched pair"):
-                ScenePair(first=first, second=replace(first, **changes))
+    paths = [scene_file(name=f"{name}.tif") for name in ("one", "moved", "warped")]
+    for path, changes in zip(paths[1:], ({"transform": MOVED}, {"crs": "EPSG:32632"}), strict=True):
+        with rasterio.open(path, "r+") as file:
+            for name, value in changes.items():
+                setattr(file, name, value)
+    paths.append(scene_file(90, 120, name="lower.tif"))
+    with open_scene(paths[0]) as first:
+        for path in paths[1:]:
+            with open_scene(path) as second, pytest.raises(SceneError, match="mismatched pair"):
+                ScenePair(first=first, second=second)
 
 
 def test_pair_contract__applies_each_date_s_own() -> None:
