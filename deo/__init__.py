@@ -45,7 +45,7 @@ _LATE = {
     "extract_many": "deo.api",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
-    "open_scene": "deo.scene.scene",
+    "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
     "predict_many": "deo.training.tasks.predict",
 }

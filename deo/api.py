@@ -24,7 +24,8 @@ from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
 from deo.maps.worklist import Item
 from deo.models.registry import spec_of
 from deo.scene.inputs import read_inputs
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 
 __all__ = [
     "Extraction",

@@ -17,6 +17,7 @@ from deo.training import settings
 from deo.training.config import Config
 from deo.training.recipes import RECIPES, recipe
 from deo.training.run import pretraining
+from deo.training.run.dryrun import dry_run
 from deo.training.run.stopping import Stopped
 
 EXIT_REQUEUE = 75
@@ -101,7 +102,7 @@ def command(
     if _speaks():
         click.echo(settings.dumps(config))
     if dry:
-        report = pretraining.dry_run(config)
+        report = dry_run(config)
         if _speaks():
             click.echo(report)
         return

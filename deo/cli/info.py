@@ -12,7 +12,8 @@ from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.cli.options import RESOLUTION, SCALING, bands, contract, with_options
 from deo.contracts import RGB_PERCENTILE, Contract, fit_contract, model_bands
 from deo.errors import BandError
-from deo.scene.scene import SAMPLE_SIZE, Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import SAMPLE_SIZE, Scene
 
 
 @click.command()
@@ -50,7 +51,7 @@ def info(
 @contextmanager
 def _notes_silenced() -> Iterator[None]:
     """Keep what `info` prints itself from being logged as well."""
-    logger = logging.getLogger("deo.scene.scene")
+    logger = logging.getLogger("deo.scene.opening")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -126,7 +127,7 @@ def _reach(record: dict[str, Any]) -> str:
 
 def _kernels(kernels: dict[str, str]) -> list[str]:
     return [
-        f"{' '.join(band for band, own in kernels.items() if own == kernel)}: resampled ({kernel})"
+        f"{' '.join(band for band in kernels if kernels[band] == kernel)}: resampled ({kernel})"
         for kernel in ("bilinear", "average")
         if kernel in kernels.values()
     ]

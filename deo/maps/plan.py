@@ -15,7 +15,8 @@ from deo.maps.job import Job
 from deo.maps.make import make_outputs, refuse_existing
 from deo.maps.runner import PRECISIONS
 from deo.maps.worklist import Item
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 
 
 @dataclass(frozen=True, kw_only=True)

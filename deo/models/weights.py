@@ -102,16 +102,16 @@ def fill(model: nn.Module, backbone: Backbone, *, bands: BandSet | None = None) 
         WeightsError: the model has a tensor that the backbone lacks, or of another shape.
     """
     inner = _unwrapped(model)
-    own: dict[str, torch.Tensor] = inner.state_dict()
-    chosen = {name: tensor for name, tensor in backbone.tensors.items() if name in own}
-    if bands is None and ms_width(own) == len(MODEL_BANDS):
+    tensors: dict[str, torch.Tensor] = inner.state_dict()
+    chosen = {name: tensor for name, tensor in backbone.tensors.items() if name in tensors}
+    if bands is None and ms_width(tensors) == len(MODEL_BANDS):
         bands = MODEL_BANDS
     if MS_WEIGHT in chosen and bands is not None and bands != backbone.bands:
         chosen[MS_WEIGHT] = chosen[MS_WEIGHT][:, _positions(bands, backbone)]
-    for name, tensor in own.items():
+    for name, tensor in tensors.items():
         if name.startswith(HEAD) and _differs(chosen.get(name), tensor):
             chosen[name] = tensor
-    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     convert.refuse_misfits(chosen, expected, model=backbone.record.model)
     inner.load_state_dict(chosen, strict=True)
 
@@ -144,8 +144,8 @@ def save_weights(
     named = getattr(inner, "bands", None)
     record = WeightsRecord(model=spec.name, source="untrained", contract=contract)
     bands = BandSet(named) if named and MS_WEIGHT in inner.state_dict() else None
-    found = from_state_dict(inner.state_dict(), spec, record=record, bands=bands)
-    write_backbone(found, Path(path), metadata=metadata)
+    backbone = from_state_dict(inner.state_dict(), spec, record=record, bands=bands)
+    write_backbone(backbone, Path(path), metadata=metadata)
 
 
 def write_backbone(
@@ -188,8 +188,8 @@ def _positions(bands: BandSet, backbone: Backbone) -> list[int]:
         ) from error
 
 
-def _differs(found: torch.Tensor | None, wanted: torch.Tensor) -> bool:
-    return found is None or found.shape != wanted.shape
+def _differs(given: torch.Tensor | None, wanted: torch.Tensor) -> bool:
+    return given is None or given.shape != wanted.shape
 
 
 def _unwrapped(model: nn.Module) -> Any:

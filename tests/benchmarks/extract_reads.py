@@ -51,7 +51,8 @@ LAYOUTS: dict[str, tuple[str, dict[str, str]]] = {
 """Suffix and creation options of each layout."""
 RUN = """
 import resource, sys, deo
-deo.extract(sys.argv[2:], sys.argv[1], model="test_deo_swin", untrained=True, offset=0,
+sources = sys.argv[2:] if len(sys.argv) > 3 else sys.argv[2]
+deo.extract(sources, sys.argv[1], model="test_deo_swin", untrained=True, offset=0,
             bands=deo.MODEL_BANDS)
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)

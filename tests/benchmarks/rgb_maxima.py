@@ -15,7 +15,6 @@ import numpy as np
 import deo
 from deo.bands import RGB_BANDS, Pixels
 from deo.contracts import FIXED_MAXIMUM, fit_contract
-from deo.scene.window import Window
 
 SIDES = (64, 224, 448)
 
@@ -42,7 +41,7 @@ def main() -> None:
     robust = []
     for path in paths:
         with deo.open_scene(path) as scene:
-            whole = Window(row=0, col=0, height=scene.height, width=scene.width)
+            whole = scene.whole
             pixels = scene.read(whole, RGB_BANDS)
             robust.append(fit_contract("scene", bands=RGB_BANDS, scene=scene).rgb_maximum)
         for side in SIDES:

@@ -5,12 +5,16 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
+
+from deo.sensors.known.sentinel2 import SENTINEL2
 
 
 class Server(ThreadingHTTPServer):
@@ -125,3 +129,67 @@ def store(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     }.items():
         monkeypatch.setenv(key, value)
     return server
+
+
+HEIGHT, WIDTH = 37, 53
+NAMES = tuple(band.name for band in SENTINEL2)
+UTM = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
+
+
+def _tag_bands(file: Any, tags: list[dict[str, str]]) -> None:
+    for index, each in enumerate(tags, 1):
+        file.update_tags(index, **each)
+
+
+LATER = {
+    "descriptions": lambda file, value: setattr(file, "descriptions", value),
+    "tags": lambda file, value: file.update_tags(**value),
+    "band_tags": _tag_bands,
+    "mask": lambda file, value: file.write_mask(value),
+    "colorinterp": lambda file, value: setattr(file, "colorinterp", value),
+    "scales": lambda file, value: setattr(file, "scales", value),
+    "offsets": lambda file, value: setattr(file, "offsets", value),
+    "colormap": lambda file, value: file.write_colormap(1, value),
+}
+
+
+def write_raster(path: Path, array: np.ndarray, **settings: Any) -> Path:
+    """A GeoTIFF of `array` (C, H, W); settings are rasterio's, and what is put on the dataset."""
+    later = {key: settings.pop(key) for key in list(settings) if key in LATER}
+    profile = {"driver": "GTiff", "dtype": array.dtype, "count": len(array), **UTM, **settings}
+    profile |= {"height": array.shape[1], "width": array.shape[2]}
+    with rasterio.open(path, "w", **profile) as file:
+        for key, value in later.items():
+            LATER[key](file, value)
+        file.write(array)
+    return path
+
+
+def random_numbers(count: int, dtype: str = "uint16", *, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 250, (count, HEIGHT, WIDTH)).astype(dtype)
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[..., Path]:
+    """Writes a GeoTIFF: path, array (C, H, W), rasterio's settings."""
+    return write_raster
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Callable[..., np.ndarray]:
+    """Makes small numbers (C, 37, 53): how many bands, type, seed."""
+    return random_numbers
+
+
+@pytest.fixture(scope="session")
+def thirteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_raster(
+        tmp_path_factory.mktemp("scene") / "thirteen.tif",
+        random_numbers(13),
+        nodata=0,
+        descriptions=NAMES,
+        tiled=True,
+        blockxsize=16,
+        blockysize=16,
+    )

@@ -21,7 +21,7 @@ from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
 from deo.scene import handle
 from deo.scene.gdal import REMOTE_SETTINGS
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
 from deo.scene.window import Window
 
 SIZE = 512
@@ -251,14 +251,10 @@ def band_files(folder: Path, *, height: int, width: int, block: int) -> list[str
     return [f"{name}.tif" for name in ("B04", "B03", "B02")]
 
 
-def whole(scene: Scene) -> Window:
-    return Window(row=0, col=0, height=scene.height, width=scene.width)
-
-
 READ_ALL = """
 import sys
 from deo.maps import cache
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.maps.windows import tiles
 cache._CACHE_BYTES = 1
 with open_scene(sys.argv[1:], offset=0) as scene, cache.reading([scene], 64) as readable:
@@ -323,7 +319,7 @@ def test_keep__a_sample_and_reading_fetch_every_byte_once(
         tiled(tmp_path / "stack.tif", seed=21)
         names = ["stack.tif"]
     with open_scene([tmp_path / name for name in names], offset=0) as scene:
-        sample, everything = scene.sample(), scene.read(window := whole(scene))
+        sample, everything = scene.sample(), scene.read(window := scene.whole)
     with open_scene([f"http://{server.address}/{name}" for name in names], offset=0) as scene:
         np.testing.assert_array_equal(scene.sample().values, sample.values)
         assert len(list((tmp_path / "kept").iterdir())) == len(names)
@@ -361,7 +357,7 @@ def test_keep__what_breaks_off_is_fetched_again(
         server.faults = [fault] * 2
         scene.sample()
         server.broken = True
-        np.testing.assert_array_equal(scene.read(whole(scene)).values, array)
+        np.testing.assert_array_equal(scene.read(scene.whole).values, array)
 
 
 def stalled(url: str) -> SceneError:

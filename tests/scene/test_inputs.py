@@ -14,7 +14,7 @@ import rasterio.shutil
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import SceneError
 from deo.scene.inputs import Inputs, changed_files, input_files, read_inputs
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 
 VRT = """<VRTDataset rasterXSize="120" rasterYSize="100">
 <GeoTransform>5e5,10,0,5e6,0,-10</GeoTransform>{bands}</VRTDataset>"""

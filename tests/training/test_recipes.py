@@ -1,14 +1,11 @@
 """Recipes build, and the published run is the published run."""
 
-from dataclasses import replace
-
 import pytest
 
 from deo.errors import ConfigError
 from deo.models.registry import SPECS
 from deo.training.method.optical_table import OPTICAL_TEACHERS
 from deo.training.recipes import RECIPES, recipe
-from deo.training.run.distributed import Context
 from deo.training.run.state import build_schedules, view_specs
 
 
@@ -36,13 +33,3 @@ def test_swin_t__is_the_published_run() -> None:
     sizes = [spec.size for spec in view_specs(config)]
     assert sizes == [224] * 2 + [96] * 10
     assert (config.loss.eps, config.model.z, config.optical.name) == (0.05, 256, "dinov3_base")
-
-
-def test_build_schedules__steps_take_the_place_of_epochs() -> None:
-    config = recipe("micro")
-    world = Context().world_size
-    schedules = build_schedules(config, steps_per_epoch=3, world_size=world)
-    assert schedules.lr.steps == 3 * config.run.epochs
-    short = replace(config, run=replace(config.run, steps=4))
-    schedules = build_schedules(short, steps_per_epoch=3, world_size=world)
-    assert (schedules.lr.steps, schedules.lr.warmup) == (4, 4)

@@ -17,7 +17,7 @@ from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS
 from deo.errors import ConfigError
 from deo.models.registry import SPECS, is_ours
 from deo.models.weights import load_backbone
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.layers import Layers, Widths, is_vit, optical_layers, widths_of
 from deo.training.method.optical_table import WEIGHT_PACKAGES, licence_of, timm_name
 from deo.training.method.packaged import load_packaged

@@ -10,7 +10,7 @@ import timm
 
 from deo.errors import ConfigError
 from deo.models.registry import is_ours
-from deo.training import config
+from deo.training.method import config
 
 OPTICAL_TEACHERS: Mapping[str, str] = MappingProxyType(
     {

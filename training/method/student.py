@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deo.bands import RGB_BANDS
 from deo.models.swin import DeoSwin
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.method.trunk import Embedded, Head, Trunk, stem_channels

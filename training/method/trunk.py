@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deo.bands import MODEL_BANDS, RGB_BANDS
 from deo.models.registry import spec_of
 from deo.models.swin import DeoSwin
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.layers import Widths, student_layers, widths_of
 from deo.training.method.losses import GLOBAL_VIEWS
 

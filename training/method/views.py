@@ -77,6 +77,7 @@ def make_views(
     keys = samples.cpu().numpy()
     views: list[Tensor] = [images] * len(specs)
     chunks: list[Callable[[], None]] = []
+    # views of one spec are made together: one batch of products, one pass of each operator
     for spec in dict.fromkeys(specs):
         places = np.array([place for place, other in enumerate(specs) if other == spec])
         drawn = uniforms(
@@ -153,6 +154,7 @@ def _equal_views(
             augment(rgb, choices.part(which), mean=AERIAL_MEAN, std=AERIAL_STD)
             out[index, :colours] = rgb.transpose(0, 1)
 
+    # on a CPU a chunk is what stays in cache through all operators; a GPU wants one large batch
     step = max(1, _CHUNK // (3 * spec.size**2)) if images.device.type == "cpu" else count
     ranking = choices.ranking()
     for start in range(0, count, step):
@@ -191,6 +193,7 @@ def _choices(spec: ViewSpec, drawn: NDArray[np.float64]) -> Choices:
         return np.asarray(drawn[:, _COLUMN[name]] < getattr(spec, name))
 
     reach = [getattr(spec, kind) for kind in KINDS]
+    # uniform in -1..1; factors lie around 1, the hue's shift around 0
     signed = 2 * drawn[:, [_COLUMN[kind] for kind in KINDS]] - 1
     low, high = spec.blur_sigma
     return Choices(

@@ -51,7 +51,7 @@ class Context:
         """The mean over the processes, without gradient."""
         if self.world_size == 1:
             return x.detach()
-        total = x.detach().clone()
+        total = x.detach().clone()  # the reduction works in place
         dist.all_reduce(total)
         return total / self.world_size
 

@@ -157,13 +157,13 @@ def read_records(path: Path, *, counter: str) -> list[dict[str, Any]]:
 
 def _record(line: bytes, counter: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or type(found.get(counter)) is not int:
+    if not isinstance(record, dict) or type(record.get(counter)) is not int:
         return None
-    plain = all(isinstance(value, str | int | float | None) for value in found.values())
-    return found if plain else None
+    plain = all(isinstance(value, str | int | float | None) for value in record.values())
+    return record if plain else None
 
 
 def as_number(value: Any) -> float | None:

@@ -169,6 +169,7 @@ def build_schedules(config: Config, *, steps_per_epoch: int, world_size: int) ->
     warmup = optim.warmup_steps
     if warmup is None:
         warmup = round(optim.warmup_epochs * steps_per_epoch)
+    # linear, as the published run has it (0.0005 for 256 samples, so for 4 processes of 64)
     peak = optim.lr * run.batch_size * world_size / REFERENCE_BATCH
     return Schedules(
         lr=Cosine(base=peak, final=optim.min_lr, steps=steps, warmup=min(warmup, steps)),

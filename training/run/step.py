@@ -99,8 +99,11 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
 
     views = state.views(images, state.keys(samples), epoch)
     global_views = views[:GLOBAL_VIEWS]
+    # before the student's pass, whose activations are kept for the backward pass: in this order
+    # the teacher's own are freed first and the peak of memory is lower
     with torch.no_grad(), state.autocast():
         target = state.teacher(global_views)
+    # outside autocast: the optical teacher has a precision of its own, `optical.precision`
     seen = state.optical(optical_input(global_views)) if state.optical is not None else None
 
     with state.autocast():
@@ -113,6 +116,7 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
     clip = clip_each if state.config.switches.clip_per_parameter else clip_global
     grad_norm = clip(state.student.parameters(), state.config.optim.clip)
     advance(state.optimizer, state.scaler, grad_norm)
+    # None, not zeros: gradients take no memory during the next forward pass
     state.optimizer.zero_grad(set_to_none=True)
     state.average.update(rates.momentum)  # of a student left as it was too: the schedule goes on
     state.step += 1
@@ -141,6 +145,8 @@ def objective(
         seen: the optical teacher's features of the global views, or None.
     """
     loss, switches, context = state.config.loss, state.config.switches, state.context
+    # the coding rate is no mean over samples, so that of the whole batch is not the mean of its
+    # parts: embeddings are gathered, where the published code took each process's alone
     several = context.world_size > 1 and not switches.local_gram
     rate = coding_rate_loss(
         predictions.z,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deo.errors import MissingExtraError, WeightsError
-from deo.training.config import Optical
+from deo.training.method.config import Optical
 from deo.training.method.optical import build_optical_teacher
 from deo.training.method.optical_table import WEIGHT_PACKAGES, timm_name
 from deo.training.method.packaged import load_packaged, packaged_state, paired

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deo.errors import ModelError
-from deo.training.config import Model
+from deo.training.method.config import Model
 from deo.training.method.layers import Widths, student_layers
 from deo.training.method.student import Student
 

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deo.training.config import Config, Loss, Model, Optical, Optim, Run, Switches, Views
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Loss, Model, Optical, Switches, Views
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context
-from deo.training.run.state import State, autocast_dtype, build, compile_blocks
+from deo.training.run.state import State, build, compile_blocks
 from deo.training.run.step import StepRecord, train_step
 
 SAMPLES = 4
@@ -102,12 +103,6 @@ def test_train_step__half_precision_keeps_losses_in_fp32(precision: Any) -> None
     assert rounded.loss.dtype == torch.float32
     torch.testing.assert_close(rounded.loss, full.loss, rtol=0.1, atol=0.1)
     assert rounded.loss != full.loss
-
-
-def test_autocast_dtype__is_chosen_by_the_hardware() -> None:
-    cpu = torch.device("cpu")
-    got = {name: autocast_dtype(name, cpu) for name in ("auto", "fp32", "bf16", "fp16")}
-    assert got == {"auto": None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def test_train_step__without_a_finite_gradient_nothing_is_learned() -> None:

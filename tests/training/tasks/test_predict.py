@@ -21,7 +21,7 @@ from deo.maps import job
 from deo.maps.class_map import NODATA, colours
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.scene.window import Window
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.tasks.backbones import open_backbone
