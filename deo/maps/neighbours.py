@@ -84,13 +84,7 @@ def build_index(features: Sequence[Path], output: Path) -> Built:
             for keys, vectors in _vectors(finished, number):
                 index.add(keys, vectors)
     recall = _recall(index)
-    record = {
-        "kind": _KIND,
-        "features": {name: tags[0].get(name) for name in COMPARED},
-        "tags": tags[0],
-        "files": files,
-        "recall@10": recall,
-    }
+    record = {"kind": _KIND, "tags": tags[0], "files": files, "recall@10": recall}
     _write(index, record, output)
     contracts = {each.get("DEO_CONTRACT") for each in tags}
     return Built(len(files), len(index), recall, len(contracts))
