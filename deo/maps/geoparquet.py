@@ -34,7 +34,7 @@ _GROUP_BYTES = 2**20
 """Of embeddings in a row group: what a reader fetches at least, who wants a few chips."""
 _MOST_ROWS = 65_536
 _REPEATED = ("datetime", "source", "row", "col", "valid_fraction")
-"""Columns of few values. With a dictionary of the vectors' numbers a file is half as large again."""
+"""Columns of few values. A dictionary of vectors makes a file half as large again."""
 
 
 def check(info: MapInfo, chip: int) -> None:
