@@ -29,7 +29,7 @@ from deo.scene.earth import Area, Box, join
 
 _EXTRA = "geo"
 _MAGIC = b"PAR1"  # at both ends of a file
-_ROW_BYTES = 80  # of a chip, beside its embedding
+_ROW_BYTES = 65  # of a chip, beside its embedding
 _GROUP_BYTES = 2**20
 """Of embeddings in a row group: what a reader fetches at least, who wants a few chips."""
 _MOST_ROWS = 65_536
