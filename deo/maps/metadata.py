@@ -12,7 +12,7 @@ from urllib.parse import quote
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.contracts import Contract
+from deo.contracts import InputContract
 from deo.describe.embeddings import Embeddings
 from deo.files.records import plain
 from deo.maps.quantise import INT8_NODATA
@@ -101,7 +101,7 @@ def sensing_time(name: str) -> dt.datetime | None:
 def map_info(
     scene: Scene,
     model: FeatureModel,
-    contract: Contract,
+    contract: InputContract,
     tiling: Tiling,
     *,
     position: int,
@@ -148,7 +148,7 @@ def map_info(
     )
 
 
-def _model_facts(model: FeatureModel, contract: Contract, tiling: Tiling) -> dict[str, str]:
+def _model_facts(model: FeatureModel, contract: InputContract, tiling: Tiling) -> dict[str, str]:
     """What computed the map, and in which portions."""
     return {
         "VERSION": version("deo"),
