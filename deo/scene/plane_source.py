@@ -1,6 +1,7 @@
 """Planes of numbers that are cut before they are loaded: NumPy, Dask, or xarray's lazy arrays."""
 
 import hashlib
+import importlib
 import math
 import sys
 from collections.abc import Sequence
@@ -119,8 +120,7 @@ class PlaneSource:
         """Numbers of lazy parts, of all of them at once."""
         try:
             if any(map(_is_dask, parts)):
-                import dask
-
+                dask: Any = importlib.import_module("dask")
                 return [np.asarray(part) for part in dask.compute(*parts)]
             return [np.asarray(part) for part in parts]
         except (DeoError, MemoryError):
@@ -180,6 +180,4 @@ class PlaneSource:
 def _is_dask(array: Any) -> bool:
     if "dask" not in sys.modules:  # then nothing can be one of its arrays
         return False
-    from dask.base import is_dask_collection
-
-    return bool(is_dask_collection(array))
+    return bool(importlib.import_module("dask.base").is_dask_collection(array))

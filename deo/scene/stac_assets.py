@@ -1,6 +1,7 @@
 """The bands of a STAC item: which asset is which, and what the item says of its numbers."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,12 +23,15 @@ _SUFFIXES = (".tif", ".tiff", ".jp2")
 
 
 class _Band(NamedTuple):
-    """A band of an asset: what the item says of it, and which file band it is, from 1."""
+    """A band of an asset, and what the item says of it.
+
+    place, places: which of the file's bands it is, from 1, and how many there are.
+    """
 
     band: str
     key: str
-    index: int
-    count: int
+    place: int
+    places: int
     facts: Mapping[str, Any]
 
 
@@ -87,9 +91,9 @@ def _offered(item: StacItem) -> Iterator[_Band]:
         labels = [key] if len(entries) == 1 else [None] * len(entries)
         tags = [as_tags(entry) for entry in entries]
         naming = raster_bands(labels, tags, item.tags, f"{item.name}/{key}")
-        for index, (band, facts) in enumerate(zip(naming.names, entries, strict=True), 1):
+        for place, (band, facts) in enumerate(zip(naming.names, entries, strict=True), 1):
             if band is not None:
-                yield _Band(band, key, index, len(entries), facts)
+                yield _Band(band, key, place, len(entries), facts)
 
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
@@ -100,8 +104,8 @@ def _is_raster(asset: Mapping[str, Any]) -> bool:
 
 def _entries(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What an asset says of each of its bands, of all extensions together."""
-    lists = [asset.get(name) for name in ("eo:bands", "raster:bands", "bands")]
-    lists = [one for one in lists if isinstance(one, list) and one]
+    said = [asset.get(name) for name in ("eo:bands", "raster:bands", "bands")]
+    lists = [one for one in said if isinstance(one, list) and one]
     count = max((len(one) for one in lists), default=1)
     entries: list[dict[str, Any]] = [{} for _ in range(count)]
     for one in lists:
@@ -130,7 +134,7 @@ def _choose(
         asset = item.assets[one.key]
         size = _pixel_size(asset, one, item)
         return (
-            one.count > 1,
+            one.places > 1,
             resolution is not None and size != resolution,
             size,
             "cloud-optimized" not in str(asset.get("type")),
@@ -155,15 +159,16 @@ def _pixel_size(asset: Mapping[str, Any], one: _Band, item: StacItem) -> float:
         for name in names:
             if isinstance(facts.get(name), int | float):
                 return float(facts[name])
-    return math.inf
+    said = re.search(r"_(\d\d)m$", one.key)  # B04_10m, as ESA's catalogue has it
+    return float(said[1]) if said else math.inf
 
 
 def _open(item: StacItem, key: str, mine: Sequence[_Band], *, overruled: bool) -> list[Asset]:
     """The assets of one file, with what the item says of them."""
     described = item.assets[key]
     address = item.locate(described["href"])
-    names = {one.index: one.band for one in mine}
-    told = BandSet(names.values()) if len(names) == mine[0].count else None
+    names = {one.place: one.band for one in mine}
+    told = BandSet(names.values()) if len(names) == mine[0].places else None
     try:
         inventory = raster_assets(address, door=Door.MEMBER, bands=told, overruled=overruled)
     except DeoError as error:
@@ -175,13 +180,13 @@ def _open(item: StacItem, key: str, mine: Sequence[_Band], *, overruled: bool) -
         check_grid(source.grid, described, item, key)
         by_index = {asset.index: asset for asset in inventory.assets}
         for one in mine:
-            stored = by_index.get(one.index)
+            stored = by_index.get(one.place)
             if stored is None or stored.band != one.band:
                 raise BandError(
-                    f"{item.name} says that band {one.index} of asset {key} is {one.band}, and the "
+                    f"{item.name} says that band {one.place} of asset {key} is {one.band}, and the "
                     f"file says {stored.band if stored else 'something else'}"
                 )
-        return [_known(by_index[one.index], item, one, overruled=overruled) for one in mine]
+        return [_known(by_index[one.place], item, one, overruled=overruled) for one in mine]
     except BaseException:
         source.close()
         raise

@@ -71,7 +71,9 @@ def xarray_assets(
             band=str(naming.names[index]),
             source=source,
             index=position + 1,
-            evidence=_evidence(general | planes[index].tags, source.dtypes[position], overruled),
+            evidence=_evidence(
+                {**general, **planes[index].tags}, source.dtypes[position], overruled
+            ),
         )
         for position, index in enumerate(kept)
     ]

@@ -237,5 +237,5 @@ def data_array(
     return array
 
 
-def _centres(start: float, step: float, count: int) -> NDArray[np.float64]:
+def _centres(start: float, step: float, count: int) -> NDArray[Any]:
     return start + step * (np.arange(count) + 0.5)
