@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -70,28 +70,14 @@ def open_scene(
         wanted = BandSet(wanted)
     # 0 and 0.0 are one setting, and give one text in the metadata
     scale, offset = (None if number is None else float(number) for number in (scale, offset))
-    overruled = scale is not None and offset is not None
-    if isinstance(source, np.ndarray):
-        inventory = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
-    elif is_xarray(source):
-        inventory = xarray_assets(
-            source,
-            wanted,
-            nodata=nodata,
-            crs=crs,
-            transform=transform,
-            overruled=overruled,
-        )
-    elif nodata is not None or crs is not None or transform is not None:
-        raise SceneError("nodata, crs and transform are for arrays; files state them themselves")
-    elif is_stac_object(source) or is_stac_path(source):
-        inventory = stac_assets(
-            single_item(source), wanted, resolution=resolution, overruled=overruled
-        )
-    else:
-        inventory = find(
-            source, door=door, bands=wanted, resolution=resolution, overruled=overruled
-        )
+    inventory = _find(
+        source,
+        wanted,
+        own=_Own(nodata, crs, transform),
+        resolution=resolution,
+        overruled=scale is not None and offset is not None,
+        door=door,
+    )
     try:
         return _assemble(
             inventory,
@@ -105,6 +91,37 @@ def open_scene(
         for asset in inventory.assets:
             asset.source.close()
         raise
+
+
+class _Own(NamedTuple):
+    """What the caller says of an array, which cannot say it itself."""
+
+    nodata: float | None
+    crs: Any
+    transform: Any
+
+
+def _find(
+    source: Any,
+    wanted: BandSet | None,
+    *,
+    own: _Own,
+    resolution: float | None,
+    overruled: bool,
+    door: Door,
+) -> Inventory:
+    """The named bands of whatever a user points at."""
+    said = own._asdict()
+    if isinstance(source, np.ndarray):
+        return array_assets(source, wanted, **said)
+    if is_xarray(source):
+        return xarray_assets(source, wanted, overruled=overruled, **said)
+    if any(value is not None for value in own):
+        raise SceneError("nodata, crs and transform are for arrays; files state them themselves")
+    if is_stac_object(source) or is_stac_path(source):
+        item = single_item(source)
+        return stac_assets(item, wanted, resolution=resolution, overruled=overruled)
+    return find(source, door=door, bands=wanted, resolution=resolution, overruled=overruled)
 
 
 def _assemble(

@@ -58,7 +58,9 @@ def stac_assets(
     try:
         for key in dict.fromkeys(one.key for one in chosen):
             mine = [one for one in chosen if one.key == key]
-            opened += _open(item, key, mine, overruled=overruled)
+            named = BandSet(one.band for one in offered if one.key == key)
+            told = named if len(named) == mine[0].places else None
+            opened += _open(item, mine, told, overruled=overruled)
     except BaseException:
         for asset in opened:
             asset.source.close()
@@ -163,12 +165,18 @@ def _pixel_size(asset: Mapping[str, Any], one: _Band, item: StacItem) -> float:
     return float(said[1]) if said else math.inf
 
 
-def _open(item: StacItem, key: str, mine: Sequence[_Band], *, overruled: bool) -> list[Asset]:
-    """The assets of one file, with what the item says of them."""
+def _open(
+    item: StacItem, mine: Sequence[_Band], told: BandSet | None, *, overruled: bool
+) -> list[Asset]:
+    """The assets of one file, with what the item says of them.
+
+    Args:
+        mine: bands of one asset.
+        told: all bands of the file in order, where the item names them all.
+    """
+    key = mine[0].key
     described = item.assets[key]
     address = item.locate(described["href"])
-    names = {one.place: one.band for one in mine}
-    told = BandSet(names.values()) if len(names) == mine[0].places else None
     try:
         inventory = raster_assets(address, door=Door.MEMBER, bands=told, overruled=overruled)
     except DeoError as error:

@@ -78,7 +78,7 @@ class StacItem(NamedTuple):
                 f"{self.name} names {href[:120]}, which does not lie below the folder of the item; "
                 f"where you trust it, set {SOURCES_VARIABLE} to the folder that may be read below"
             )
-        return path
+        return os.path.normpath(path)
 
 
 def _plain(href: str) -> str | None:
@@ -239,9 +239,9 @@ def _of_object(value: Any, place: str | None) -> Iterator[StacItem]:
 
 
 def _refuse_mixed(items: Sequence[StacItem], text: str) -> None:
-    strangers = {item.name: item.recognised.sign for item in items if item.recognised.sign}
+    strangers = [(item.name, sign) for item in items if (sign := item.recognised.sign)]
     if strangers and len(strangers) < len(items):
-        name, sign = next(iter(strangers.items()))
+        name, sign = strangers[0]
         raise SceneError(
             f"{text} mixes sensors: {name} is told by {sign}, and {len(items) - len(strangers)} "
             "other items are not; keep those of one sensor"

@@ -61,15 +61,10 @@ class Search:
         requests: Any = require("requests", extra="stac")
         try:
             api = client.Client.open(self.url)
-            asked = api.search(collections=[self.collection], bbox=self.bbox, datetime=self.dates)
-            items = list(asked.items_as_dicts())
+            items = list(self._asked(api).items_as_dicts())
         except (faults.APIError, requests.RequestException, OSError) as error:
             raise SceneError(
                 f"the STAC API {self.url} cannot be asked for {self}: {error}", retriable=True
-            ) from error
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"the STAC API {self.url} was not asked for {self}: {error}"
             ) from error
         if not items:
             raise SceneError(
@@ -77,6 +72,15 @@ class Search:
                 "order of the box (west,south,east,north) and the dates"
             )
         return {"type": "FeatureCollection", "features": items}
+
+    def _asked(self, api: Any) -> Any:
+        """The search as pystac-client puts it, before anything is asked."""
+        try:
+            return api.search(collections=[self.collection], bbox=self.bbox, datetime=self.dates)
+        except Exception as error:  # it raises Exception itself for dates
+            raise ConfigError(
+                f"the STAC API {self.url} was not asked for {self}: {error}"
+            ) from error
 
     def save(self, folder: Path) -> Path:
         """Search, and keep what is found in a file of a folder, replacing that of before.
