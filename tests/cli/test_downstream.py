@@ -123,6 +123,11 @@ def test_evaluate__writes_json_and_prints_a_table(tiles: Path, tmp_path: Path) -
     assert len(record["per_seed"]) == 2
     low, high = record["interval"]
     assert low <= record["value"] <= high
+    assert len(record["predictions"]) == 20
+    compared = run("compare", out, out)
+    assert compared.exit_code == 0, compared.output
+    assert "accuracy on the same 20 units (tile)" in compared.output
+    assert "ahead by 0.0 (95 %: 0.0 to 0.0)" in compared.output
 
 
 def test_evaluate__says_what_is_wrong_in_one_message(tiles: Path, tmp_path: Path) -> None:
@@ -150,7 +155,7 @@ def test_finetune__defaults_are_those_of_the_configuration() -> None:
     assert (given["frozen"], given["seed"]) == (None, TuneConfig.seed)
 
 
-TUNE = ["--width", 8, "--epochs", 2, "--batch-size", 2, "--rate", 3e-3, "--loss", "ce"]
+TUNE = ["--width", 8, "--epochs", 2, "--batch-size", 2, "--rate", 3e-3, "--no-baselines"]
 
 
 def test_finetune_predict__segment_own_folder(
@@ -159,18 +164,19 @@ def test_finetune_predict__segment_own_folder(
     folder = tmp_path / "run"
     command = (
         "finetune", "--task", "segment", "--dataset", "folder", "--data", masks,
-        "--classes", "ground,field", *MODEL, *TUNE, "--patience", 5, "-o", folder,
+        "--classes", "ground,field", *MODEL, *TUNE, "--valid", 0.3, "--patience", 5, "-o", folder,
     )  # fmt: skip
     result = run(*command)
     assert result.exit_code == 0, result.output
     assert "epoch 2: loss" in result.stderr
     assert "deo predict" in result.stdout
+    assert "| macro_iou, valid part | score (95 %) |" in result.stdout
     assert (folder / "best.safetensors").is_file()
     assert "use --resume to go on" in str(error(run(*command)))
     kept = (folder / "best.safetensors").read_bytes()
     again = run(*command, "--resume")  # nothing is left to do
     assert again.exit_code == 0, again.output
-    assert "epoch" not in again.stderr
+    assert "loss" not in again.stderr
     assert "validation" in again.stdout
     assert (folder / "best.safetensors").read_bytes() == kept
     with pytest.raises(WeightsError, match=r"tuned for a task.*deo predict"):

@@ -67,7 +67,8 @@ def test_confusions__one_matrix_per_block(
     halves: tuple[Benchmark, Examples], crop: int | None
 ) -> None:
     bench, examples = halves
-    matrices = confusions(FirstOrSecond(), examples, bench, crop=crop)
+    matrices, samples = confusions(FirstOrSecond(), examples, bench, crop=crop)
+    assert samples == ("0",) * 4 + ("1",) * 4
     assert matrices.shape == (2 * 4, 2, 2)  # 70 x 70 pixels are four blocks of 64 or less
     assert matrices.sum(0).tolist() == [[2 * 70 * 35, 0], [0, 2 * 70 * 35]]
 
