@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
     from deo.models.weights import load_backbone
-    from deo.training.tasks.predict import predict
+    from deo.training.tasks.predict import predict, predict_many
 
 __version__ = version("deo")
 
@@ -36,6 +36,7 @@ __all__ = [
     "load_backbone",
     "open_scene",
     "predict",
+    "predict_many",
 ]
 
 _LATE = {
@@ -44,8 +45,9 @@ _LATE = {
     "extract_many": "deo.api",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
-    "open_scene": "deo.scene.scene",
+    "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
+    "predict_many": "deo.training.tasks.predict",
 }
 
 

@@ -1,30 +1,30 @@
 """Where models and rasters meet: `deo.extract`, `deo.extract_many` and `deo.open_scene`."""
 
-import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, overload
 
-from deo.bands import MODEL_BANDS, BandSet
+from deo.bands import BandSet
 from deo.contracts import Contract, fit_contract, model_bands
-from deo.errors import ConfigError, ModelError
-from deo.maps.cache import gdal_settings
-from deo.maps.engine import SceneResult, run_scenes, try_scene
+from deo.errors import ConfigError
+from deo.layers import Loaded, feature_model, parse_layer
+from deo.maps.engine import SceneResult
 from deo.maps.job import Job, Output
-from deo.maps.make import make_outputs, refuse_existing
+from deo.maps.many import ScenesProgress, items_of, make_many
+from deo.maps.memory import IN_MEMORY, MapArray, map_arrays
 from deo.maps.metadata import map_info
-from deo.maps.runner import PRECISIONS, FeatureModel, plan_tiles
+from deo.maps.plan import Plan, make_map, refuse_unknown
+from deo.maps.progress import Progress, shown
+from deo.maps.runner import plan_tiles
+from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
-from deo.maps.worklist import Entry, Item, Shard, pair
-from deo.models.devices import choose_device
-from deo.models.initial import SeededDraws
+from deo.maps.worklist import Item
 from deo.models.registry import spec_of
-from deo.models.weights import LoadedBackbone, load_backbone
 from deo.scene.inputs import read_inputs
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 
 __all__ = [
     "Extraction",
@@ -38,16 +38,8 @@ __all__ = [
 DEFAULT_MODEL = "deo_swin_n"
 
 
-class Loaded(NamedTuple):
-    """A model for extraction, what users call its layers, and the contract it came with."""
-
-    model: FeatureModel
-    layers: tuple[int, ...]
-    contract: dict[str, Any] | None
-
-
 @dataclass(frozen=True, kw_only=True)
-class Extraction:
+class Extraction(Plan):
     """How scenes become features; one for any number of scenes, the model is loaded once.
 
     Threads may share it. A pickled one holds the settings alone: who reads it loads the model anew.
@@ -56,77 +48,38 @@ class Extraction:
         model: a backbone's name, see `deo models`.
         weights: a file with weights; None: those that belong to the model.
         untrained: random weights (seed 0), for trials only.
-        layer: among the model's layers, 0 the finest, negative from the coarsest; None: all of
-            them, one file each.
+        layer: among the model's layers, 0 the finest, negative from the coarsest, or `last`; `all`
+            or None: all of them, one file each.
         bands: as in `open_scene`; the model then takes those of them it knows.
         contract: `pretrain`, `scene`, `s2` or `stats`; None: what the weights ask for, else
             `scene`.
         mean, std: per band, with contract `stats`.
         tile, overlap: in pixels; None: the side near 384 at which no stage pads, and a quarter.
-        batch_size: tiles per call; None: 32 on CUDA, else 4.
-        precision: fp32, bf16 or fp16.
-        device: as torch names it; None: `cuda` where there is one, else `cpu`.
         dtype: float32, float16 or int8 (one scale per channel).
         chip: side of GeoParquet's chips in pixels.
-        scale, offset, resolution: as in `open_scene`.
-        nodata, crs, transform: of an array, as in `open_scene`.
+
+    The other settings are those of `deo.maps.plan.Plan`: `batch_size`, `precision`, `device`, and
+    `scale`, `offset`, `resolution`, `nodata`, `crs` and `transform` as in `open_scene`.
     """
 
     model: str = DEFAULT_MODEL
     weights: Path | None = None
     untrained: bool = False
-    layer: int | None = -1
-    bands: BandSet | None = None
+    layer: int | str | None = -1
     contract: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    tile: int | None = None
-    overlap: int | None = None
-    batch_size: int | None = None
-    precision: str = "fp32"
-    device: str | None = None
     dtype: str = "float32"
     chip: int = DEFAULT_CHIP
-    scale: float | None = None
-    offset: float | None = None
-    resolution: float | None = None
-    nodata: float | None = None
-    crs: Any = None
-    transform: Any = None
     _loaded: dict[BandSet, Loaded] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _loading: threading.Lock = field(
-        default_factory=threading.Lock, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         spec_of(self.model)
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
-            )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ConfigError(f"batch size {self.batch_size} is below 1; leave it out")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
-
-    def __setstate__(self, settings: Mapping[str, Any]) -> None:
-        self.__init__(**settings)  # type: ignore[misc]  # what is not a setting starts empty
-
-    def open(self, source: Any) -> Scene:
-        """The scene as this extraction reads it."""
-        return open_scene(
-            source,
-            bands=self.bands,
-            scale=self.scale,
-            offset=self.offset,
-            resolution=self.resolution,
-            nodata=self.nodata,
-            crs=self.crs,
-            transform=self.transform,
-        )
+        # two spellings of a layer are one setting
+        object.__setattr__(self, "layer", parse_layer(self.layer))
 
     def load(self, scene: Scene) -> Loaded:
         """The model for the bands of a scene."""
@@ -140,11 +93,20 @@ class Extraction:
                     weights=self.weights,
                     untrained=self.untrained,
                     bands=bands,
-                    layer=self.layer,
+                    layer=parse_layer(self.layer),
                     precision=self.precision,
                     device=self.device,
                 )
             return self._loaded[bands]
+
+    def check(self, item: Item) -> list[Path]:
+        if item.second is not None:
+            raise ConfigError("features are extracted from one scene at a time, got two dates")
+        check_suffix(item.output)
+        return [item.output]
+
+    def job_of(self, scenes: Sequence[Scene], item: Item) -> Job:
+        return self.job(scenes[0], item.output)
 
     def job(self, scene: Scene, output: Path) -> Job:
         """Everything that a run on `scene` will do, checked but not begun."""
@@ -205,6 +167,18 @@ class Extraction:
         return fit_contract(name or "scene", bands=bands, scene=scene, mean=mean, std=std)
 
 
+@overload
+def extract(
+    source: Any,
+    output: None = None,
+    *,
+    progress: Progress = None,
+    extraction: Extraction | None = None,
+    **settings: Any,
+) -> MapArray | list[MapArray]: ...
+
+
+@overload
 def extract(
     source: Any,
     output: str | os.PathLike[str],
@@ -213,58 +187,78 @@ def extract(
     stac: bool = False,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
     extraction: Extraction | None = None,
     **settings: Any,
-) -> list[Path]:
+) -> list[Path]: ...
+
+
+def extract(
+    source: Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    preview: str | os.PathLike[str] | None = None,
+    stac: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = None,
+    extraction: Extraction | None = None,
+    **settings: Any,
+) -> list[Path] | MapArray | list[MapArray]:
     """Turn a scene into a georeferenced map of features.
 
     Args:
-        source: what `open_scene` opens.
+        source: what `open_scene` opens, or a `Scene`.
         output: the file to write; its suffix says what: `.tif` (COG), `.parquet` (chips), `.zarr`.
+            None: nothing is written, and the features are returned.
         preview: a PNG to draw: true colour beside the first three principal components.
         stac: also write a STAC item and an MLM description of the model beside the output.
         overwrite: replace what is there.
         resume: go on with what a killed run left; nothing is done when the output is complete.
-        progress: told (tiles dealt with, tiles in all).
+        progress: True for a bar; or told (tiles dealt with, tiles in all).
         extraction: settings made before; then `settings` stay empty.
         settings: fields of `Extraction`: model, weights, layer, tile, ...
 
     Returns:
-        The files written: one, or one per layer.
+        The files written: one, or one per layer. Without an output the features in memory with
+        their place; with `layer="all"` a list of them, the finest first.
 
     Raises:
         DeoError: one of its children says what was wrong and what to do.
 
     Example:
         >>> deo.extract("scene.tif", "features.tif", model="deo_swin_b")  # doctest: +SKIP
+        >>> features = deo.extract("scene.tif")  # doctest: +SKIP
+        >>> features.array.shape, features.transform, features.crs  # doctest: +SKIP
     """
     plan = _chosen(extraction, settings)
-    target = Path(output)
-    check_suffix(target)
-    refuse_existing([target], overwrite=overwrite, resume=resume)  # before a model is loaded
-    with gdal_settings(), plan.open(source) as scene:
-        return make_outputs(
-            plan.job(scene, target),
-            preview=None if preview is None else Path(preview),
-            stac=stac,
-            overwrite=overwrite,
-            resume=resume,
-            progress=progress,
-        )
+    if output is not None:
+        item = Item(source, Path(output), None if preview is None else Path(preview))
+        with shown(progress, Path(output).name) as tell:
+            return make_map(
+                plan, item, stac=stac, overwrite=overwrite, resume=resume, progress=tell
+            )
+    if preview is not None or stac:
+        raise ConfigError("a preview and STAC are written beside an output; name one")
+    with (
+        plan.prepared(Item(source, IN_MEMORY)) as job,
+        shown(progress, job.scene.name) as tell,
+    ):
+        maps = map_arrays(job, progress=tell)
+    return maps if plan.layer is None else maps[0]
 
 
 def extract_many(
     scenes: Iterable[Any],
-    output: str | None,
+    output: str | os.PathLike[str] | None,
     *,
     extraction: Extraction | None = None,
-    preview: str | None = None,
+    preview: str | os.PathLike[str] | None = None,
     stac: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Iterator[SceneResult]:
@@ -284,7 +278,7 @@ def extract_many(
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the scenes that is this process's; None: all of them.
-        progress: told (scene, tiles dealt with, tiles in all).
+        progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
 
     Raises:
@@ -295,107 +289,25 @@ def extract_many(
         >>> for result in deo.extract_many(paths, "out/{name}.tif"):  # doctest: +SKIP
         ...     print(result.source, result.state)
     """
-    plan = _chosen(extraction, settings)
-    given = list(scenes)
-    items = [each for each in given if isinstance(each, Item)]
-    if entries := [_entry(each) for each in given if not isinstance(each, Item)]:
-        items += pair(entries, output, preview, several=True)
-    share = items if shard is None else shard.of(items)
-
-    def work(item: Item) -> SceneResult:
-        def run(count: Callable[[int, int], None]) -> list[Path]:
-            def told(done: int, total: int) -> None:
-                count(done, total)
-                if progress is not None:
-                    progress(item.source, done, total)
-
-            return extract(
-                item.source,
-                item.output,
-                preview=item.preview,
-                stac=stac,
-                overwrite=overwrite,
-                resume=resume or not overwrite,
-                progress=told,
-                extraction=plan,
-            )
-
-        return try_scene(item.source, run)
-
-    return run_scenes(share, work, busy=busy)
-
-
-def _entry(scene: Any) -> Entry:
-    parts = scene if isinstance(scene, tuple) else (scene,)
-    if not 1 <= len(parts) <= len(Entry._fields):
-        raise ConfigError(f"{scene!r} is not a scene, (scene, output) or (scene, output, preview)")
-    try:
-        return Entry(*("" if part is None else os.fspath(part) for part in parts))
-    except TypeError as error:
-        raise ConfigError(
-            f"{parts[0]!r} is neither a path nor an address; give arrays to deo.extract one by one"
-        ) from error
+    return make_many(
+        _chosen(extraction, settings),
+        items_of(scenes, output, preview),
+        stac=stac,
+        overwrite=overwrite,
+        resume=resume,
+        shard=shard,
+        progress=progress,
+        busy=busy,
+    )
 
 
 def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
     if extraction is not None and settings:
         raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
-    return extraction or Extraction(**settings)
-
-
-def feature_model(
-    name: str,
-    *,
-    weights: Path | None = None,
-    untrained: bool = False,
-    bands: BandSet = MODEL_BANDS,
-    layer: int | None = -1,
-    precision: str = "fp32",
-    device: str | None = None,
-) -> Loaded:
-    """Load a backbone as extraction takes it: one layer, or all of them with `layer=None`.
-
-    Raises:
-        ModelError: there is no such backbone or layer.
-        ConfigError: the device cannot be used.
-        WeightsError: there are no weights, or they do not fit.
-    """
-    spec = spec_of(name)
-    layers = _layers(name, len(spec.out_indices), layer)
-    with SeededDraws(0):
-        backbone = load_backbone(
-            name,
-            weights=weights,
-            untrained=untrained,
-            bands=bands,
-            out_indices=tuple(spec.out_indices[index] for index in layers),
-        )
-    where = choose_device(device)
-    network = backbone.model.to(where).eval()
-    info: Any = network.feature_info
-    model = FeatureModel(
-        call=network,
-        channels=tuple(info.channels()),
-        reductions=tuple(info.reduction()),
-        bands=backbone.bands,
-        multiple=spec.patch_size * (8 * spec.window_size if spec.window_size else 1),
-        device=where,
-        precision=precision,
-        identity={
-            "model": backbone.weights.model,
-            "weights": backbone.weights.source,
-            "weights_sha256": backbone.weights.sha256 or _hash_parameters(backbone),
-        },
-    )
-    return Loaded(model, layers, backbone.weights.contract)
-
-
-def _layers(name: str, count: int, layer: int | None) -> tuple[int, ...]:
-    if layer is None:
-        return tuple(range(count))
-    if not -count <= layer < count:
-        raise ModelError(f"{name} has the layers 0 (finest) to {count - 1} (coarsest), got {layer}")
-    return (layer % count,)
+    if extraction is not None:
+        return extraction
+    refuse_unknown(Extraction, settings)
+    return Extraction(**settings)
 
 
 def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -411,11 +323,3 @@ def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], 
         tuple(contract.mean[position] for position in positions),
         tuple(contract.std[position] for position in positions),
     )
-
-
-def _hash_parameters(backbone: LoadedBackbone) -> str:
-    digest = hashlib.sha256()
-    for key, tensor in sorted(backbone.model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

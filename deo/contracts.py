@@ -1,7 +1,8 @@
 """Input contracts: named ways from digital numbers to what a model takes. Numpy only.
 
-`pretrain`  red, green, blue divided by the joint maximum of this image, clamped to 0..1, z-scored
-            with aerial statistics; the other bands z-scored in digital numbers.
+`fixed`     red, green, blue divided by one number that is the same for every image, clamped to
+            0..1, z-scored with aerial statistics; the other bands z-scored in digital numbers.
+`pretrain`  the same with the joint maximum of this image, as in the published pretraining.
 `scene`     the same with one robust maximum for a whole scene, so that tiles show no seams.
 `s2`        every band z-scored in digital numbers with Sentinel-2 statistics.
 `stats`     every band z-scored in digital numbers with the caller's mean and standard deviation.
@@ -18,12 +19,35 @@ from numpy.typing import NDArray
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet, Pixels
 from deo.errors import BandError, ConfigError
 
-CONTRACTS = ("pretrain", "scene", "s2", "stats")
+CONTRACTS = ("fixed", "pretrain", "scene", "s2", "stats")
+FIXED_MAXIMUM = 5000.0
+"""What `fixed` divides red, green and blue by, in digital numbers.
+
+Pretraining divided each image by its joint maximum, so the constant is what that maximum usually
+is: over 72 crops of 224 pixels of 27 real scenes its median is 4982 (quartiles 4034 and 9474).
+`tests/benchmarks/rgb_maxima.py` prints these numbers.
+"""
+
 RGB_PERCENTILE = 99.9
 """Share of the red, green and blue values of a scene that its robust maximum covers."""
 
 SMALLEST_MAXIMUM = 1e-6
 """Below this a maximum divides nothing, as in the published training code."""
+
+
+class InputContract(Protocol):
+    """What turns pixels into a model's input: a `Contract`, or one that is made for each image."""
+
+    @property
+    def bands(self) -> BandSet: ...
+
+    @property
+    def per_image(self) -> bool:
+        """Whether the result depends on more of the image than the pixel itself."""
+
+    def apply(self, pixels: Pixels) -> NDArray[np.float32]: ...
+
+    def record(self) -> dict[str, Any]: ...
 
 
 class Sampled(Protocol):
@@ -42,11 +66,11 @@ class Contract:
     Args:
         name: one of `CONTRACTS`.
         bands: the channels, in order.
-        mean, std: one number per band. For red, green and blue under `pretrain` and `scene` they
-            apply to values in 0..1, in all other cases to digital numbers.
+        mean, std: one number per band. For red, green and blue under `fixed`, `pretrain` and
+            `scene` they apply to values in 0..1, in all other cases to digital numbers.
         rgb_maximum: what red, green and blue are divided by, in digital numbers; only under
-            `scene`, and only when there is such a band. None there: no valid pixel was met to
-            measure it on, and none can be normalised.
+            `fixed` and `scene`, and only when there is such a band. None under `scene`: no valid
+            pixel was met to measure it on, and none can be normalised.
 
     Raises:
         ConfigError: the numbers do not fit the name and the bands.
@@ -69,17 +93,24 @@ class Contract:
                 )
         if min(self.std) <= 0:
             raise ConfigError(f"std must be above 0, got {', '.join(map(str, self.std))}")
-        if self.rgb_maximum is not None and not self._measures:
+        if self.rgb_maximum is not None and not self._has_maximum:
             raise ConfigError(
                 f"contract {self.name!r} for {self.bands} takes no rgb_maximum, got "
                 f"{self.rgb_maximum}"
             )
+        if self.rgb_maximum is None and self.name == "fixed" and self.rgb_positions:
+            raise ConfigError(f"contract 'fixed' for {self.bands} needs an rgb_maximum")
         if self.rgb_maximum is not None and not 0 < self.rgb_maximum < math.inf:
             raise ConfigError(f"rgb_maximum must be above 0 and finite, got {self.rgb_maximum}")
 
     @property
-    def _measures(self) -> bool:
-        return self.name == "scene" and bool(self.rgb_positions)
+    def _has_maximum(self) -> bool:
+        return self.name in ("fixed", "scene") and bool(self.rgb_positions)
+
+    @property
+    def per_image(self) -> bool:
+        """Whether red, green and blue are divided by the maximum of the image at hand."""
+        return self.name == "pretrain" and bool(self.rgb_positions)
 
     @property
     def rgb_positions(self) -> tuple[int, ...]:
@@ -104,7 +135,7 @@ class Contract:
             )
         out = np.empty(values.shape, np.float32)
         every = bool(valid.all())
-        rgb = self.rgb_positions if self.name in ("pretrain", "scene") else ()
+        rgb = self.rgb_positions if self.name not in ("s2", "stats") else ()
         divisor = self._divisor(values, valid if not every else None)
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             plane = out[channel]
@@ -127,10 +158,10 @@ class Contract:
         """What red, green and blue are divided by; `valid` None means everywhere."""
         if self.rgb_maximum is not None:
             return self.rgb_maximum
-        if self._measures and (valid is None or valid.any()):
+        if self._has_maximum and (valid is None or valid.any()):
             raise ConfigError(
                 "contract 'scene' has no RGB maximum: none of the pixels that were looked at is "
-                "valid, but some are; choose contract 'pretrain' or 's2', or cut out the part "
+                "valid, but some are; choose contract 'fixed' or 's2', or cut out the part "
                 "that holds data (gdal_translate -projwin)"
             )
         if self.name != "pretrain":
@@ -149,7 +180,7 @@ class Contract:
             "mean": list(self.mean),
             "std": list(self.std),
         }
-        if self._measures:
+        if self._has_maximum:
             record["rgb_maximum"] = self.rgb_maximum
         return record
 
@@ -175,7 +206,7 @@ class Contract:
                 std=tuple(float(number) for number in record["std"]),
                 rgb_maximum=None if maximum is None else float(maximum),
             )
-            if contract._measures and "rgb_maximum" not in record:
+            if contract._has_maximum and "rgb_maximum" not in record:
                 raise ConfigError(f"the record of contract 'scene' lacks rgb_maximum: {record}")
             return contract
         except (TypeError, ValueError, AttributeError) as error:
@@ -247,12 +278,17 @@ def fit_contract(
     aerial = dict(zip(RGB_BANDS, zip(AERIAL_MEAN, AERIAL_STD, strict=True), strict=True))
     measured = zip(bands.mean, bands.std, strict=True)
     numbers = [aerial.get(band, pair) for band, pair in zip(bands, measured, strict=True)]
+    maximum = None
+    if name == "fixed" and set(bands) & set(RGB_BANDS):
+        maximum = FIXED_MAXIMUM
+    elif name == "scene":
+        maximum = _scene_maximum(bands, scene)
     return Contract(
         name=name,
         bands=bands,
         mean=tuple(mean for mean, _ in numbers),
         std=tuple(std for _, std in numbers),
-        rgb_maximum=_scene_maximum(bands, scene) if name == "scene" else None,
+        rgb_maximum=maximum,
     )
 
 
@@ -262,9 +298,7 @@ def _scene_maximum(bands: BandSet, scene: Sampled | None) -> float | None:
     if not rgb:
         return None
     if scene is None:
-        raise ConfigError(
-            "contract 'scene' is measured on a scene; pass scene=, or choose 'pretrain'"
-        )
+        raise ConfigError("contract 'scene' is measured on a scene; pass scene=, or choose 'fixed'")
     values, valid = scene.sample(BandSet(rgb))
     seen = values[:, valid]
     if not seen.size:

@@ -17,7 +17,7 @@ FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
 _TASKS = ["similarity-search"]  # of the extension's closed list the one that embeddings serve as is
 _ACCELERATORS = {"cpu": "amd64", "cuda": "cuda", "mps": "macos-arm", "xla": "xla"}
-_PER_IMAGE = ("pretrain", "scene")  # contracts with more to them than mean and deviation
+_CLAMPED = ("fixed", "pretrain", "scene")  # contracts with more to them than mean and deviation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +201,7 @@ def _model_input(contract: Mapping[str, Any], side: int) -> dict[str, Any]:
         ],
         "resize_type": None,
     }
-    if contract["name"] in _PER_IMAGE:
+    if contract["name"] in _CLAMPED:
         described["pre_processing_function"] = {
             "format": "python",
             "expression": "deo.contracts:Contract.apply",

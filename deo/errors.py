@@ -4,7 +4,9 @@ Each message says what was got, what was wanted and what to do. The command line
 message alone and exits with status 1; library users catch `DeoError` or a child of it.
 """
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -80,3 +82,12 @@ def require(module: str, *, extra: str) -> ModuleType:
             f"{module} is not installed; this feature needs it. "
             f'Install it with: pip install "deo[{extra}]"'
         ) from error
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest of the choices, else all of them."""
+    known = list(choices)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"choose one of {', '.join(known)}"

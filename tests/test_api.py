@@ -27,12 +27,13 @@ from deo.errors import (
     SceneError,
     WeightsError,
 )
+from deo.maps import compute, make
 from deo.maps import job as mapping
-from deo.maps import make
 from deo.maps.cache import cache_size
+from deo.maps.shard import Shard
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
-from deo.maps.worklist import Shard
+from deo.scene.window import Window
 
 MICRO: dict[str, Any] = {"model": "test_deo_swin", "untrained": True, "tile": 64, "overlap": 32}
 
@@ -363,7 +364,7 @@ def test_extract__a_failure_while_writing_leaves_rows_to_resume(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OutputError("cannot write: the disk is full")
 
-    monkeypatch.setattr(mapping, "write_output", fail)
+    monkeypatch.setattr(compute, "write_output", fail)
     with pytest.raises(OutputError, match="disk is full"):
         deo.extract(scene(), tmp_path / "out.tif", **MICRO)
     assert leftovers(tmp_path) == ["out.tif.partial"]
@@ -507,8 +508,11 @@ def test_scene__shows_itself_in_a_line(tmp_path: Path) -> None:
     array = np.ones((10, 8, 8), np.uint16)
     with deo.open_scene(array, bands=MODEL_BANDS, offset=0) as scene:
         assert len(repr(scene)) < 150
-        with pytest.raises(DeoError, match="give a path, a list of paths, or an array"):
-            deo.extract(scene, tmp_path / "out.tif", model="test_deo_swin", untrained=True)
+        out = deo.extract(scene, tmp_path / "out.tif", model="test_deo_swin", untrained=True)
+        assert out == [tmp_path / "out.tif"]
+        assert scene.read(Window(row=0, col=0, height=8, width=8), MODEL_BANDS).valid.all()
+    with pytest.raises(DeoError, match="give a path, a list of paths, or an array"):
+        deo.extract(8, tmp_path / "no.tif", model="test_deo_swin", untrained=True)
 
 
 def test_extract__never_writes_over_its_input(scene: Callable[..., Path], tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def expected(contract: Contract, pixels: Pixels) -> np.ndarray:
         maximum = contract.rgb_maximum
     for i, name in enumerate(contract.bands):
         plane = values[i]
-        if contract.name in ("pretrain", "scene") and i in rgb:
+        if contract.name in ("fixed", "pretrain", "scene") and i in rgb:
             if maximum > 1e-6:
                 plane = plane / maximum
             plane = np.clip(plane, 0, 1)
@@ -124,6 +124,19 @@ def test_apply__tiles_of_a_scene_agree() -> None:
     np.testing.assert_array_equal(tile, whole[:, 3:11, 5:12])
 
 
+def test_apply__fixed_knows_neither_the_image_nor_its_clouds() -> None:
+    pixels = random_pixels(MODEL_BANDS, size=20, holes=False)
+    contract = fit_contract("fixed", bands=MODEL_BANDS)
+    whole = contract.apply(pixels)
+    cloudy = pixels.values.copy()
+    cloudy[:, :4, :4] = 12_000
+    after = contract.apply(Pixels(cloudy, pixels.valid))
+    np.testing.assert_array_equal(after[:, 4:], whole[:, 4:])
+    rgb = list(contract.rgb_positions)
+    white = (1 - np.array(AERIAL_MEAN)) / np.array(AERIAL_STD)
+    np.testing.assert_allclose(after[rgb, 0, 0], white, rtol=1e-5)
+
+
 def test_apply__channels_have_to_fit() -> None:
     with pytest.raises(ConfigError, match=r"10 channels .* \(3, 9, 9\)"):
         fit_contract("s2", bands=MODEL_BANDS).apply(random_pixels(RGB_BANDS))
@@ -142,6 +155,7 @@ def test_fit_contract__scene_takes_a_robust_maximum_of_valid_rgb_only() -> None:
 
 def test_fit_contract__scene_without_rgb_measures_nothing() -> None:
     assert fit_contract("scene", bands=BandSet("B08,B11")).rgb_maximum is None
+    assert fit_contract("fixed", bands=BandSet("B08,B11")).rgb_maximum is None
 
 
 @pytest.mark.parametrize(
@@ -180,6 +194,15 @@ def test_from_record__refuses_what_no_contract_wrote(change: dict) -> None:
         Contract.from_record(record)
     with pytest.raises(ConfigError):
         Contract.from_record({})
+
+
+def test_from_record__fixed_needs_its_maximum() -> None:
+    """A file keeps the number it was made with, should the constant ever change."""
+    record = fit_contract("fixed", bands=RGB_BANDS).record()
+    assert Contract.from_record(record | {"rgb_maximum": 4000}).rgb_maximum == 4000
+    del record["rgb_maximum"]
+    with pytest.raises(ConfigError, match="needs an rgb_maximum"):
+        Contract.from_record(record)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_model_item__has_what_the_extension_asks_for() -> None:
 @pytest.mark.parametrize("name", ["pretrain", "scene", "s2", "fixed", "stats"])
 def test_model_item__says_when_scaling_is_not_all(name: str) -> None:
     (given,) = described(contract=CONTRACT | {"name": name})["properties"]["mlm:input"]
-    assert ("pre_processing_function" in given) == (name in ("pretrain", "scene"))
+    assert ("pre_processing_function" in given) == (name in ("fixed", "pretrain", "scene"))
 
 
 @pytest.mark.parametrize(

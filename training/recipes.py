@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from deo.errors import ConfigError
-from deo.training.config import Config, Loss, Model, Optical, Optim, Run, Views
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Loss, Model, Optical, Views
 
 _DINOV3 = Optical(name="dinov3_base")
 _SMALL_VIEWS = Views(
@@ -126,7 +127,7 @@ def recipe(name: str) -> Config:
     """The configuration of a recipe.
 
     Raises:
-        ConfigError: there is no such recipe; the message lists those there are.
+        ConfigError: there is no such recipe; the message lists the known ones.
     """
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=1)

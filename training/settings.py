@@ -14,7 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import tomli_w
 
 from deo.errors import ConfigError
-from deo.training.config import Config, Switches
+from deo.training.config import Config
+from deo.training.method.config import Switches
 
 
 def load(path: Path, *, base: Config | None = None) -> Config:

@@ -12,13 +12,14 @@ from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.cli.options import RESOLUTION, SCALING, bands, contract, with_options
 from deo.contracts import RGB_PERCENTILE, Contract, fit_contract, model_bands
 from deo.errors import BandError
-from deo.scene.scene import SAMPLE_SIZE, Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import SAMPLE_SIZE, Scene
 
 
 @click.command()
 @click.argument("scene")
 @bands("Bands to use. A file that names none needs all of its bands, in order.")
-@contract("pretrain", "scene", "s2", default="scene")
+@contract("fixed", "pretrain", "scene", "s2", default="scene")
 @with_options(*SCALING, RESOLUTION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(
@@ -50,7 +51,7 @@ def info(
 @contextmanager
 def _notes_silenced() -> Iterator[None]:
     """Keep what `info` prints itself from being logged as well."""
-    logger = logging.getLogger("deo.scene.scene")
+    logger = logging.getLogger("deo.scene.opening")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -126,7 +127,7 @@ def _reach(record: dict[str, Any]) -> str:
 
 def _kernels(kernels: dict[str, str]) -> list[str]:
     return [
-        f"{' '.join(band for band, own in kernels.items() if own == kernel)}: resampled ({kernel})"
+        f"{' '.join(band for band in kernels if kernels[band] == kernel)}: resampled ({kernel})"
         for kernel in ("bilinear", "average")
         if kernel in kernels.values()
     ]
@@ -136,10 +137,12 @@ def _contract(contract: Contract) -> list[str]:
     rgb = [contract.bands[i] for i in contract.rgb_positions]
     lines = [f"{contract.name} on {contract.bands}"]
     if contract.rgb_maximum is not None:
-        lines.append(
-            f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, the {RGB_PERCENTILE:g}th "
-            f"percentile of the scene, clamped to 0..1"
+        why = (
+            "the same for every scene"
+            if contract.name == "fixed"
+            else f"the {RGB_PERCENTILE:g}th percentile of the scene"
         )
+        lines.append(f"{' '.join(rgb)} divided by {contract.rgb_maximum:g}, {why}, clamped to 0..1")
     elif contract.name == "scene" and rgb:
         lines.append(f"no valid pixel to measure the maximum of {' '.join(rgb)} on")
     elif contract.name == "pretrain" and rgb:

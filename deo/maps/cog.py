@@ -21,7 +21,7 @@ from deo.errors import OutputError, SceneError
 from deo.files.publish import Room, asked_for, disk_errors
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import COMPRESSED, INT8_NODATA, ITEM_BYTES, fit_scales, to_float16, to_int8
-from deo.maps.spool import RowReader, Shape
+from deo.maps.rows import RowReader, Shape
 from deo.maps.tiff import missing_part
 from deo.scene.formats import Door, open_raster
 

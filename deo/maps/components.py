@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.maps.spool import RowReader
+from deo.maps.rows import RowReader
 
 _BLOCK_BYTES = 16 * 2**20
 

@@ -20,7 +20,7 @@ from deo.files.documents import parse_json
 from deo.files.publish import Room, disk_errors
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import ITEM_BYTES, to_float16, to_int8
-from deo.maps.spool import RowReader, Shape
+from deo.maps.rows import RowReader, Shape
 from deo.scene.earth import Area, Box, Ground, join
 
 _EXTRA = "geo"

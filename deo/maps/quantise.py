@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import OutputError
-from deo.maps.spool import RowReader
+from deo.maps.rows import RowReader
 
 DTYPES = ("float32", "float16", "int8")
 ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}

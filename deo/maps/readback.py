@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 from deo.errors import require
 from deo.maps.metadata import MapInfo, scale_transform
 from deo.maps.quantise import INT8_NODATA
-from deo.maps.spool import RowReader, Shape
+from deo.maps.rows import RowReader, Shape
 
 
 class Finished(NamedTuple):

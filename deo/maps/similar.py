@@ -16,8 +16,8 @@ from deo.maps.cog import read_tags, write_cog
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, ramp
 from deo.maps.preview import check_picture, metres_across, write_picture
+from deo.maps.rows import Shape
 from deo.maps.sinks import check_apart
-from deo.maps.spool import Shape
 from deo.scene.earth import Ground, Place, check_proj, parse_place
 from deo.scene.formats import Door, open_raster
 from deo.scene.grid import upright

@@ -11,7 +11,7 @@ from deo.files.publish import Room, check_folder, disk_errors, publish, scratch_
 from deo.maps import class_map, cog, geoparquet, zarr_store
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import DTYPES
-from deo.maps.spool import RowReader, Shape
+from deo.maps.rows import RowReader, Shape
 from deo.scene.inputs import input_files
 
 SUFFIXES = {

@@ -11,12 +11,11 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deo.errors import OutputError
 from deo.files import atomic
@@ -25,83 +24,17 @@ from deo.files.lock import LOCK, OWNER, lock
 from deo.files.publish import disk_errors, write_file
 from deo.files.records import differences, plain
 from deo.maps.blend import RowBlock
+from deo.maps.rows import ITEM, Rows, Shape
 from deo.maps.stream import RowBand
 from deo.scene.inputs import changed_files
 
 log = logging.getLogger(__name__)
 
-_ITEM = np.dtype("<f4")
 _KEPT = re.compile(r"lock|owner|(job|progress)\.json|(values|valid)-\d+\.f32")
 _OURS = re.compile(rf"{_KEPT.pattern}|\.(job|progress)\.json\.[0-9a-f]+\.new|\.writing-\w+")
 _LOCKS = re.compile(f"{LOCK}|{OWNER}")
 SOURCE_ID = "DEO_SOURCE_ID"
 _SOURCE = ("source", SOURCE_ID)  # compared by `changed_files`
-
-
-class Shape(NamedTuple):
-    """Size of one layer's map: channels, and rows and columns in cells."""
-
-    channels: int
-    height: int
-    width: int
-
-    @property
-    def cells(self) -> int:
-        return self.height * self.width
-
-    @property
-    def bytes(self) -> int:
-        """On disk: values and valid fractions."""
-        return (self.channels + 1) * self.cells * _ITEM.itemsize
-
-
-class RowReader(Protocol):
-    """A finished map that can be read a few rows at a time."""
-
-    @property
-    def shape(self) -> Shape: ...
-
-    def values(
-        self, start: int, stop: int, channels: slice = slice(None)
-    ) -> NDArray[np.float32]: ...
-
-    def valid(self, start: int, stop: int) -> NDArray[np.float32]: ...
-
-    def blocks(self, budget: int = ...) -> Iterator[tuple[int, NDArray[np.float32]]]: ...
-
-
-class Rows:
-    """One layer's finished map, read a few rows at a time; nothing is kept in memory."""
-
-    def __init__(self, values: Path, valid: Path, shape: Shape) -> None:
-        self.shape = shape
-        self._values_path, self._valid_path = values, valid
-
-    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
-        """Rows `start` to `stop` of some channels: (rows, channels, width), NaN = nodata."""
-        first, end, _ = channels.indices(self.shape.channels)
-        row = self.shape.channels * self.shape.width
-        out = np.empty((stop - start, end - first, self.shape.width), _ITEM)
-        with self._values_path.open("rb") as file:
-            for index in range(stop - start):
-                file.seek(((start + index) * row + first * self.shape.width) * _ITEM.itemsize)
-                if file.readinto(memoryview(out[index]).cast("B")) != out[index].nbytes:
-                    raise OutputError(f"{self._values_path} ends early; start again without resume")
-        return out
-
-    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Valid fraction of each cell in rows `start` to `stop`: (rows, width)."""
-        count = (stop - start) * self.shape.width
-        offset = start * self.shape.width * _ITEM.itemsize
-        flat = np.fromfile(self._valid_path, _ITEM, count, offset=offset)
-        return flat.reshape(stop - start, self.shape.width)
-
-    def blocks(self, budget: int = 32 * 2**20) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(first row, values) from the top, in blocks of about `budget` bytes."""
-        row = self.shape.channels * self.shape.width * _ITEM.itemsize
-        step = max(1, budget // row)
-        for start in range(0, self.shape.height, step):
-            yield start, self.values(start, min(start + step, self.shape.height))
 
 
 class Spool:
@@ -189,7 +122,7 @@ class Spool:
             self._take_up(job)
         _clear(self.folder, keep=_KEPT if self.finished else _LOCKS)
         for index, (shape, rows) in enumerate(zip(self.shapes, self._rows, strict=True)):
-            width = shape.width * _ITEM.itemsize
+            width = shape.width * ITEM.itemsize
             values, valid = self._paths(index)
             opened = [
                 self._closing.enter_context(_open_at(path, rows * size))
@@ -221,8 +154,8 @@ class Spool:
     def _write(self, files: tuple[BinaryIO, BinaryIO], block: RowBlock) -> None:
         assert block.row == self._rows[block.layer], "rows come in order"
         values, valid = files
-        values.write(np.ascontiguousarray(block.values, _ITEM).data)
-        valid.write(np.ascontiguousarray(block.valid, _ITEM).data)
+        values.write(np.ascontiguousarray(block.values, ITEM).data)
+        valid.write(np.ascontiguousarray(block.valid, ITEM).data)
         self._rows[block.layer] += len(block.values)
 
     def _note_progress(self) -> None:

@@ -1,14 +1,13 @@
-"""Many scenes: which inputs, which output each, and which of them are this process's share."""
+"""Many scenes: which inputs there are, and which output each of them has."""
 
 import csv
 import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deo.errors import ConfigError, OutputError
 from deo.files.publish import disk_errors
@@ -17,15 +16,7 @@ from deo.maps.sinks import SUFFIXES
 log = logging.getLogger(__name__)
 
 _SHOWN = 5  # of a list of faults in one message
-_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RUN_ID")
-"""torchrun sets all of these; RANK and WORLD_SIZE alone are what somebody left in a shell."""
-_SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
-"""Slurm sets a rank and the job's SLURM_NTASKS in a batch script too, where one process runs; only
-`srun` sets the number of tasks of a step."""
-_ONE_PROCESS_STEPS = ("4294967290", "4294967291", "4294967292")
-"""Slurm's steps that run a shell or a script once: interactive, batch, external."""
-
-_COLUMNS = 3
+_OUTPUTS = 2  # columns after the scenes: the output and the preview
 _HEADERS = ("scene", "scenes", "source", "input", "path", "file", "filename")
 _INSIDE_PRODUCTS = re.compile(
     r"(MTD_\w+|manifest)\.(xml|safe)|GRANULE|IMG_DATA|R[126]0m", re.IGNORECASE
@@ -34,131 +25,75 @@ _INSIDE_PRODUCTS = re.compile(
 
 
 class Entry(NamedTuple):
-    """A line of a list: a scene and what it says of its output and preview, empty for nothing."""
+    """A line of a list: a scene and what it says of its output and preview, empty for nothing.
+
+    `second` is the later date, where a map is made of two.
+    """
 
     source: str
     output: str = ""
     preview: str = ""
+    second: str = ""
+
+    @classmethod
+    def of(cls, columns: Sequence[str], *, dates: int) -> "Entry":
+        """From the columns of a line: one or two scenes, then the output and the preview."""
+        output, preview, *_ = (*columns[dates:], "", "")
+        return cls(columns[0], output, preview, columns[1] if dates == 2 else "")
 
 
 class Item(NamedTuple):
-    """One scene and where its features go; `preview` may be None."""
+    """One map: the scene that it is made of, and what is written.
 
-    source: str
-    output: Path
-    preview: Path | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """Every `count`th scene, from number `index` on (both count from 0).
-
-    Args:
-        origin: what said so, for people.
-
-    Raises:
-        ConfigError: the index is not below the count.
+    `second` is the later date, where it is made of two; `preview` and `probabilities` are None
+    where they are not written.
     """
 
-    index: int = 0
-    count: int = 1
-    origin: str = field(default="", compare=False)
+    source: Any
+    output: Path
+    preview: Path | None = None
+    second: Any = None
+    probabilities: Path | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count:
-            raise ConfigError(
-                f"shard {self.index}/{self.count} does not exist; shards of {self.count} are "
-                f"0/{self.count} to {max(self.count, 1) - 1}/{self.count}"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """From `i/n`."""
-        index, slash, count = text.partition("/")
-        if not slash or not index.strip().isdecimal() or not count.strip().isdecimal():
-            raise ConfigError(f"shard {text!r} is not of the form i/n, for instance 0/4")
-        return cls(index=int(index), count=int(count), origin="--shard")
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Shard":
-        """From what torchrun or Slurm (`srun`) set for this process; all of it without either.
-
-        Where torchrun runs inside of `srun` its ranks count. Variables that contradict each other
-        or lack their companions were left by something else: they are not believed, which is said.
-        """
-        if all(name in environment for name in _TORCHRUN):
-            names, believable = _TORCHRUN[:2], _is_torchrun(environment)
-        elif all(name in environment for name in _SLURM):
-            names, believable = _SLURM, _is_srun(environment)
-        else:
-            names, believable = _TORCHRUN[:2], False
-        said = {name: environment[name] for name in names if name in environment}
-        if believable:
-            rank, size = (int(number) for number in said.values())
-            return cls(index=rank, count=size, origin=_settings(said))
-        if len(said) == len(names) and said[names[1]] != "1":
-            log.warning(
-                "%s: set, but not as torchrun or srun set them for one of their processes, so "
-                "all scenes are this process's; --shard i/n shares them out",
-                _settings(said),
-            )
-        return cls()
-
-    def of(self, items: Sequence[Item]) -> list[Item]:
-        """This process's share."""
-        return list(items[self.index :: self.count])
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """One scene, or two dates."""
+        return (self.source,) if self.second is None else (self.source, self.second)
 
 
-def _numbers(environment: Mapping[str, str], names: Sequence[str]) -> list[int] | None:
-    """Whole numbers that are all there, or None."""
-    texts = [environment.get(name, "") for name in names]
-    return [int(text) for text in texts] if all(map(str.isdecimal, texts)) else None
-
-
-def _is_torchrun(environment: Mapping[str, str]) -> bool:
-    numbers = _numbers(environment, _TORCHRUN[:3])
-    if numbers is None:
-        return False
-    rank, size, local_rank = numbers
-    return local_rank <= rank < size
-
-
-def _is_srun(environment: Mapping[str, str]) -> bool:
-    numbers = _numbers(environment, _SLURM)
-    if numbers is None or any(name.startswith("SLURM_PTY_") for name in environment):
-        return (
-            False  # with a terminal (srun --pty) it is a shell, in which only the first task runs
-        )
-    steps = {environment.get(name) for name in ("SLURM_STEP_ID", "SLURM_STEPID")}
-    return numbers[0] < numbers[1] and not steps & {*_ONE_PROCESS_STEPS}
-
-
-def _settings(variables: Mapping[str, str]) -> str:
-    return " and ".join(f"{name}={value}" for name, value in variables.items())
-
-
-def read_entries(arguments: Sequence[str]) -> list[Entry]:
+def read_entries(arguments: Sequence[str], *, dates: int = 1) -> list[Entry]:
     """Inputs as given; `@file` stands for the lines of a text file.
 
     A line holds a scene, or scene, output and preview with tabs between them; commas and quotes as
     spreadsheets write them where the file is a `.csv`. Empty lines, lines beginning with `#` and
     a heading do not count.
 
+    Args:
+        dates: 2 where each map is made of two dates: a line then begins with both, and arguments
+            beside lists are taken two by two.
+
     Raises:
-        ConfigError: a list cannot be read, a line has more columns, or there is nothing in any.
+        ConfigError: a list cannot be read, a line has more or fewer columns, a second date is
+            missing, or there is nothing in any.
     """
     entries: list[Entry] = []
+    named: list[str] = []
     for argument in arguments:
         if argument.startswith("@"):
-            entries += _listed(Path(argument[1:]))
+            entries += _listed(Path(argument[1:]), dates)
         else:
-            entries.append(Entry(argument))
+            named.append(argument)
+            if len(named) == dates:
+                entries.append(Entry.of(named, dates=dates))
+                named = []
+    if named:
+        raise ConfigError(f"{named[0]} has no second date; name two scenes for each map")
     if not entries:
         raise ConfigError("no scenes given; name files, or @LIST for a text file of them")
     return entries
 
 
-def _listed(path: Path) -> Iterator[Entry]:
+def _listed(path: Path, dates: int) -> Iterator[Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         lines: Iterable[list[str]] = (line.strip().split("\t") for line in text.splitlines())
@@ -172,12 +107,13 @@ def _listed(path: Path) -> Iterator[Entry]:
         if not any(cells) or cells[0].startswith("#"):
             continue
         if not (first and _is_heading(cells, path)):
-            if len(cells) > _COLUMNS or not cells[0]:
+            scenes = "a scene" if dates == 1 else "two scenes"
+            if not dates <= len(cells) <= dates + _OUTPUTS or not all(cells[:dates]):
                 raise ConfigError(
-                    f"line {number} of the list {path} is {cells}; wanted are a scene and, if you "
-                    "like, its output and its preview"
+                    f"line {number} of the list {path} is {cells}; wanted are {scenes} and, if you "
+                    "like, the output and the preview"
                 )
-            yield Entry(*cells)
+            yield Entry.of(cells, dates=dates)
         first = False
 
 
@@ -188,7 +124,12 @@ def _is_heading(cells: Sequence[str], path: Path) -> bool:
 
 
 def pair(
-    entries: Sequence[Entry], output: str | None, preview: str | None, *, several: bool = False
+    entries: Sequence[Entry],
+    output: str | None,
+    preview: str | None,
+    *,
+    probabilities: str | None = None,
+    several: bool = False,
 ) -> list[Item]:
     """Give every scene its output.
 
@@ -201,6 +142,7 @@ def pair(
             a template with `{name}` in it, the scene's name without suffix; None where every
             entry says its own. Folders are made.
         preview: likewise, with `NAME.png` in a folder; None for no other than the entries'.
+        probabilities: likewise, with `NAME.tif` in a folder; None for none.
         several: one scene is the only one of a list, whose output may be a folder to be made.
 
     Raises:
@@ -215,7 +157,10 @@ def pair(
         if path is None:
             raise ConfigError(f"{entry.source} has no output; give -o, or a second column")
         shown = _target(entry, entry.preview, preview, ".png", several)
-        items.append(Item(entry.source, path, shown))
+        shares = None
+        if probabilities is not None:
+            shares = _place(probabilities, _name(entry.source), ".tif", several)
+        items.append(Item(entry.source, path, shown, entry.second or None, shares))
     _check_collisions(items)
     return items
 
@@ -224,7 +169,8 @@ def _once(entries: Sequence[Entry]) -> list[Entry]:
     """Every scene once, however it is spelt; links under other names are scenes of their own."""
     kept: dict[tuple[str, ...], Entry] = {}
     for entry in entries:
-        key = (_identity(entry.source), _name(entry.source), entry.output, entry.preview)
+        scenes = (_identity(entry.source), entry.second and _identity(entry.second))
+        key = (*scenes, _name(entry.source), entry.output, entry.preview)
         if kept.setdefault(key, entry) is not entry:
             log.warning("%s is listed twice; it is taken once", entry.source)
     return list(kept.values())
@@ -259,11 +205,12 @@ def _identity(source: str) -> str:
 
 def _check_collisions(items: Sequence[Item]) -> None:
     """Refuse, before anything is computed, what would be lost afterwards."""
-    scenes = {_identity(item.source): item.source for item in items}
+    scenes = {_identity(source): source for item in items for source in item.sources}
     writers: dict[str, str] = {}
     faults: list[str] = []
     for source, path in [
         *((item.source, item.output) for item in items),
+        *((item.source, item.probabilities) for item in items),
         *((item.source, item.preview) for item in items),
     ]:
         if path is None:

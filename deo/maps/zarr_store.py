@@ -21,7 +21,7 @@ from deo.maps.quantise import (
     to_float16,
     to_int8,
 )
-from deo.maps.spool import RowReader, Shape
+from deo.maps.rows import RowReader, Shape
 
 _CHUNK_BYTES = 4 * 2**20
 _ARRAYS = ("embeddings", "valid_fraction", "scale", "x", "y")

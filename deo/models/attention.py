@@ -34,19 +34,20 @@ def blocked(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout: float
     batch, heads, length, dim = q.shape
     # scores that fit in cache are read again at once by softmax and the second product
     pairs = max(1, _BLOCK_BYTES // (length * length * q.element_size()))
-    images, own = max(1, pairs // heads), min(heads, pairs)
+    images, together = max(1, pairs // heads), min(heads, pairs)
     added = q.new_zeros(()) if bias is None else bias
     added = added.expand(batch, heads, length, length)
+    # laid out as the caller reads it next, heads beside channels, so that nothing is copied then
     out = q.new_empty(batch, length, heads, dim).transpose(1, 2)
     for image in range(0, batch, images):
-        for head in range(0, heads, own):
-            part = (slice(image, image + images), slice(head, head + own))
+        for head in range(0, heads, together):
+            part = (slice(image, image + images), slice(head, head + together))
             queries, keys, values = (x[part].reshape(-1, length, dim) for x in (q, k, v))
             scores = torch.baddbmm(
                 added[part].reshape(-1, length, length),
                 queries,
                 keys.transpose(1, 2),
-                beta=int(bias is not None),
+                beta=int(bias is not None),  # with 0, `added` is not read at all
                 alpha=dim**-0.5,
             )
             shares = F.dropout(scores.softmax(dim=-1), dropout)

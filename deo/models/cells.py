@@ -64,15 +64,16 @@ class Layout(NamedTuple):
 
 def runs(size: int, window: int, shift: int) -> list[Run]:
     """Cut an axis of `size` tokens where shifted windows or the rolled map's border do."""
-    padded = -(-size // window) * window
+    padded = -(-size // window) * window  # rounded up: the padding lies below and to the right
     # rolling by `shift` puts the first seam there; a map of one window is not rolled
     starts = list(range(0 if padded <= window else shift, padded, window))
     starts = starts if starts[0] == 0 else [0, *starts]
     cells = [
         (start, min(stop, size) - start, stop - start)
         for start, stop in zip(starts, [*starts[1:], padded], strict=True)
-        if start < size
+        if start < size  # a cell of nothing but padding has no query, and nobody attends to it
     ]
+    # equal neighbours become one run, so that a map of any size has at most three runs an axis
     equal = [list(run) for _, run in groupby(cells, key=lambda cell: cell[1:])]
     return [Run(run[0][0], len(run), run[0][1], run[0][2]) for run in equal]
 
@@ -114,7 +115,7 @@ def scatter(parts: Sequence[Tensor], cut: Layout, batch: int) -> Tensor:
     blocks: dict[tuple[int, int], Tensor] = {}
     for kind, part in zip(cut.kinds, parts, strict=True):
         grids = [(cut.rows[i].number, cut.columns[j].number) for i, j in kind.places]
-        real = part[:, : kind.height * kind.width]
+        real = part[:, : kind.height * kind.width]  # without the token that stands for padding
         shares = torch.split(real, [batch * down * across for down, across in grids])
         for place, grid, share in zip(kind.places, grids, shares, strict=True):
             view = share.view(batch, *grid, kind.height, kind.width, -1).transpose(2, 3)
@@ -139,6 +140,8 @@ def bias(full: Tensor, kind: Kind) -> Tensor:
         padding.
     """
     height, width = kind.height, kind.width
+    # a cell is the top left part of its window: bias depends on differences of positions alone, so
+    # it does not matter where in the rolled window the cell lay
     keys = full[:, :height, :width, : kind.padded_height, : kind.padded_width].flatten(1, 2)
     real = keys[:, :, :height, :width].flatten(2)
     if not kind.has_padding:

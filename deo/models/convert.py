@@ -194,8 +194,8 @@ def _choose_state_dict(
         published = is_published(checkpoint)
         return checkpoint, "published state dict" if published else "state dict with our names"
     if wanted not in nested:
-        found = ", ".join(map(repr, list(checkpoint)[:8])) or "nothing"
-        raise WeightsError(f"the checkpoint holds no {wanted}; found {found}")
+        keys = ", ".join(map(repr, list(checkpoint)[:8])) or "nothing"
+        raise WeightsError(f"the checkpoint holds no {wanted}; found {keys}")
     return checkpoint[wanted], f"training checkpoint, its {wanted}"
 
 

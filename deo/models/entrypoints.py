@@ -1,13 +1,13 @@
 """What timm calls: builds a backbone by name and, if asked, fills every tensor of it."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from timm.layers.helpers import to_2tuple
 from timm.models import (
-    PretrainedCfg,
     build_model_with_cfg,
     generate_default_cfgs,
     register_model,
@@ -15,90 +15,106 @@ from timm.models import (
 )
 from torch import nn
 
-from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
+from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import ModelError
-from deo.files.documents import parse_json
-from deo.models import convert, sources, weights
+from deo.models import convert, timm_config, weights
 from deo.models.forking import compute_alone_when_forked
 from deo.models.registry import SPECS, Spec
+from deo.models.sources import Backbone
 from deo.models.stems import DUAL, MS, RGB, stem_widths
-from deo.models.swin import DeoSwin
-
-_NOTE = "built with "
-_NOT_NOTED = {
-    "device", "dtype", "features_only", "feature_cls", "out_indices", "num_classes", "drop_rate",
-    "drop_path_rate",
-}  # fmt: skip
 
 
-def _create(spec: Spec, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Build a backbone for timm.
+def _create(
+    spec: Spec,
+    pretrained: bool,
+    *,
+    backbone: Backbone | None = None,
+    cache_dir: str | Path | None = None,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build a backbone for timm: the one place where a model of ours is made and filled.
+
+    Args:
+        spec: the backbone.
+        pretrained: fill it with the weights that its configuration names.
+        backbone: weights that the caller has already read (`load_backbone`), to fill it with.
+        cache_dir: instead of the Hub's own cache folder.
+        kwargs: of `timm.create_model`.
 
     Raises:
         ModelError: `in_chans` or `bands` cannot be had from the pretrained stems.
         WeightsError: weights were asked for and cannot be found, or do not fit.
     """
     compute_alone_when_forked()
-    cache_dir = kwargs.pop("cache_dir", None)
     cfg = resolve_pretrained_cfg(
         spec.name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None)
     )
     saved = kwargs.pop("pretrained_model_args", None) or {}  # how an exported model was built
     if not saved:
-        saved = _noted(cfg)
+        saved = timm_config.noted(cfg)
         kwargs = saved | kwargs
-    note = {name: value for name, value in kwargs.items() if name not in _NOT_NOTED}
+    note = timm_config.note(kwargs)
     in_chans, bands = _stem_said(kwargs.pop("in_chans", None), kwargs.pop("bands", None), saved)
     widths = stem_widths(in_chans, bands.names if bands else None)
-    fills = DUAL.items() >= widths.items() or bands or in_chans == saved.get("in_chans")
-    if pretrained and not (fills or sources.given_file(cfg, spec) or cfg.state_dict):
-        raise ModelError(_choices(spec, in_chans))
-    cfg = dataclasses.replace(_describe(cfg, widths, bands), notes=cast(Any, _as_notes(note)))
     native = _as_saved(spec, saved) if pretrained else spec
-
-    def construct(*, img_size: int | tuple[int, int], **args: Any) -> nn.Module:
-        """Load at the size that the weights are for: positions are resampled afterwards."""
-        model = cast(Any, spec.build)(img_size=native.img_size if pretrained else img_size, **args)
-        if bands:
-            model.bands = bands.names  # `save_weights` writes them down
-        if pretrained:
-            source_bands = _band_set(saved.get("bands"))
-            found = sources.from_cfg(native, cfg, bands=source_bands, cache_dir=cache_dir)
-            if kwargs.get("features_only") and not found.has_norm:
-                model.norm = nn.Identity()  # timm prunes it later
-            weights.fill(model, found, bands=bands)
-            if to_2tuple(img_size) != to_2tuple(native.img_size):
-                model.set_input_size(img_size=to_2tuple(img_size))
-        return cast(nn.Module, model)
-
+    if pretrained:
+        fills = DUAL.items() >= widths.items() or bands or in_chans == saved.get("in_chans")
+        if not (fills or timm_config.given_file(cfg, spec) or cfg.state_dict):
+            raise ModelError(_choices(spec, in_chans))
+        stored = _band_set(saved.get("bands"))
+        backbone = timm_config.weights_of(native, cfg, bands=stored, cache_dir=cache_dir)
+    cfg = timm_config.described(cfg, widths, bands, note=note)
     built: Any = build_model_with_cfg(
-        construct,
+        partial(_filled, native, backbone, named=bands, pruned=kwargs.get("features_only", False)),
         spec.name,
-        False,  # `construct` loads: timm is not strict where there is a new classifier
+        False,  # `_filled` loads: timm is not strict where there is a new classifier
         pretrained_cfg=cast(Any, cfg),
         feature_cfg={"out_indices": spec.out_indices, "feature_cls": "getter"},
         in_chans=in_chans,
         bands=bands.names if bands else None,
         **{"img_size": native.img_size, **spec.args, **kwargs},
     )
+    # timm's `checkpoint_path` loads past us: published names get an answer that says what to do
     built.register_load_state_dict_pre_hook(convert.refuse_published)
     return cast(nn.Module, built)
+
+
+def _filled(
+    spec: Spec,
+    backbone: Backbone | None,
+    *,
+    named: BandSet | None,
+    pruned: bool,
+    img_size: int | tuple[int, int],
+    **args: Any,
+) -> nn.Module:
+    """The whole network, before timm prunes it to the layers asked for.
+
+    Args:
+        spec: the backbone, at the size that its weights are for.
+        backbone: its weights, or None for random ones.
+        named: bands of the multispectral stem, where the caller names them.
+        pruned: timm will take the last norm away, so the weights may lack it.
+        img_size, args: of the network.
+    """
+    # positions and tables are resampled after loading: the weights have those of their own size
+    size = img_size if backbone is None else spec.img_size
+    model = cast(Any, spec.build)(img_size=size, **args)
+    if named:
+        model.bands = named.names  # `save_weights` writes them down
+    if backbone is not None:
+        if pruned and not backbone.has_norm:
+            model.norm = nn.Identity()
+        weights.fill(model, backbone, bands=named)
+        if to_2tuple(img_size) != to_2tuple(size):
+            model.set_input_size(img_size=to_2tuple(img_size))
+    return cast(nn.Module, model)
 
 
 def _band_set(bands: str | Iterable[str] | None) -> BandSet | None:
     if bands is None:
         return None
     return BandSet.parse(bands) if isinstance(bands, str) else BandSet(bands)
-
-
-def _noted(cfg: PretrainedCfg) -> dict[str, Any]:
-    """What `_as_notes` wrote into an exported configuration; timm keeps this from 1.0.31 on."""
-    if cfg.source not in ("local-dir", "hf-hub"):
-        return {}
-    notes = [note for note in cfg.notes or () if note.startswith(_NOTE)]
-    if not notes:
-        return {}
-    return cast(dict[str, Any], parse_json(notes[0].removeprefix(_NOTE), "the model's config"))
 
 
 def _stem_said(
@@ -109,10 +125,6 @@ def _stem_said(
     if wanted != stored:
         return (None if in_chans == saved.get("in_chans") else in_chans), wanted
     return in_chans, wanted if in_chans == saved.get("in_chans") else None
-
-
-def _as_notes(args: Mapping[str, Any]) -> tuple[str, ...]:
-    return (_NOTE + json.dumps(args, default=str),) if args else ()
 
 
 def _as_saved(spec: Spec, saved: Mapping[str, Any]) -> Spec:
@@ -132,55 +144,11 @@ def _choices(spec: Spec, in_chans: int | None) -> str:
     )
 
 
-def _describe(
-    cfg: PretrainedCfg, widths: Mapping[str, int], bands: BandSet | None
-) -> PretrainedCfg:
-    """Make a configuration say what the first stem takes, for `resolve_model_data_config`."""
-    width = next(iter(widths.values()))
-    if bands is None and cfg.input_size[0] == width:
-        return cfg
-    size = (width, *cfg.input_size[1:])
-    return dataclasses.replace(cfg, input_size=size, **_statistics(widths, bands))
-
-
-def _statistics(widths: Mapping[str, int], bands: BandSet | None) -> dict[str, Any]:
-    """Mean and standard deviation of a stem's channels.
-
-    Of digital numbers for the multispectral stem and of 0..1 for the red-green-blue one; zero
-    and one where the channels have no names.
-    """
-    if MS not in widths:
-        return {"mean": AERIAL_MEAN, "std": AERIAL_STD}
-    if bands is None and widths[MS] != len(MODEL_BANDS):
-        return {"mean": (0.0,) * widths[MS], "std": (1.0,) * widths[MS]}
-    named = bands or MODEL_BANDS
-    return {"mean": named.mean, "std": named.std}
-
-
-def _cfg(spec: Spec) -> dict[str, Any]:
-    height, width = to_2tuple(spec.img_size)
-    swin = spec.build is DeoSwin
-    cfg = {
-        "input_size": (DUAL[MS], height, width),
-        "num_classes": 0,
-        "pool_size": (height // 32, width // 32) if swin else None,
-        "crop_pct": 1.0,
-        "first_conv": None,  # timm must not adapt the stems
-        "classifier": "head.fc" if swin else "head",
-        "license": spec.licence,
-        "paper_ids": "arXiv:2602.19863",
-        **_statistics(DUAL, None),
-    }
-    if spec.embedded is not None:
-        cfg["file"] = spec.embedded
-    if spec.published is not None:
-        cfg["hf_hub_id"] = f"{spec.published.repo}@{spec.published.revision}"
-        cfg["hf_hub_filename"] = spec.published.filename
-    return cfg
-
-
 default_cfgs = generate_default_cfgs(
-    {f"{spec.name}.{spec.tag}".rstrip("."): _cfg(spec) for spec in SPECS.values()}
+    {
+        f"{spec.name}.{spec.tag}".rstrip("."): timm_config.default_cfg(spec)
+        for spec in SPECS.values()
+    }
 )
 
 

@@ -1,21 +1,16 @@
-"""Released weights on the Hugging Face Hub: found, verified, converted once and remembered."""
+"""Released weights on the Hugging Face Hub: found, converted once and remembered."""
 
-import hashlib
-import os
-import re
 from collections.abc import Callable, Mapping
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import huggingface_hub
 import torch
-from huggingface_hub import constants
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from huggingface_hub.utils.tqdm import tqdm as hf_tqdm
+from huggingface_hub.errors import EntryNotFoundError
 
 from deo.errors import WeightsError
 from deo.models import cache, convert, weight_files
+from deo.models.download import Download, download, unreachable, verify
 
 if TYPE_CHECKING:
     from deo.models.registry import Published
@@ -23,7 +18,6 @@ if TYPE_CHECKING:
 SAVED_NAMES = ("model.safetensors", "pytorch_model.bin")
 """Names that timm's `save_for_hf` gives weights, the preferred one first."""
 
-_PATIENCE = 3
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
@@ -37,16 +31,6 @@ class Fetched(NamedTuple):
     path: Path
     sha256: str
     source: str
-
-
-class _Download(NamedTuple):
-    path: Path
-    repo: str
-    commit: str
-    file: str
-
-    def __str__(self) -> str:
-        return f"hub:{self.repo}@{self.commit}/{self.file}"
 
 
 def fetch(
@@ -75,15 +59,15 @@ def fetch(
     place = cache.folder(cache_dir)
     note = cache.recall(place, name, asked)
     if note is None or not cache.is_intact(place, name, note):
-        download = _download(published, note, cache_dir)
-        digest = _verify(download, None if note is None else note.sha256)
+        downloaded = _released_file(published, note, cache_dir)
+        digest = verify(downloaded, None if note is None else note.sha256)
         note = cache.store(
             place,
             name,
-            _converted(download, name, expected()),
+            _converted(downloaded, name, expected()),
             asked=asked,
-            commit=download.commit,
-            file=download.file,
+            commit=downloaded.commit,
+            file=downloaded.file,
             sha256=digest,
         )
     return Fetched(
@@ -110,17 +94,17 @@ def fetch_saved(
     names = (file,) if file else SAVED_NAMES
     for name in names:
         try:
-            download = _obtain(repo, revision or "main", name, cache_dir)
+            downloaded = download(repo, revision or "main", name, cache_dir)
             break
         except WeightsError as error:
             if name == names[-1] or not isinstance(error.__cause__, EntryNotFoundError):
                 raise
-    return Fetched(path=download.path, sha256=_verify(download, None), source=str(download))
+    return Fetched(path=downloaded.path, sha256=verify(downloaded, None), source=str(downloaded))
 
 
-def _download(
+def _released_file(
     published: "Published", note: cache.Note | None, cache_dir: str | Path | None
-) -> _Download:
+) -> Download:
     """The released file in the Hub's cache; what a note says is kept."""
     if note is not None:
         file, revision = note.file, note.commit
@@ -128,40 +112,7 @@ def _download(
         file, revision = published.filename, published.revision or "main"
     else:
         file, revision = _find_file(published)
-    return _obtain(published.repo, revision, file, cache_dir)
-
-
-class _Bar(hf_tqdm):
-    """A progress bar that gives up on a download that keeps starting over.
-
-    huggingface_hub starts over, for ever, where a server breaks off early and cannot resume; it
-    tells the bar by a negative step.
-    """
-
-    starts_over = 0
-
-    def update(self, n: float | None = 1) -> bool | None:
-        if n is not None and n < 0:
-            self.starts_over += 1
-        if self.starts_over > _PATIENCE:
-            raise ConnectionError(f"the transfer broke off {self.starts_over} times, unresumed")
-        shown: bool | None = super().update(n)
-        return shown
-
-
-def _obtain(repo: str, revision: str, file: str, cache_dir: str | Path | None) -> _Download:
-    known = signature(huggingface_hub.hf_hub_download).parameters
-    bar: dict[str, Any] = {"tqdm_class": _Bar} if "tqdm_class" in known else {}  # newer ones
-    try:
-        path = Path(
-            huggingface_hub.hf_hub_download(
-                repo, file, revision=revision, cache_dir=cache_dir, library_name="deo", **bar
-            )
-        )
-    except Exception as error:  # the HTTP library behind it differs between versions
-        raise _explained(error, repo, revision, file) from error
-    commit = path.parts[-1 - len(Path(file).parts)]  # .../snapshots/<commit>/<file>
-    return _Download(path=path, repo=repo, commit=commit, file=file)
+    return download(published.repo, revision, file, cache_dir)
 
 
 def _find_file(published: "Published") -> tuple[str, str]:
@@ -174,8 +125,8 @@ def _find_file(published: "Published") -> tuple[str, str]:
     for revision in dict.fromkeys((published.revision or "main", "main")):
         try:
             listed = huggingface_hub.list_repo_files(published.repo, revision=revision)
-        except Exception as error:  # as above
-            raise _explained(error, published.repo, revision, f"*{pattern}*") from error
+        except Exception as error:  # whatever the HTTP library behind it raises
+            raise unreachable(error, published.repo, revision, f"*{pattern}*") from error
         weights = sorted(name for name in listed if name.lower().endswith(_SUFFIXES))
         chosen = [name for name in weights if pattern in Path(name).name.lower()]
         if len(chosen) == 1:
@@ -189,72 +140,11 @@ def _find_file(published: "Published") -> tuple[str, str]:
     )
 
 
-def _verify(download: _Download, remembered: str | None) -> str:
-    """The file's SHA-256, proved against the Hub's word; a file that fails is removed.
-
-    The Hub's ETag is the SHA-256 of a large file and the git blob hash of a small one.
-    """
-    wanted = remembered or _hub_hash(download)
-    digest = weight_files.sha256(download.path)
-    if re.fullmatch(r"[0-9a-f]{64}", wanted):
-        found = digest
-    elif re.fullmatch(r"[0-9a-f]{40}", wanted):
-        found = _git_blob_sha1(download.path)
-    else:
-        raise WeightsError(
-            f"{constants.ENDPOINT} gives no usable hash for {download} (ETag {wanted!r}), "
-            "so the file cannot be verified and is not used"
-        )
-    if found == wanted:
-        return digest
-    size = download.path.stat().st_size
-    download.path.resolve().unlink(missing_ok=True)
-    download.path.unlink(missing_ok=True)
-    raise WeightsError(
-        f"{download} is damaged ({size} bytes): its hash is {found}, the Hub says {wanted}. "
-        "It was removed from the cache; try again"
-    )
-
-
-def _hub_hash(download: _Download) -> str:
-    """The ETag: the name that the Hub's cache gives the blob, or else asked for once more."""
-    if download.path.is_symlink():
-        return Path(os.readlink(download.path)).name
-    url = huggingface_hub.hf_hub_url(download.repo, download.file, revision=download.commit)
-    try:
-        return huggingface_hub.get_hf_file_metadata(url).etag or ""
-    except Exception as error:  # as above
-        raise _explained(error, download.repo, download.commit, download.file) from error
-
-
-def _git_blob_sha1(path: Path) -> str:
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _converted(
-    download: _Download, name: str, expected: Mapping[str, convert.Shape]
+    downloaded: Download, name: str, expected: Mapping[str, convert.Shape]
 ) -> dict[str, torch.Tensor]:
     try:
-        content = weight_files.read(download.path, verified=True).content
+        content = weight_files.read(downloaded.path, verified=True).content
         return convert.to_deo(content, expected, model=name).tensors
     except WeightsError as error:
-        raise WeightsError(f"{download}: {error}") from error
-
-
-def _explained(error: Exception, repo: str, revision: str, file: str) -> WeightsError:
-    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        what = f"is not there ({constants.ENDPOINT} answered 404)"
-    elif constants.HF_HUB_OFFLINE:
-        what = "is not in the cache and HF_HUB_OFFLINE forbids to fetch it"
-    else:
-        cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
-        reason = f"{type(cause or error).__name__}: {str(cause or error).strip()}".splitlines()[0]
-        what = f"could not be fetched from {constants.ENDPOINT} ({reason})"
-    return WeightsError(
-        f"hub:{repo}@{revision}/{file} {what}. Connect once, or bring the file from "
-        f"https://huggingface.co/{repo} and pass it as weights=FILE (--weights FILE)"
-    )
+        raise WeightsError(f"{downloaded}: {error}") from error

@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from: the Hub, this package, a file, a folder, a state dict."""
+"""A backbone's weights and where they come from: the Hub, this package, a file, a state dict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from timm.models import PretrainedCfg
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import WeightsError
@@ -81,46 +80,10 @@ def released(spec: Spec, *, cache_dir: str | Path | None = None) -> Backbone:
             "file, weights=FILE (--weights FILE), or ask for random weights, untrained=True "
             "(--untrained)"
         )
-    found = hub.fetch(spec.name, spec.published, lambda: shapes(spec), cache_dir=cache_dir)
-    record = WeightsRecord(model=spec.name, source=found.source, sha256=found.sha256)
-    content = weight_files.read(found.path).content
+    fetched = hub.fetch(spec.name, spec.published, lambda: shapes(spec), cache_dir=cache_dir)
+    record = WeightsRecord(model=spec.name, source=fetched.source, sha256=fetched.sha256)
+    content = weight_files.read(fetched.path).content
     return from_state_dict(content, spec, record=record, bands=MODEL_BANDS)
-
-
-def from_cfg(
-    spec: Spec,
-    cfg: PretrainedCfg,
-    *,
-    bands: BandSet | None = None,
-    cache_dir: str | Path | None = None,
-) -> Backbone:
-    """The weights that a timm configuration means; by default the released ones.
-
-    Args:
-        spec: the backbone.
-        cfg: with overlays applied: a state dict, a file, a folder (`local-dir:`), a repository
-            (`hf-hub:`), or nothing of these.
-        bands: what the multispectral stem of those weights takes, where they do not say.
-        cache_dir: instead of the Hub's own cache folder.
-
-    Raises:
-        WeightsError: there are none, or they are not a whole backbone of this spec.
-    """
-    if cfg.source == "local-dir":
-        return from_file(_weights_in(Path(str(cfg.file))), spec, bands=bands)
-    file = given_file(cfg, spec)
-    given = cfg.state_dict or file
-    if cfg.source == "hf-hub" or (cfg.hf_hub_id and not given and not _is_own(cfg, spec)):
-        found = hub.fetch_saved(str(cfg.hf_hub_id), cfg.hf_hub_filename, cache_dir=cache_dir)
-        return from_file(found.path, spec, source=found.source, bands=bands)
-    if cfg.state_dict:
-        record = WeightsRecord(model=spec.name, source="state_dict")
-        return from_state_dict(cfg.state_dict, spec, record=record, bands=bands)
-    if file:
-        return from_file(Path(file), spec, bands=bands)
-    if cfg.url:
-        raise WeightsError(f"{spec.name}: bring {cfg.url} here and give it as file=..., not url=")
-    return released(spec, cache_dir=cache_dir)
 
 
 def from_file(
@@ -170,12 +133,12 @@ def from_file(
 
 def _contract(text: str, path: Path) -> dict[str, Any]:
     try:
-        found = parse_json(text, str(path))
+        record = parse_json(text, str(path))
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        record = None
+    if not isinstance(record, dict):
         raise WeightsError(f"{path}: its metadata hold no contract but {text[:60]!r}")
-    return found
+    return record
 
 
 def from_state_dict(
@@ -197,18 +160,18 @@ def from_state_dict(
     expected = dict(shapes(spec))
     if not convert.is_published(content):
         expected = _with_liberties(expected, content)
-    found = convert.to_deo(content, expected, model=spec.name, teacher=teacher)
-    width = ms_width(found.tensors)
+    converted = convert.to_deo(content, expected, model=spec.name, teacher=teacher)
+    width = ms_width(converted.tensors)
     if bands is None and width in (None, len(MODEL_BANDS)):
         bands = MODEL_BANDS
     if bands is not None and width not in (None, len(bands)):
         raise WeightsError(f"the multispectral stem takes {width} channels, not {bands}")
     return Backbone(
-        tensors=found.tensors,
+        tensors=converted.tensors,
         bands=bands,
         record=record,
-        layout=found.layout,
-        dropped=found.dropped,
+        layout=converted.layout,
+        dropped=converted.dropped,
     )
 
 
@@ -220,32 +183,11 @@ def ms_width(tensors: Mapping[str, torch.Tensor]) -> int | None:
 def _with_liberties(
     expected: dict[str, convert.Shape], content: Mapping[str, Any]
 ) -> dict[str, convert.Shape]:
-    found = {n: tuple(t.shape) for n, t in content.items() if isinstance(t, torch.Tensor)}
-    expected = expected | {n: shape for n, shape in found.items() if n.startswith(HEAD)}
-    if not any(name.startswith(NORM) for name in found):
+    given = {n: tuple(t.shape) for n, t in content.items() if isinstance(t, torch.Tensor)}
+    expected = expected | {n: shape for n, shape in given.items() if n.startswith(HEAD)}
+    if not any(name.startswith(NORM) for name in given):
         expected = {n: shape for n, shape in expected.items() if not n.startswith(NORM)}
-    if len(found.get(MS_WEIGHT, ())) == 4:
+    if len(given.get(MS_WEIGHT, ())) == 4:
         dim, _, *patch = expected[MS_WEIGHT]
-        expected[MS_WEIGHT] = (dim, found[MS_WEIGHT][1], *patch)
+        expected[MS_WEIGHT] = (dim, given[MS_WEIGHT][1], *patch)
     return expected
-
-
-def given_file(cfg: PretrainedCfg, spec: Spec) -> str | None:
-    """The file that an overlay put into a configuration; the embedded one is none of those."""
-    return None if cfg.file == spec.embedded else cfg.file
-
-
-def _is_own(cfg: PretrainedCfg, spec: Spec) -> bool:
-    """Whether a configuration names the released file, not one that an overlay put there."""
-    own = spec.published
-    return own is not None and (cfg.hf_hub_id, cfg.hf_hub_filename) == (
-        f"{own.repo}@{own.revision}",
-        own.filename,
-    )
-
-
-def _weights_in(folder: Path) -> Path:
-    for name in hub.SAVED_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    raise WeightsError(f"{folder} holds no weights; looked for {' and '.join(hub.SAVED_NAMES)}")

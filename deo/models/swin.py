@@ -28,14 +28,15 @@ class DeoSwinBlock(KernelChoice, SwinTransformerBlock):
         # all kinds of cells share the projection, one product instead of up to nine
         tokens = [part.flatten(0, 1) for part in cells.gather(x, cut)]
         qkv = linear(layer.qkv, torch.cat(tokens) if len(tokens) > 1 else tokens[0])
+        # of a whole window; the smaller cells at the border take parts of it
         full = layer._get_rel_pos_bias().to(qkv.dtype)
         full = full.view(-1, *self.window_size, *self.window_size)
         dropout = layer.attn_drop.p if self.training else 0.0
         parts = []
         shares = torch.split(qkv, [t.shape[0] for t in tokens])
         for kind, share in zip(cut.kinds, shares, strict=True):
-            own = share.view(-1, kind.tokens, 3, heads, dim)
-            q, k, v = own.permute(2, 0, 3, 1, 4)
+            projected = share.view(-1, kind.tokens, 3, heads, dim)
+            q, k, v = projected.permute(2, 0, 3, 1, 4)
             out = self.attend(q, k, v, cells.bias(full, kind).unsqueeze(0), dropout)
             parts.append(out.transpose(1, 2).flatten(2))
         mixed: Tensor = layer.proj_drop(linear(layer.proj, cells.scatter(parts, cut, batch)))

@@ -129,11 +129,11 @@ def _read_pytorch(path: Path, *, mapped: bool) -> Stored:
 def _foreign_objects(path: Path, error: Exception) -> str:
     """What the pickle wanted to import, as far as it can be told without doing it."""
     try:
-        found = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        imports = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:  # same reason; the older format has no such listing
-        found = set(re.findall(r"GLOBAL (\S+) was not an allowed global", str(error)))
-    found.discard("argparse.Namespace")
-    return f"pickled {', '.join(sorted(found)[:3]) or 'objects of other types'}"
+        imports = set(re.findall(r"GLOBAL (\S+) was not an allowed global", str(error)))
+    imports.discard("argparse.Namespace")
+    return f"pickled {', '.join(sorted(imports)[:3]) or 'objects of other types'}"
 
 
 def _first_line(error: Exception) -> str:

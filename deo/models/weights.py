@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import metadata as installed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from torch import nn
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, WeightsError
 from deo.models import convert, weight_files
+from deo.models.initial import SeededDraws
 from deo.models.registry import spec_of
 from deo.models.sources import (
     HEAD,
@@ -41,6 +43,7 @@ def load_backbone(
     untrained: bool = False,
     bands: BandSet | Sequence[str] | None = None,
     features_only: bool = True,
+    seed: int | None = None,
     **model_kwargs: Any,
 ) -> LoadedBackbone:
     """Build a backbone with one stem and load its weights.
@@ -54,7 +57,9 @@ def load_backbone(
             channels, anything else a multispectral one; default is what the weights were made
             for, or the ten model bands.
         features_only: as in timm: a list of maps (B, C, h, w).
-        model_kwargs: further arguments of `timm.create_model`.
+        seed: of whatever is drawn at random (an untrained network, a new classifier); None draws
+            from PyTorch's global generator.
+        model_kwargs: further arguments of `timm.create_model`, e.g. `out_indices`, `img_size`.
 
     Raises:
         ModelError: there is no such backbone, or it cannot be built so.
@@ -63,24 +68,22 @@ def load_backbone(
     spec = spec_of(name)
     if weights is not None and untrained:
         raise WeightsError(f"{name}: both weights={weights} and untrained were asked for; choose")
-    found = None
+    read = None
     if not untrained:
-        found = released(spec) if weights is None else from_file(Path(weights), spec)
+        read = released(spec) if weights is None else from_file(Path(weights), spec)
     if bands is None:
-        bands = MODEL_BANDS if found is None else _bands_of(found)
+        bands = MODEL_BANDS if read is None else _bands_of(read)
     bands = bands if isinstance(bands, BandSet) else BandSet(bands)
+    # names always mean a multispectral stem: the red-green-blue one is asked for by its width
     stem: dict[str, Any] = {"bands": bands.names}
     if bands in (RGB_BANDS, MODEL_BANDS):
         stem = {"in_chans": len(bands)}
-    img_size = model_kwargs.pop("img_size", spec.img_size)  # set last: weights have their own
-    model = timm.create_model(spec.name, features_only=features_only, **stem, **model_kwargs)
-    if found is not None:
-        fill(model, found, bands=bands)
-    inner = _unwrapped(model)
-    if img_size != spec.img_size:
-        inner.set_input_size(img_size=img_size)
-    inner.bands = bands.names
-    record = found.record if found else WeightsRecord(model=spec.name, source="untrained")
+    with nullcontext() if seed is None else SeededDraws(seed):
+        model = timm.create_model(
+            spec.name, features_only=features_only, backbone=read, **stem, **model_kwargs
+        )
+    _unwrapped(model).bands = bands.names
+    record = read.record if read else WeightsRecord(model=spec.name, source="untrained")
     return LoadedBackbone(model=model, bands=bands, weights=record)
 
 
@@ -99,16 +102,16 @@ def fill(model: nn.Module, backbone: Backbone, *, bands: BandSet | None = None) 
         WeightsError: the model has a tensor that the backbone lacks, or of another shape.
     """
     inner = _unwrapped(model)
-    own: dict[str, torch.Tensor] = inner.state_dict()
-    chosen = {name: tensor for name, tensor in backbone.tensors.items() if name in own}
-    if bands is None and ms_width(own) == len(MODEL_BANDS):
+    tensors: dict[str, torch.Tensor] = inner.state_dict()
+    chosen = {name: tensor for name, tensor in backbone.tensors.items() if name in tensors}
+    if bands is None and ms_width(tensors) == len(MODEL_BANDS):
         bands = MODEL_BANDS
     if MS_WEIGHT in chosen and bands is not None and bands != backbone.bands:
         chosen[MS_WEIGHT] = chosen[MS_WEIGHT][:, _positions(bands, backbone)]
-    for name, tensor in own.items():
+    for name, tensor in tensors.items():
         if name.startswith(HEAD) and _differs(chosen.get(name), tensor):
             chosen[name] = tensor
-    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     convert.refuse_misfits(chosen, expected, model=backbone.record.model)
     inner.load_state_dict(chosen, strict=True)
 
@@ -141,8 +144,8 @@ def save_weights(
     named = getattr(inner, "bands", None)
     record = WeightsRecord(model=spec.name, source="untrained", contract=contract)
     bands = BandSet(named) if named and MS_WEIGHT in inner.state_dict() else None
-    found = from_state_dict(inner.state_dict(), spec, record=record, bands=bands)
-    write_backbone(found, Path(path), metadata=metadata)
+    backbone = from_state_dict(inner.state_dict(), spec, record=record, bands=bands)
+    write_backbone(backbone, Path(path), metadata=metadata)
 
 
 def write_backbone(
@@ -185,8 +188,8 @@ def _positions(bands: BandSet, backbone: Backbone) -> list[int]:
         ) from error
 
 
-def _differs(found: torch.Tensor | None, wanted: torch.Tensor) -> bool:
-    return found is None or found.shape != wanted.shape
+def _differs(given: torch.Tensor | None, wanted: torch.Tensor) -> bool:
+    return given is None or given.shape != wanted.shape
 
 
 def _unwrapped(model: nn.Module) -> Any:

@@ -11,15 +11,13 @@ from rasterio.enums import ColorInterp
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, SceneError
 from deo.files.junk import is_junk
-from deo.scene.formats import Door
+from deo.scene.formats import RASTER_SUFFIXES, Door
 from deo.scene.origins import evident, origin
 from deo.scene.raster import RasterSource
 from deo.scene.sources import Source, is_floating
 from deo.sensors.evidence import Evidence
 from deo.sensors.names import file_band, is_ancillary, raster_bands
 from deo.sensors.registry import DEFAULT_SENSOR, sensor_of, sensors
-
-RASTER_SUFFIXES = frozenset([".tif", ".tiff", ".jp2", ".vrt", ".img"])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,11 +213,11 @@ def file_assets(
         for position, path in enumerate(spectral):
             source = RasterSource.open(path, door=door)
             opened.append(source)
-            own = None
+            name = None
             if by_order and bands is not None:
                 _check_order(path, source, spectral, bands)
-                own = BandSet([bands[position]])
-            inventories.append(_assets_of(source, bands=own, overruled=overruled, product=product))
+                name = BandSet([bands[position]])
+            inventories.append(_assets_of(source, bands=name, overruled=overruled, product=product))
     return Inventory(
         name=_files_name(spectral),
         assets=tuple(asset for one in inventories for asset in one.assets),
@@ -296,7 +294,7 @@ def choose(
         same = [asset for asset in inventory.assets if asset.band == band]
         sizes = [asset.source.grid.pixel[0] for asset in same]
         size = resolution if resolution in sizes else min(sizes)
-        best = [asset for asset, own in zip(same, sizes, strict=True) if own == size]
+        best = [asset for asset, side in zip(same, sizes, strict=True) if side == size]
         if len(best) > 1:
             raise BandError(
                 f"{inventory.name}: band {band} occurs {len(best)} times: "

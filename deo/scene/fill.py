@@ -55,6 +55,8 @@ def with_undeclared_fill(assets: Sequence[Asset], *, name: str, scale: float | N
         signed = any(np.dtype(asset.dtype).kind == "i" for asset in inside)
         if plain and not signed:
             continue
+        if isinstance(source, RasterSource) and _is_thinned_cheaply(source, inside[0].index):
+            source.keep(len(inside))
         scales = np.array([_scale(asset) if scale is None else scale for asset in inside])
         # fill values stand in all bands at once: one band tells that there are none
         if not signed and not (_stored(source, inside[:1]) * scales[0] >= _SATURATED).any():

@@ -168,7 +168,7 @@ def _product(path: Path) -> _Product | None:
         path = path.parent
     if not path.is_dir():
         return None
-    inside = sorted(own for own in path.glob("*.SAFE") if not is_junk(own.name))
+    inside = sorted(safe for safe in path.glob("*.SAFE") if not is_junk(safe.name))
     if len(inside) == 1 and inside[0].is_dir():
         return _Product(folder_tree(inside[0]), None)
     root = product_root(path)

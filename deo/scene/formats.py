@@ -23,6 +23,9 @@ from deo.errors import SceneError
 from deo.scene.gdal import PLACELESS, gdal, gdal_path, is_remote
 from deo.scene.vrt import LARGEST_VRT, VrtSource, vrt_sources
 
+RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
+"""Of the files in a folder, those that are taken for rasters, in upper or lower case."""
+
 LARGEST_BLOCK = 512 * 2**20
 """Bytes that one stored block may unpack to; GDAL has to hold it whole."""
 

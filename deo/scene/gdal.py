@@ -1,7 +1,6 @@
 """How GDAL is used: its settings, its spelling of paths, and its failures as our errors."""
 
 import contextlib
-import ctypes
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from rasterio.env import getenv, hasenv, setenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from deo.errors import SceneError
+from deo.scene.vsi import forget_all
 
 REMOTE_SETTINGS: Mapping[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -30,6 +30,11 @@ REMOTE_SETTINGS: Mapping[str, Any] = {
 }
 """How GDAL reads over the network: no directory listings, ranges merged and cached, and an end
 to waiting. Used inside `rasterio.Env` only."""
+
+
+def remote_setting(name: str) -> float:
+    """A number of `REMOTE_SETTINGS`, or the one that the environment sets in its place."""
+    return float(os.environ.get(name) or REMOTE_SETTINGS[name])
 
 
 class _Mute:
@@ -109,7 +114,7 @@ PLACELESS = _Placeless()
 def _close_connections() -> None:
     """Let a child inherit no open connection: parent and child would read each other's answers."""
     with contextlib.suppress(OSError, AttributeError):  # a GDAL built without curl has none
-        ctypes.CDLL(rasterio._base.__file__).VSICurlClearCache()
+        forget_all()
 
 
 def _decode_alone() -> None:
@@ -149,6 +154,11 @@ def public(path: str) -> str:
         return path
     shown = _SECRETS.sub("", path)
     return shown.partition("#")[0] if shown.startswith(("http://", "https://")) else shown
+
+
+def host(path: str) -> str:
+    """Who serves a remote path: its host, or the bucket of a store."""
+    return re.sub(r"^(/vsi\w+/)?(\w+://)?", "", public(path)).partition("/")[0]
 
 
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\",]*")

@@ -6,6 +6,7 @@ to the next, and by the ETag or date and the length that its server states.
 """
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -13,7 +14,7 @@ import logging
 import os
 import re
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,12 @@ import numpy as np
 from deo.errors import SceneError
 from deo.files.junk import is_junk
 from deo.scene.formats import Door, open_raster
-from deo.scene.gdal import gdal_path, is_remote, public
+from deo.scene.gdal import gdal, gdal_path, is_remote, public
 from deo.scene.raster import RasterSource
 from deo.scene.safe import enclosing_metadata
 from deo.scene.scene import Scene
 from deo.scene.sources import ArraySource
+from deo.scene.vsi import headers
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +47,24 @@ class InputFile(NamedTuple):
 
     `stamp` is the time of change in nanoseconds, the server's ETag or date, `layout:` with a digest
     of where the blocks lie, or an array's checksum; it and `size` are None where they cannot be
-    learnt.
+    learnt. `status` is of a file on disk, and tells only while it is read: another mount or a copy
+    has another one.
     """
 
     address: str
     name: str
     size: int | None
     stamp: int | str | None
+    status: "Status | None" = None
+
+
+class Status(NamedTuple):
+    """When a file on disk was last touched in any way, in nanoseconds, and all but its content
+    that a touch may have changed. No program can set the time back.
+    """
+
+    touched: int
+    beside: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,11 @@ class Inputs:
         """
         before = Inputs(tuple(file for file in self.files if file.address))  # arrays have none
         now = Inputs(tuple(_learn(file.address for file in before.files).values()))
-        changed = changed_files(before.record(), now.record())
+        changed = changed_files(before.record(), now.record()) or [
+            old.name
+            for old, new in zip(before.files, now.files, strict=True)
+            if _rewritten(old.status, new.status)
+        ]
         if changed:
             raise SceneError(
                 f"{', '.join(changed[:3])} changed while being read, so that the result would mix "
@@ -120,6 +137,15 @@ def _agree(one: Sequence[Any], other: Sequence[Any]) -> bool:
     sizes, stamps = (one[1], other[1]), (one[2], other[2])
     comparable = None not in stamps and len({str(s).startswith(_LAYOUT) for s in stamps}) == 1
     return (None in sizes or sizes[0] == sizes[1]) and (not comparable or stamps[0] == stamps[1])
+
+
+def _rewritten(before: Status | None, now: Status | None) -> bool:
+    """Whether a file of the same size and date has been written in place: only its content can
+    account for the touch.
+    """
+    if before is None or now is None or os.name == "nt":  # where the time is that of creation
+        return False
+    return now.beside == before.beside and now.touched != before.touched
 
 
 def read_inputs(*scenes: Scene) -> Inputs:
@@ -232,7 +258,9 @@ def _on_disk(path: str) -> InputFile:
         facts = os.stat(path)
     except (OSError, ValueError):
         return InputFile(path, name, None, None)
-    return InputFile(path, name, facts.st_size, facts.st_mtime_ns)
+    beside = (facts.st_dev, facts.st_ino, facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid)
+    status = Status(facts.st_ctime_ns, beside)
+    return InputFile(path, name, facts.st_size, facts.st_mtime_ns, status)
 
 
 def _stated(address: str) -> InputFile:
@@ -241,7 +269,7 @@ def _stated(address: str) -> InputFile:
     nothing = InputFile(address, shown, None, None)
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https"):
-        return nothing
+        return _stored(address, shown)
     try:
         bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
         request = urllib.request.Request(bare, headers={"Range": "bytes=0-0"})
@@ -259,10 +287,20 @@ def _stated(address: str) -> InputFile:
     return InputFile(address, shown, size, headers.get("ETag") or headers.get("Last-Modified"))
 
 
+def _stored(address: str, shown: str) -> InputFile:
+    """What an object store (s3, gs, az) states, asked with GDAL's own credentials."""
+    stated: Mapping[str, str] = {}
+    with contextlib.suppress(SceneError), gdal(address, "ask for its headers"):
+        stated = headers(gdal_path(address))
+    length = stated.get("content-length", "")
+    size = int(length) if length.isdigit() else None
+    return InputFile(address, shown, size, stated.get("etag") or stated.get("last-modified"))
+
+
 def _layout(dataset: Any) -> str | None:
     """Where a GeoTIFF keeps its last blocks: it moves when any compressed block before changes.
 
-    It stands in for the date of what a server without HTTP's headers keeps (s3, gs, az).
+    It stands in for the date of what a server says nothing about.
     """
     if dataset.driver != "GTiff":
         return None

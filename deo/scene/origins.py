@@ -156,8 +156,8 @@ def _tags_say(
         for key, value in tags.items()
         if canonical_name(key.partition("#")[0]) == band
     }
-    own = {**tags, **prefixed, **band_tags}
-    return (*tag_evidence(own), *packed_evidence(own, floating=floating, overruled=overruled))
+    merged = {**tags, **prefixed, **band_tags}
+    return (*tag_evidence(merged), *packed_evidence(merged, floating=floating, overruled=overruled))
 
 
 def _places(path: str) -> tuple[str, ...]:

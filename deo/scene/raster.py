@@ -30,6 +30,8 @@ _STAC_TAGS = (
 )
 
 _FIRST_OVERVIEW = 1.5  # pixels per thinned pixel from which GDAL may read overviews of half size
+_REMEMBERED = 16 * 2**20  # bytes
+_MOST = 0.75  # of a file's bands, for which all of it is fetched
 _EXACT = frozenset(["uint8", "int8", "uint16", "int16"])  # held exactly by float32
 
 
@@ -260,7 +262,29 @@ class RasterSource:
         apart = not self.interleaved and self._unread_alpha is None
         if not (is_remote(self.path) and apart and None not in self._simple_nodata):
             return None
-        return replace(self, handle=Handle(self.path, door=self.handle.door))
+        return replace(self, handle=self.handle.again())
+
+    def keep(self, used: int, *, overviews: bool = True) -> None:
+        """Have a remote file fetched once where a sample and then reading would fetch it twice.
+
+        A sample is read from overviews. Without any it takes the whole of its bands, and so does
+        JPEG 2000, whose overviews lie among the pixels. GDAL keeps 16 MiB of what it fetched.
+
+        Args:
+            used: how many of its bands will be read.
+            overviews: the sample may come from overviews.
+        """
+        pixels = self.grid.height * self.grid.width
+        stored = pixels * sum(np.dtype(dtype).itemsize for dtype in self.dtypes)
+        wavelets = self.driver.startswith("JP2")
+        if (
+            self.handle.is_remote
+            and stored > _REMEMBERED
+            and (wavelets or (self.driver == "GTiff" and pixels <= LARGEST_SCANNED))
+            and (self.interleaved or used >= _MOST * len(self.dtypes))
+            and (wavelets or not overviews or not self.has_overviews(1))
+        ):
+            self.handle.keep()
 
     def close(self) -> None:
         self.handle.close()

@@ -55,8 +55,8 @@ class Taps(NamedTuple):
 
 def taps(line: Line, first: int, count: int, length: int) -> Taps:
     """Kernel weights for own pixels first..first+count on an axis of `length` other pixels."""
-    own = np.arange(first, first + count, dtype=np.float64)
-    centre = line.scale * (own + 0.5) + line.shift
+    pixels = np.arange(first, first + count, dtype=np.float64)
+    centre = line.scale * (pixels + 0.5) + line.shift
     inside = (centre > 0) & (centre < length)
     if line.scale <= 1:
         # rounded first: a centre that is on a pixel but for the last bits needs no second tap
@@ -67,7 +67,7 @@ def taps(line: Line, first: int, count: int, length: int) -> Taps:
         if not np.abs(part).max(initial=0) > 1e-6:
             index, weight = index[:, :1], np.ones((count, 1))
     else:
-        start, stop = line.scale * own + line.shift, line.scale * (own + 1) + line.shift
+        start, stop = line.scale * pixels + line.shift, line.scale * (pixels + 1) + line.shift
         index = np.floor(np.round(start, 9))[:, None] + np.arange(math.ceil(line.scale) + 1)
         weight = np.minimum(index + 1, stop[:, None]) - np.maximum(index, start[:, None])
         weight = np.where(weight > 1e-9, weight, 0)

@@ -107,20 +107,20 @@ def _over_the_pole(ring: Floats, turns: int) -> Floats:
     )  # fmt: skip
 
 
-def _side(ring: Floats, own: NDArray[np.bool_]) -> list[Floats]:
+def _side(ring: Floats, within: NDArray[np.bool_]) -> list[Floats]:
     """The closed parts of a closed ring on one side of longitude 180.
 
     Args:
-        own: (n - 1,), which points of the ring are on that side; not all, and not none.
+        within: (n - 1,), which points of the ring are on that side; not all, and not none.
 
     Where the ring crosses the meridian several times, every second stretch between crossings is
     inside: a part that ends at one end of such a stretch goes on at the other.
     """
     points = ring[:-1]
-    start = int(np.flatnonzero(own & ~np.roll(own, 1))[0])
-    points, own = np.roll(points, -start, axis=0), np.roll(own, -start)
+    start = int(np.flatnonzero(within & ~np.roll(within, 1))[0])
+    points, within = np.roll(points, -start, axis=0), np.roll(within, -start)
     following = np.roll(points, -1, axis=0)
-    crossing = np.flatnonzero(own != np.roll(own, -1))  # between a point and the next
+    crossing = np.flatnonzero(within != np.roll(within, -1))  # between a point and the next
     share = (180.0 - points[crossing, 0]) / (following[crossing, 0] - points[crossing, 0])
     latitude = points[crossing, 1] + share * (following[crossing, 1] - points[crossing, 1])
     # crossings 0, 2, ... leave this side and 1, 3, ... come back; chain k ends at crossing 2k

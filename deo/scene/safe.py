@@ -276,12 +276,12 @@ def _read_xml(content: bytes, label: str) -> _Facts:
     evidence = {}
     for band in _NATIVE:
         stated = f"{offsets[band]:g}" if band in offsets else "not listed"
-        own = Evidence(
+        stated_facts = Evidence(
             fact=f"{file}: offset {stated}, quantification value {quantification:g}",
             scale=PER_REFLECTANCE / quantification,
             offset=offsets.get(band, 0.0) * PER_REFLECTANCE / quantification,
         )
-        evidence[band] = (own, *baseline)
+        evidence[band] = (stated_facts, *baseline)
     images = ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID", "IMAGE_ID_2A")
     return _Facts(evidence, sum(len(by_tag.get(tag, [])) for tag in images))
 

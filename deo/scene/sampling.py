@@ -133,9 +133,9 @@ def thin_image(read: Read, extent: Extent, *, bands: int, height: int, width: in
             part = read(
                 Window(row=row, col=col, height=last_row - row + 1, width=last_col - col + 1)
             )
-            taken, own = (rows[down] - row)[:, None], cols[across] - col
-            values[:, down, across] = part.values[:, taken, own]
-            valid[down, across] = part.valid[taken, own]
+            picked_rows, picked_cols = (rows[down] - row)[:, None], cols[across] - col
+            values[:, down, across] = part.values[:, picked_rows, picked_cols]
+            valid[down, across] = part.valid[picked_rows, picked_cols]
     return Pixels(values, valid)
 
 

@@ -1,7 +1,7 @@
 """A scene: bands by name on one grid, read window by window on the pretraining scale."""
 
 import logging
-import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,30 +13,21 @@ from numpy.typing import NDArray
 
 from deo.bands import BandSet, Pixels
 from deo.errors import SceneError
-from deo.scene.assets import Asset, Inventory, choose
-from deo.scene.earth import check_proj
-from deo.scene.fill import with_undeclared_fill
-from deo.scene.find import array_assets, find
-from deo.scene.formats import Door
+from deo.scene.assets import Asset
 from deo.scene.gdal import enough_memory
-from deo.scene.grid import Extent, Grid, Relation, relate
+from deo.scene.grid import Extent, Grid, Relation
 from deo.scene.mask import (
     NO_MASK,
     Mask,
     apply_masks,
-    mask_source,
-    with_zero_convention,
     without_marks,
 )
 from deo.scene.raster import RasterSource
 from deo.scene.resample import resample, taps, thin
 from deo.scene.sampling import ENOUGH, gone_through, lattice, telling, telling_pixels, thin_image
 from deo.scene.sources import Source
-from deo.scene.units import FloatJudge, with_float_evidence
 from deo.scene.window import Window
-from deo.sensors.floats import float_evidence
-from deo.sensors.radiometry import Radiometry, decide
-from deo.sensors.registry import sensor_of
+from deo.sensors.radiometry import Radiometry
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +85,11 @@ class Scene:
     @property
     def width(self) -> int:
         return self.grid.width
+
+    @property
+    def whole(self) -> Window:
+        """The window of all of its pixels."""
+        return Window(row=0, col=0, height=self.height, width=self.width)
 
     @property
     def crs(self) -> Any:
@@ -161,6 +157,7 @@ class Scene:
                 numbers other than 0 to measure, those of the whole image come in one row instead.
         """
         bands = bands or self.bands
+        self._keep(bands)
         thinned = self._thinned(bands, SAMPLE_SIZE if size is None else size)
         if size is not None:
             return thinned
@@ -183,6 +180,14 @@ class Scene:
                 log.warning("%s: none of the pixels that were looked at is valid", self.name)
             return thinned
         return Pixels(pixels[:, None], np.ones((1, pixels.shape[1]), np.bool_))
+
+    def _keep(self, bands: BandSet) -> None:
+        """Have remote files fetched whole, once, that would be fetched by the sample and again."""
+        used = Counter(id(asset.source) for asset in self.assets)
+        sources = [self.assets[i].source for i in bands.positions_in(self.bands.names)]
+        for source in {id(source): source for source in sources}.values():
+            if isinstance(source, RasterSource):
+                source.keep(used[id(source)], overviews=not self.masks)
 
     def _thinned(self, bands: BandSet, size: int) -> Pixels:
         """The whole scene thinned to at most `size` pixels a side."""
@@ -296,136 +301,3 @@ def _crs_text(crs: Any) -> str | None:
         return None
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else str(crs.to_wkt())
-
-
-def open_scene(
-    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[Any],
-    *,
-    bands: BandSet | Iterable[str] | str | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    resolution: float | None = None,
-    nodata: float | None = None,
-    crs: Any = None,
-    transform: Affine | None = None,
-    door: Door = Door.NAMED,
-    judge_floats: FloatJudge = float_evidence,
-) -> Scene:
-    """Open something as a scene.
-
-    Args:
-        source: a raster file or URL (`https://`, `s3://`), a `.SAFE` folder or zip, a folder or
-            list of files with one band each, or an array (C, H, W), masked or not.
-        bands: for an array or a file that names no band, the names of all of its bands in order;
-            otherwise which of the named bands to use.
-        scale, offset: digital number = stored x scale + offset, above all evidence; the digital
-            numbers are reflectance x 10 000.
-        resolution: pixel size in units of the CRS; None: that of the finest band.
-        nodata, crs, transform: of an array, which says none of these itself.
-        door: how a path came in, which decides what its file may be.
-        judge_floats: tells the unit of floating-point numbers, where no metadata do; for an image
-            that belongs to a data set of one unit.
-
-    Raises:
-        SceneError: it cannot be opened, or its parts do not fit together.
-        BandError: bands are unnamed, missing or there twice.
-        RadiometryError: the evidence for scale and offset is contradictory.
-    """
-    wanted = BandSet.parse(bands) if isinstance(bands, str) else bands
-    if wanted is not None and not isinstance(wanted, BandSet):
-        wanted = BandSet(wanted)
-    # 0 and 0.0 are one setting, and give one text in the metadata
-    scale, offset = (None if number is None else float(number) for number in (scale, offset))
-    overruled = scale is not None and offset is not None
-    if isinstance(source, np.ndarray):
-        inventory = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
-    elif nodata is not None or crs is not None or transform is not None:
-        raise SceneError("nodata, crs and transform are for arrays; files state them themselves")
-    else:
-        inventory = find(
-            source, door=door, bands=wanted, resolution=resolution, overruled=overruled
-        )
-    try:
-        return _assemble(
-            inventory,
-            wanted,
-            scale=scale,
-            offset=offset,
-            resolution=resolution,
-            judge_floats=judge_floats,
-        )
-    except BaseException:
-        for asset in inventory.assets:
-            asset.source.close()
-        raise
-
-
-def _assemble(
-    inventory: Inventory,
-    wanted: BandSet | None,
-    *,
-    scale: float | None,
-    offset: float | None,
-    resolution: float | None,
-    judge_floats: FloatJudge,
-) -> Scene:
-    """Choose the assets, put them on one grid and decide their radiometry."""
-    assets = choose(inventory, wanted, resolution)
-    for asset in inventory.assets:
-        if all(asset.source is not kept.source for kept in assets):
-            asset.source.close()
-    bands = BandSet(asset.band for asset in assets)
-    grid = min((asset.source.grid for asset in assets), key=lambda grid: grid.pixel)
-    if resolution is not None:
-        grid = grid.at_resolution(resolution)
-    if grid.crs is not None or grid.georeferenced:  # of which a wrong database would lose the CRS
-        check_proj()
-    sources = {id(asset.source): asset.source for asset in assets}
-    related = {key: relate(grid, one.grid, label=one.label) for key, one in sources.items()}
-    relations = tuple(related[id(asset.source)] for asset in assets)
-    assets = with_float_evidence(assets, overruled=scale is not None, judge=judge_floats)
-    evidence = [asset.evidence for asset in assets]
-    radiometry = decide(bands, evidence, scale=scale, offset=offset)
-    assets, filled = with_undeclared_fill(assets, name=inventory.name, scale=scale)
-    assets = with_zero_convention(assets, radiometry)
-    notes = (*inventory.notes, *_notes(inventory.name, assets[0].source, radiometry), *filled)
-    for note in notes:
-        log.warning("%s", note)
-    return Scene(
-        name=inventory.name,
-        bands=bands,
-        grid=grid,
-        radiometry=radiometry,
-        names_source=inventory.names_source,
-        mask_source=mask_source(assets),
-        ignored=inventory.ignored,
-        notes=notes,
-        assets=assets,
-        relations=relations,
-    )
-
-
-def _notes(name: str, source: Source, radiometry: Radiometry) -> list[str]:
-    """What a user ought to know before relying on the scene."""
-    notes = []
-    if radiometry.assumed:
-        sensor = sensor_of(radiometry.bands[0])
-        small = (
-            f"; 8-bit numbers cannot be {sensor.name} digital numbers" if _is_byte(source) else ""
-        )
-        notes.append(f"{name}: nothing says {sensor.assumption}{small}")
-    if isinstance(source, RasterSource) and not source.grid.georeferenced:
-        place = (
-            "has ground control points but no transform; warp it (gdalwarp) to place results on "
-            "a map"
-            if source.has_gcps
-            else "has no georeference"
-        )
-        notes.append(f"{name} {place}; results are in pixel coordinates")
-    elif source.grid.crs is None and isinstance(source, RasterSource):
-        notes.append(f"{name} has a transform but no CRS; results have none either")
-    return notes
-
-
-def _is_byte(source: Source) -> bool:
-    return source.dtypes[0] in ("uint8", "int8")

@@ -90,15 +90,15 @@ class ArraySource:
         if self.valid is not None:
             valid &= self.valid[rows, cols]
         values = np.empty((len(stored), *valid.shape), np.float32)
-        for plane, own in zip(values, stored, strict=True):
+        for plane, numbers in zip(values, stored, strict=True):
             with np.errstate(over="ignore"):  # beyond float32 or float16: not finite, not valid
-                plane[...] = own
+                plane[...] = numbers
                 nodata = self.nodata
-                if nodata is not None and own.dtype.kind == "f":
-                    nodata = own.dtype.type(nodata)
+                if nodata is not None and numbers.dtype.kind == "f":
+                    nodata = numbers.dtype.type(nodata)
             if nodata is not None and not math.isnan(nodata):
-                valid &= own != nodata
-            if own.dtype.kind == "f":
+                valid &= numbers != nodata
+            if numbers.dtype.kind == "f":
                 finite = np.isfinite(plane)
                 valid &= finite
                 plane[~finite] = 0

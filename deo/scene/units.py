@@ -8,6 +8,7 @@ import numpy as np
 
 from deo.errors import RadiometryError
 from deo.scene.assets import Asset
+from deo.scene.raster import RasterSource
 from deo.scene.sampling import ENOUGH, gone_through, telling, telling_pixels
 from deo.scene.sources import Source
 from deo.sensors.evidence import CURE, Evidence
@@ -45,9 +46,9 @@ def with_float_evidence(
             f"nothing tells its unit; state it with --scale (10000 for reflectance, 1 for digital "
             f"numbers)"
         )
-    own = judge(plain[0].dtype, ranges)
+    judged = judge(plain[0].dtype, ranges)
     return tuple(
-        replace(asset, evidence=for_floats(asset.evidence, own)) if asset in plain else asset
+        replace(asset, evidence=for_floats(asset.evidence, judged)) if asset in plain else asset
         for asset in assets
     )
 
@@ -76,11 +77,13 @@ def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
     for asset in assets:
         sources.setdefault(asset.source, []).append(asset)
     ranges = {}
-    for source, own in sources.items():
+    for source, inside in sources.items():
         height, width = (
             min(_FLOAT_SAMPLE, side) for side in (source.grid.height, source.grid.width)
         )
-        indexes = [asset.index for asset in own]
+        indexes = [asset.index for asset in inside]
+        if isinstance(source, RasterSource):
+            source.keep(len(inside))
         pixels = source.sample(indexes, height, width)
         seen = pixels.values[:, pixels.valid]
         told = telling(*pixels)
@@ -92,7 +95,7 @@ def _robust_ranges(assets: Sequence[Asset]) -> dict[str, Range]:
                     height=source.grid.height,
                     width=source.grid.width,
                 )
-        for asset, plane in zip(own, seen, strict=True):
+        for asset, plane in zip(inside, seen, strict=True):
             if plane.any():
                 ranges[asset.band] = Range(
                     low=float(plane.min()),

@@ -87,8 +87,8 @@ def common_float_evidence(dtype: str, files: Sequence[Mapping[str, Range]]) -> E
     large = [ranges for ranges in files if ranges and _highest(ranges) > _LARGEST_REFLECTANCE]
     every: dict[str, list[Range]] = {}
     for ranges in small if len(small) > len(large) else large:
-        for band, own in ranges.items():
-            every.setdefault(band, []).append(own)
+        for band, measured in ranges.items():
+            every.setdefault(band, []).append(measured)
     pooled = {
         band: Range(
             # a few files with unmarked missing pixels are named when they are read
@@ -133,16 +133,16 @@ def _unmeasured(dtype: str, reach: str, number: float) -> str:
     )
 
 
-def for_floats(found: Sequence[Evidence], own: Evidence) -> tuple[Evidence, ...]:
-    """Facts about floating-point numbers, given what their size or GDAL's tags say (`own`).
+def for_floats(facts: Sequence[Evidence], judged: Evidence) -> tuple[Evidence, ...]:
+    """Facts about floating-point numbers, given what their size or GDAL's tags say (`judged`).
 
     Reflectance is computed with the offset of its product, so a baseline says nothing about it.
     """
-    if own.scale is None or own.scale == 1:
-        return (own, *found)
+    if judged.scale is None or judged.scale == 1:
+        return (judged, *facts)
     stated = [
         item if not item.offset else replace(item, fact=f"{item.fact} (of the integers the "
         "reflectance was computed from; taken as applied)", offset=None)
-        for item in found
+        for item in facts
     ]  # fmt: skip
-    return (own, *stated)
+    return (judged, *stated)

@@ -165,7 +165,7 @@ def raster_bands(
         return nothing._replace(doubt=f"{sign} belongs to another sensor")
     places = {
         "descriptions": [describe_band(text, sensor) for text in descriptions],
-        "band tags": [_tagged(own, sensor) for own in band_tags],
+        "band tags": [_tagged(tags, sensor) for tags in band_tags],
         "dataset tag": _listed(tags, len(descriptions), sensor),
         "file name": [
             DescribedBand(file_band(path) if len(descriptions) == 1 else None) for _ in descriptions
@@ -200,8 +200,8 @@ def _tagged(tags: Mapping[str, str], sensor: Sensor) -> DescribedBand:
     """The band that a raster band's tags name, all that say something together."""
     lower = {key.lower(): value for key, value in tags.items()}
     said = [describe_band(lower[key], sensor) for key in _NAME_TAGS if key in lower]
-    names = {own.band for own in said} - {None}
-    foreign = len(names) > 1 or any(own.foreign for own in said)
+    names = {one.band for one in said} - {None}
+    foreign = len(names) > 1 or any(one.foreign for one in said)
     for key in _WAVELENGTH_TAGS:
         if number := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:nm|um|µm|μm)?\s*", lower.get(key, "")):
             foreign |= any(

@@ -104,8 +104,8 @@ def decide(
             f"10000 for stored reflectance"
         )
     scales, offsets, facts = [], [], []
-    for band, found in zip(bands, evidence, strict=True):
-        kept = _explain(found)
+    for band, known in zip(bands, evidence, strict=True):
+        kept = _explain(known)
         scales.append(_agree(band, "scale", kept) if scale is None else scale)
         offsets.append(_agree(band, "offset", kept) if offset is None else offset)
         facts.append([item.fact for item in kept])
@@ -127,21 +127,21 @@ def decide(
     )
 
 
-def _explain(found: Sequence[Evidence]) -> list[Evidence]:
+def _explain(known: Sequence[Evidence]) -> list[Evidence]:
     """Set advertised offsets aside where a fact says that they are in the pixels already."""
-    if not any(item.applied for item in found):
-        return list(found)
+    if not any(item.applied for item in known):
+        return list(known)
     return [
         item
         if item.applied or not item.offset
         else replace(item, fact=f"{item.fact}: advertised, not applied a second time", offset=None)
-        for item in found
+        for item in known
     ]
 
 
-def _agree(band: str, what: str, found: Sequence[Evidence]) -> float | None:
+def _agree(band: str, what: str, known: Sequence[Evidence]) -> float | None:
     """The one number that the facts of a band give, None when they give none."""
-    said = [(getattr(item, what), item.fact) for item in found if getattr(item, what) is not None]
+    said = [(getattr(item, what), item.fact) for item in known if getattr(item, what) is not None]
     for value, fact in said[1:]:
         if not math.isclose(value, said[0][0], rel_tol=1e-6, abs_tol=1e-3):
             raise RadiometryError(
@@ -154,8 +154,8 @@ def _agree(band: str, what: str, found: Sequence[Evidence]) -> float | None:
 def _summarise(bands: BandSet, facts: Sequence[Sequence[str]]) -> list[str]:
     """Each fact once, with the bands it is about when it is not about all."""
     about: dict[str, list[str]] = {}
-    for band, own in zip(bands, facts, strict=True):
-        for fact in dict.fromkeys(own):
+    for band, stated in zip(bands, facts, strict=True):
+        for fact in dict.fromkeys(stated):
             about.setdefault(fact, []).append(band)
     return [
         fact if len(names) == len(bands) else f"{','.join(names)}: {fact}"

@@ -2,9 +2,11 @@
 
     python tests/benchmarks/extract_reads.py --width 10980 --height 2048 --latency 0.05
 
-Writes ten bands in the layout of the public archives (four at 10 m and six at 20 m, a tiled COG
-each; `--files` takes other ones), serves them by ranges with a delay, and extracts them twice, each
-in a process of its own: with GDAL's cache held to 64 MiB, and with the one that `deo` chooses.
+Writes ten bands, serves them by ranges with a delay, and extracts them twice, each in a process of
+its own: with GDAL's cache held to 64 MiB, and with the one that `deo` chooses. `--layout` says how
+the bands are stored: as the public archives keep them, four at 10 m and six at 20 m, in a COG each
+(`cog`) or a JPEG 2000 each (`jp2`); or all at 10 m in one file, a tiled GeoTIFF without overviews
+(`stack`) or a JPEG 2000 (`jp2-stack`). `--files` takes other ones.
 Prints, for each: bytes served to bytes stored, requests, requests under way on average (over the
 time with any) and at most, wall clock, processor time and peak memory; then whether the outputs
 are equal. Wanted: at most 1.3 times the bytes at the width of a Sentinel-2 tile.
@@ -31,9 +33,27 @@ from repeated_scene import real_pixels
 from deo import MODEL_BANDS
 
 FINE = ("B02", "B03", "B04", "B08")
+_COG = {"driver": "COG", "compress": "deflate", "level": "1", "predictor": "2"}
+_PLAIN = {
+    "driver": "GTiff", "compress": "deflate", "zlevel": "1", "predictor": "2", "tiled": "yes",
+    "blockxsize": "512", "blockysize": "512", "interleave": "band",
+}  # fmt: skip
+_JP2 = {
+    "driver": "JP2OpenJPEG", "reversible": "yes", "quality": "100",
+    "blockxsize": "1024", "blockysize": "1024",
+}  # fmt: skip
+LAYOUTS: dict[str, tuple[str, dict[str, str]]] = {
+    "cog": (".tif", _COG),
+    "jp2": (".jp2", _JP2),
+    "stack": (".tif", _PLAIN),
+    "jp2-stack": (".jp2", _JP2),
+}
+"""Suffix and creation options of each layout."""
 RUN = """
 import resource, sys, deo
-deo.extract(sys.argv[2:], sys.argv[1], model="test_deo_swin", untrained=True, offset=0)
+sources = sys.argv[2:] if len(sys.argv) > 3 else sys.argv[2]
+deo.extract(sources, sys.argv[1], model="test_deo_swin", untrained=True, offset=0,
+            bands=deo.MODEL_BANDS)
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 """
@@ -112,23 +132,30 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def write_bands(folder: Path, *, height: int, width: int) -> list[Path]:
-    """Ten COGs of one band each, as the public archives keep them."""
-    pixels, files = real_pixels(), []
-    for number, band in enumerate(MODEL_BANDS):
-        step = 1 if band in FINE else 2
+def write_bands(folder: Path, *, height: int, width: int, layout: str) -> list[Path]:
+    """Ten bands in one of the layouts that the module describes."""
+    pixels = real_pixels()
+    together = layout.endswith("stack")
+    groups = [tuple(MODEL_BANDS)] if together else [(band,) for band in MODEL_BANDS]
+    files = []
+    for bands in groups:
+        step = 1 if together or bands[0] in FINE else 2
         rows, cols = np.arange(height // step), np.arange(width // step)
-        plane = pixels[number][rows % pixels.shape[1]][:, cols % pixels.shape[2]]
-        files.append(folder / f"{band}.tif")
+        files.append(folder / f"{'scene' if together else bands[0]}{LAYOUTS[layout][0]}")
         with rasterio.MemoryFile() as memory:
             with memory.open(
-                driver="GTiff", count=1, height=len(rows), width=len(cols), dtype="uint16",
-                nodata=0, crs="EPSG:32643",
+                driver="GTiff", count=len(bands), height=len(rows), width=len(cols),
+                dtype="uint16", nodata=0, crs="EPSG:32643",
                 transform=from_origin(300_000, 2_200_000, 10 * step, 10 * step),
+                interleave="band",
             ) as file:  # fmt: skip
-                file.write(plane, 1)
+                for index, band in enumerate(bands, 1):
+                    plane = pixels[tuple(MODEL_BANDS).index(band)]
+                    plane = plane[rows % pixels.shape[1]][:, cols % pixels.shape[2]]
+                    file.write(plane, index)
+                    file.set_band_description(index, band)
             with memory.open() as file:
-                copy(file, files[-1], driver="COG", compress="deflate", level="1", predictor="2")
+                copy(file, files[-1], **LAYOUTS[layout][1])
     return files
 
 
@@ -162,11 +189,15 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=10_980)
     parser.add_argument("--height", type=int, default=2048)
     parser.add_argument("--latency", type=float, default=0.05, help="seconds before each answer")
+    parser.add_argument("--layout", choices=LAYOUTS, default="cog")
     parser.add_argument("--files", type=Path, nargs="+", help="of one folder, instead")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         files = options.files or write_bands(
-            Path(scratch), height=options.height, width=options.width
+            Path(scratch),
+            height=options.height,
+            width=options.width,
+            layout=options.layout,
         )
         server = Server(files[0].parent, options.latency)
         threading.Thread(target=server.serve_forever, daemon=True).start()

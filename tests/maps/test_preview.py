@@ -18,8 +18,8 @@ from deo.maps.components import fit_components, project
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import Panel, compose, ramp, stretch
 from deo.maps.preview import check_picture, metres_across
+from deo.maps.rows import Shape
 from deo.maps.similar import Plane, map_similarity
-from deo.maps.spool import Shape
 from deo.scene.earth import Place
 from deo.scene.grid import Turn
 

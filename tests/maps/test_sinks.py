@@ -19,9 +19,9 @@ from deo.maps import geoparquet
 from deo.maps.metadata import MapInfo, scale_transform, sensing_time
 from deo.maps.quantise import fit_scales, to_int8
 from deo.maps.readback import open_finished
+from deo.maps.rows import Shape
 from deo.maps.similar import Place, map_similarity
 from deo.maps.sinks import check_apart, check_target, feature_sink, write_output
-from deo.maps.spool import Shape
 from deo.maps.stac import write_items
 
 TAGS = {"DEO_MODEL": "toy", "DEO_LAYER": "1", "DEO_CONTRACT": '{"name": "scene"}'}

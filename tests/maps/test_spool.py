@@ -10,7 +10,8 @@ import pytest
 from deo.errors import BusyError, OutputError
 from deo.files import lock
 from deo.maps.blend import RowBlock
-from deo.maps.spool import Shape, Spool
+from deo.maps.rows import Shape
+from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
 
 SHAPES = (Shape(3, 6, 5), Shape(2, 3, 3))

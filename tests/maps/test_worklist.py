@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from deo.errors import ConfigError, OutputError
-from deo.maps.worklist import Entry, Item, Shard, pair, read_entries
+from deo.maps.worklist import Entry, Item, pair, read_entries
 
 
 def sources(arguments: Sequence[str]) -> list[str]:
@@ -34,8 +34,8 @@ def test_read_entries__names_a_missing_list() -> None:
 
 
 def test_pair__a_file_for_one(tmp_path: Path) -> None:
-    ((source, output, preview),) = items(["a.tif"], str(tmp_path / "b.tif"))
-    assert (source, output, preview) == ("a.tif", tmp_path / "b.tif", None)
+    (item,) = items(["a.tif"], str(tmp_path / "b.tif"))
+    assert item == Item("a.tif", tmp_path / "b.tif")
 
 
 def test_pair__a_folder_or_template_for_many(tmp_path: Path) -> None:
@@ -72,65 +72,6 @@ def test_pair__refuses_one_file_for_many(tmp_path: Path) -> None:
         items(["a.tif", "b.tif"], str(tmp_path / "map.tif"))
     with pytest.raises(OutputError, match="would both be written"):
         items(["x/a.tif", "y/a.tif"], str(tmp_path))
-
-
-def test_shard__parts_are_disjoint_and_whole() -> None:
-    whole = items([f"{number}.tif" for number in range(11)], "{name}.tif")
-    parts = [Shard.parse(f"{index}/4").of(whole) for index in range(4)]
-    assert sorted(item for part in parts for item in part) == sorted(whole)
-
-
-@pytest.mark.parametrize("text", ["4/4", "1", "a/b", "1/0", "-1/3", ""])
-def test_shard__refuses_nonsense(text: str) -> None:
-    with pytest.raises(ConfigError, match="shard"):
-        Shard.parse(text)
-
-
-TORCHRUN = {
-    "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
-    "MASTER_ADDR": "host", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "none",
-}  # fmt: skip
-SRUN = {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_ID": "0"}
-
-
-@pytest.mark.parametrize(
-    ("environment", "wanted"),
-    [
-        ({}, Shard()),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Shard()),
-        (
-            {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "4"},
-            Shard(index=2, count=4),
-        ),
-        (SRUN, Shard(index=2, count=4)),
-        (TORCHRUN, Shard(index=3, count=4)),
-        ({**SRUN, **TORCHRUN}, Shard(index=3, count=4)),
-    ],
-)
-def test_shard__from_slurm_and_torchrun(environment: dict[str, str], wanted: Shard) -> None:
-    assert Shard.from_environment(environment) == wanted
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"RANK": "1", "WORLD_SIZE": "2"},
-        {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "29500"},
-        {**TORCHRUN, "RANK": "4"},
-        {**TORCHRUN, "RANK": "0"},
-        {**TORCHRUN, "WORLD_SIZE": "many"},
-        {**TORCHRUN, "LOCAL_RANK": ""},
-        {**SRUN, "SLURM_PROCID": "4"},
-        {**SRUN, "SLURM_PROCID": "x"},
-        {**SRUN, "SLURM_STEP_ID": "4294967290"},
-        {**SRUN, "SLURM_PTY_PORT": "40000"},
-    ],
-)
-def test_shard__variables_left_in_a_shell_are_not_believed(
-    environment: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
-    assert Shard.from_environment(environment) == Shard()
-    assert "all scenes are this process's" in caplog.text
 
 
 def test_read_entries__columns(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
-"""Checkpoints in the published layouts, synthesised from a backbone of ours."""
+"""The micro backbones, and checkpoints in the published layouts synthesised from them."""
 
 import argparse
+import functools
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
+
+from deo.models import weights
 
 State = dict[str, torch.Tensor]
 
@@ -68,3 +73,54 @@ def _published_layout() -> Callable[[Mapping[str, torch.Tensor]], State]:
 @pytest.fixture(scope="session", name="training_checkpoint")
 def _training_checkpoint() -> Callable[..., State]:
     return training_checkpoint
+
+
+MICRO = ["test_deo_swin", "test_deo_vit"]
+
+
+class Micro:
+    """The micro backbones, the same ones in every test."""
+
+    @staticmethod
+    def backbone(name: str, **kwargs: object) -> torch.nn.Module:
+        """One in evaluation mode, from the seed 0."""
+        torch.manual_seed(0)
+        return timm.create_model(name, **kwargs).eval()
+
+    @functools.cache
+    @staticmethod
+    def state_of(name: str) -> State:
+        """Of `backbone(name)`; copy it before changing it."""
+        return Micro.backbone(name).state_dict()
+
+    @staticmethod
+    def same(left: torch.nn.Module, theirs: State) -> bool:
+        """Whether a model has exactly these tensors."""
+        ours = left.state_dict()
+        return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.fixture(scope="session")
+def micro() -> type[Micro]:
+    return Micro
+
+
+@pytest.fixture(params=MICRO)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def saved(name: str, tmp_path: Path) -> Path:
+    """A file of ours."""
+    path = tmp_path / "saved.safetensors"
+    weights.save_weights(Micro.backbone(name), path, contract={"name": "scene"})
+    return path
+
+
+@pytest.fixture
+def released(name: str, tmp_path: Path) -> Path:
+    """A file in the published layout."""
+    path = tmp_path / "released.pth"
+    torch.save(published_layout(Micro.state_of(name)), path)
+    return path

@@ -9,7 +9,7 @@ from rasterio.enums import Resampling
 
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
 from deo.scene.window import Window
 from deo.sensors.names import file_band
 
@@ -27,10 +27,6 @@ def write(folder: Path, name: str, size: float, *, seed: int = 0, **settings: ob
     with rasterio.open(folder / name, "w", **(profile | settings)) as file:
         file.write(array)
     return folder / name
-
-
-def whole(scene: Scene) -> Window:
-    return Window(row=0, col=0, height=scene.height, width=scene.width)
 
 
 @pytest.fixture
@@ -76,7 +72,7 @@ def test_list__lies_on_the_finest_grid(mixed: list[Path]) -> None:
         assert scene.kernels == {
             "B05": "bilinear", "B02": "copy", "B01": "bilinear", "B04": "copy",
         }  # fmt: skip
-        values, valid = scene.read(whole(scene), BandSet("B04,B01,B05,B02"))
+        values, valid = scene.read(scene.whole, BandSet("B04,B01,B05,B02"))
     assert valid.all()
     for plane, path in zip(values, (mixed[3], mixed[2], mixed[0], mixed[1]), strict=True):
         with rasterio.open(path) as file:
@@ -97,7 +93,7 @@ def test_list__the_finest_of_the_bands_asked_for(mixed: list[Path]) -> None:
 
 def test_list__coarser_on_request_averages(mixed: list[Path]) -> None:
     with open_scene(mixed, bands="B02,B05", resolution=20) as scene:
-        values, valid = scene.read(whole(scene))
+        values, valid = scene.read(scene.whole)
         assert scene.kernels == {"B02": "average", "B05": "copy"}
     with rasterio.open(mixed[1]) as file:
         wanted = file.read(1).reshape(12, 2, 12, 2).mean(axis=(1, 3))
@@ -107,7 +103,7 @@ def test_list__coarser_on_request_averages(mixed: list[Path]) -> None:
 
 def test_list__windows_agree_with_the_whole(mixed: list[Path]) -> None:
     with open_scene(mixed) as scene:
-        everything = scene.read(whole(scene)).values
+        everything = scene.read(scene.whole).values
         part = scene.read(Window(row=7, col=3, height=9, width=14)).values
     np.testing.assert_array_equal(part, everything[:, 7:16, 3:17])
 
@@ -118,7 +114,7 @@ def test_list__nodata_of_a_coarse_band_is_not_valid(tmp_path: Path) -> None:
     with rasterio.open(coarse, "r+") as file:
         file.write(np.zeros((1, 3, 4), "uint16"), window=((0, 3), (0, 4)))
     with open_scene([fine, coarse]) as scene:
-        values, valid = scene.read(whole(scene))
+        values, valid = scene.read(scene.whole)
     assert not valid[:6, :8].any()
     assert valid.sum() == 24 * 24 - 48
     assert values[1][valid].min() >= 1
@@ -129,7 +125,7 @@ def test_list__a_smaller_file_is_missing_beyond_its_edge(tmp_path: Path) -> None
     short = write(tmp_path, "B03.tif", 10, height=20, transform=rasterio.Affine(10, 0, 5e5, 0, -10,
                   4e6 - 20))  # fmt: skip
     with open_scene([fine, short]) as scene:
-        valid = scene.read(whole(scene)).valid
+        valid = scene.read(scene.whole).valid
         assert scene.read(Window(row=0, col=0, height=2, width=5)).valid.sum() == 0
         assert scene.read(Window(row=23, col=0, height=1, width=5)).valid.sum() == 0
     assert valid[2:22].all()
@@ -151,7 +147,7 @@ def test_sample__shows_the_ground_that_read_does(tmp_path: Path, first: str, ste
     files = [wide, part] if first == "B04" else [part, wide]
     with open_scene(files, offset=0) as scene:
         sample = scene.sample(size=max(scene.height, scene.width) // step)
-        everything = scene.read(whole(scene))
+        everything = scene.read(scene.whole)
         kept = np.s_[..., step // 2 :: step, step // 2 :: step]
         assert sample.valid.sum() == 24 * 12 // step**2
         np.testing.assert_array_equal(sample.valid, everything.valid[kept])
@@ -162,9 +158,7 @@ def test_list__bands_name_nameless_files_in_order(tmp_path: Path) -> None:
     files = [write(tmp_path, f"{name}.tif", 10, seed=seed) for seed, name in enumerate("xy")]
     with open_scene(files, bands="B08,B02") as scene, rasterio.open(files[1]) as second:
         assert scene.bands == BandSet("B08,B02")
-        np.testing.assert_array_equal(
-            scene.read(whole(scene), BandSet("B02")).values, second.read()
-        )
+        np.testing.assert_array_equal(scene.read(scene.whole, BandSet("B02")).values, second.read())
     with pytest.raises(BandError, match=r"names 3 bands .* for 2 files"):
         open_scene(files, bands="B08,B02,B03")
     with pytest.raises(BandError, match="does not name its 1 band"):
@@ -179,7 +173,7 @@ def test_list__a_band_twice(tmp_path: Path) -> None:
     with open_scene([coarse, fine]) as scene:
         assert scene.height == 24
     with open_scene([coarse, fine], resolution=20) as scene, rasterio.open(coarse) as file:
-        np.testing.assert_array_equal(scene.read(whole(scene)).values, file.read())
+        np.testing.assert_array_equal(scene.read(scene.whole).values, file.read())
 
 
 @pytest.mark.parametrize(
@@ -203,7 +197,7 @@ def test_folder__takes_spectral_files_only(mixed: list[Path], tmp_path: Path) ->
     with open_scene(tmp_path) as scene, open_scene(mixed) as listed:
         assert set(scene.bands) == set(listed.bands)
         np.testing.assert_array_equal(
-            scene.read(whole(scene), listed.bands).values, listed.read(whole(listed)).values
+            scene.read(scene.whole, listed.bands).values, listed.read(listed.whole).values
         )
         assert scene.name == tmp_path.name
 
@@ -230,4 +224,4 @@ def test_list__esa_names_mean_that_zero_is_nodata(tmp_path: Path) -> None:
         file.write(np.zeros((1, 2, 2), "uint16"), window=((0, 2), (0, 2)))
     with open_scene([path]) as scene:
         assert "digital number 0" in scene.mask_source
-        assert not scene.read(whole(scene)).valid[:2, :2].any()
+        assert not scene.read(scene.whole).valid[:2, :2].any()

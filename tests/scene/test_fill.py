@@ -9,7 +9,8 @@ import rasterio
 
 from deo.bands import BandSet
 from deo.errors import RadiometryError
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 from deo.scene.window import Window
 
 BANDS = BandSet("B04,B03,B02")

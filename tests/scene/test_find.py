@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deo.errors import SceneError
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 
 
 @pytest.mark.parametrize("what", ["missing", "long", "null", "fifo"])

@@ -18,7 +18,7 @@ from rasterio.vrt import WarpedVRT
 
 from deo.errors import SceneError
 from deo.scene.formats import SOURCES_VARIABLE, Door, check_whole, open_raster
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 
 SECRET = b"root:x:0:0:" * 400
 

@@ -9,7 +9,7 @@ import pytest
 
 from deo.errors import SceneError
 from deo.scene.gdal import REMOTE_SETTINGS, gdal, gdal_path, public
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.scene.window import Window
 
 

@@ -1,15 +1,10 @@
 """Scenes over HTTP from a server on this machine that serves byte ranges."""
 
 import os
-import re
-import socket
-import struct
 import subprocess
 import sys
+import tempfile
 import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,114 +15,16 @@ import rasterio
 import deo
 from deo.bands import BandSet
 from deo.errors import SceneError
-from deo.maps import job
+from deo.maps import compute
 from deo.maps.cache import reading
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
+from deo.scene import handle
 from deo.scene.gdal import REMOTE_SETTINGS
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.scene.window import Window
 
 SIZE = 512
-
-
-class Server(ThreadingHTTPServer):
-    """Serves the files of a folder, remembers requests, and breaks when told to."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.folder = folder
-        self.sent = 0
-        self.requests: list[str] = []
-        self.broken = False
-        self.faults: list[str] = []  # of the next answers that carry a body
-        self.under_way = self.most = 0
-        self.delay = 0.0
-        self.lock = threading.Lock()
-        self.headers: dict[str, str] = {}
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        with self.server.lock:
-            self.server.under_way += 1
-            self.server.most = max(self.server.most, self.server.under_way)
-        time.sleep(self.server.delay)
-        try:
-            self._respond(body=body)
-        except ConnectionError:  # the reader gave up
-            self.close_connection = True
-        finally:
-            with self.server.lock:
-                self.server.under_way -= 1
-
-    def _respond(self, *, body: bool) -> None:
-        self.server.requests.append(self.path)
-        file = self.server.folder / self.path.split("?")[0].lstrip("/")
-        if self.server.broken or not file.is_file():
-            self.send_error(403 if self.server.broken else 404)
-            return
-        content = file.read_bytes()
-        status, first, last = 200, 0, len(content) - 1
-        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if match:
-            status, first = 206, int(match[1])
-            last = min(int(match[2] or last), last)
-        fault = self.server.faults.pop(0) if body and self.server.faults else ""
-        if fault == "html":
-            status, content, first, last = 200, b"<html>log in</html>", 0, 18
-        elif fault == "short":
-            last = first + (last - first) // 2
-        elif fault.isdigit():
-            self.send_error(int(fault))
-            return
-        self.send_response(status)
-        self.send_header("Accept-Ranges", "bytes")
-        for name, value in self.server.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(last - first + 1))
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.end_headers()
-        if body:
-            sent = content[first : last + 1]
-            if fault in ("cut", "reset"):
-                sent = sent[: len(sent) // 2]
-                self.close_connection = True
-            self.server.sent += len(sent)
-            self.wfile.write(sent)
-            if fault == "reset":
-                now = struct.pack("ii", 1, 0)
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
-                self.connection.close()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = Server(tmp_path)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +47,7 @@ def tiled(path: Path, *, seed: int = 0, **tags: str) -> np.ndarray:
     return array
 
 
-def test_http__reads_a_window_by_ranges(server: Server, tmp_path: Path) -> None:
+def test_http__reads_a_window_by_ranges(server: Any, tmp_path: Path) -> None:
     array = tiled(tmp_path / "a" / "scene.tif", PROCESSING_BASELINE="03.01")
     before = dict(os.environ)
     with open_scene(f"http://{server.address}/a/scene.tif") as scene:
@@ -163,7 +60,7 @@ def test_http__reads_a_window_by_ranges(server: Server, tmp_path: Path) -> None:
     assert asked == {"/a/scene.tif"}  # no listing, no sidecar files
 
 
-def test_http__list_of_files_and_archive_in_the_address(server: Server, tmp_path: Path) -> None:
+def test_http__list_of_files_and_archive_in_the_address(server: Any, tmp_path: Path) -> None:
     folder = "sentinel-s2-l2a-cogs/36/Q/WD/2023/7/S2A_36QWD_20230701_0_L2A"
     for name, index in (("B04", 0), ("B8A", 1)):
         array = tiled(tmp_path / folder / "all.tif", seed=3)[index : index + 1]
@@ -181,24 +78,16 @@ def test_http__list_of_files_and_archive_in_the_address(server: Server, tmp_path
         assert "not applied a second time" in " ".join(scene.radiometry.evidence)
 
 
-def test_s3__goes_through_gdals_own_client(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("store")
+def test_s3__goes_through_gdals_own_client(tmp_path: Path) -> None:
     array = tiled(tmp_path / "bucket" / "key" / "scene.tif", seed=7)
-    for key, value in {
-        "AWS_S3_ENDPOINT": server.address,
-        "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE",
-        "AWS_NO_SIGN_REQUEST": "YES",
-    }.items():
-        monkeypatch.setenv(key, value)
     with open_scene("s3://bucket/key/scene.tif", offset=0) as scene:
         values = scene.read(Window(row=0, col=0, height=9, width=9), BandSet("B04")).values
     np.testing.assert_array_equal(values[0], array[0, :9, :9])
 
 
 def test_http__absent_and_failing_are_one_message(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(REMOTE_SETTINGS, "GDAL_HTTP_MAX_RETRY", 0)  # type: ignore[arg-type]
     with pytest.raises(SceneError, match=r"http://.*gone.tif: cannot open it .*404"):
@@ -224,7 +113,7 @@ def micro(url: str, out: Path, **options: Any) -> Any:
     ],
 )
 def test_http__a_fresh_signature_is_the_same_input(
-    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+    server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
 ) -> None:
     server.headers = headers
     tiled(tmp_path / "scene.tif")
@@ -244,7 +133,7 @@ def test_http__a_fresh_signature_is_the_same_input(
 
 @pytest.mark.parametrize("changed", [True, False])
 def test_http__an_object_that_changes_meanwhile_is_not_published(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
 ) -> None:
     server.headers = {"ETag": '"one"'}
     tiled(tmp_path / "scene.tif")
@@ -267,7 +156,7 @@ def test_http__an_object_that_changes_meanwhile_is_not_published(
 
 
 def test_http__no_secret_waits_with_the_rows(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiled(tmp_path / "scene.tif")
 
@@ -275,7 +164,7 @@ def test_http__no_secret_waits_with_the_rows(
         raise SceneError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "refuse_mixture", lambda inputs, spool: fail())
+        patch.setattr(compute, "refuse_mixture", lambda inputs, spool: fail())
         with pytest.raises(SceneError, match="stopped"):
             micro(f"http://me:SECRET@{server.address}/scene.tif?sig=SECRET", tmp_path / "out.tif")
     kept = (tmp_path / "out.tif.partial" / "job.json").read_text()
@@ -290,7 +179,7 @@ def test_http__no_secret_waits_with_the_rows(
 @pytest.mark.parametrize("fault", ["reset", "cut", "short", "html"])
 @pytest.mark.parametrize("before", [0, 1], ids=["header", "pixels"])
 def test_fault__is_made_good_by_another_try(
-    server: Server, tmp_path: Path, fault: str, before: int
+    server: Any, tmp_path: Path, fault: str, before: int
 ) -> None:
     array = tiled(tmp_path / f"{fault}{before}.tif", seed=11)
     url = f"http://{server.address}/{fault}{before}.tif"
@@ -302,7 +191,7 @@ def test_fault__is_made_good_by_another_try(
     assert not server.faults
 
 
-def test_fault__that_stays_is_one_retriable_error(server: Server, tmp_path: Path) -> None:
+def test_fault__that_stays_is_one_retriable_error(server: Any, tmp_path: Path) -> None:
     tiled(tmp_path / "cut.tif", seed=12)
     with open_scene(f"http://{server.address}/cut.tif?sig=SECRET", offset=0) as scene:
         server.faults = ["cut"] * 100
@@ -315,7 +204,7 @@ def test_fault__that_stays_is_one_retriable_error(server: Server, tmp_path: Path
 
 
 @pytest.mark.parametrize("broken", [True, False], ids=["403", "404"])
-def test_refused__is_asked_for_once_and_not_retriable(server: Server, broken: bool) -> None:
+def test_refused__is_asked_for_once_and_not_retriable(server: Any, broken: bool) -> None:
     server.broken = broken
     with pytest.raises(SceneError, match=r"response code: 40[34]") as met:
         open_scene(f"http://{server.address}/none{broken}.tif?sig=SECRET")
@@ -324,7 +213,7 @@ def test_refused__is_asked_for_once_and_not_retriable(server: Server, broken: bo
     assert len(server.requests) <= 2
 
 
-def test_damaged_file__is_not_retriable(server: Server, tmp_path: Path) -> None:
+def test_damaged_file__is_not_retriable(server: Any, tmp_path: Path) -> None:
     tiled(tmp_path / "whole.tif", seed=13)
     with rasterio.open(tmp_path / "whole.tif") as whole, rasterio.open(
         tmp_path / "bad.tif", "w", **whole.profile | {"compress": "deflate"}
@@ -365,7 +254,7 @@ def band_files(folder: Path, *, height: int, width: int, block: int) -> list[str
 READ_ALL = """
 import sys
 from deo.maps import cache
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.maps.windows import tiles
 cache._CACHE_BYTES = 1
 with open_scene(sys.argv[1:], offset=0) as scene, cache.reading([scene], 64) as readable:
@@ -375,7 +264,7 @@ with open_scene(sys.argv[1:], offset=0) as scene, cache.reading([scene], 64) as 
 """
 
 
-def test_rows_of_tiles__fetch_every_byte_once(server: Server, tmp_path: Path) -> None:
+def test_rows_of_tiles__fetch_every_byte_once(server: Any, tmp_path: Path) -> None:
     """A small likeness of a full tile: GDAL's caches of fetched bytes hold no row of blocks."""
     names = band_files(tmp_path, height=256, width=1024, block=128)
     environment = os.environ | {
@@ -390,9 +279,7 @@ def test_rows_of_tiles__fetch_every_byte_once(server: Server, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("interleave", ["files", "band", "pixel"])
-def test_reading__side_by_side_reads_the_same(
-    server: Server, tmp_path: Path, interleave: str
-) -> None:
+def test_reading__side_by_side_reads_the_same(server: Any, tmp_path: Path, interleave: str) -> None:
     names = band_files(tmp_path, height=256, width=256, block=128)
     if interleave != "files":
         planes = [rasterio.open(tmp_path / name) for name in names]
@@ -417,3 +304,88 @@ def test_reading__side_by_side_reads_the_same(
         wanted = local.read(window, BandSet("B02,B04,B03"))
     np.testing.assert_array_equal(pixels.values, wanted.values)
     assert server.most >= (1 if interleave == "pixel" else 3)
+
+
+@pytest.mark.parametrize("kind", ["files", "stack"])
+def test_keep__a_sample_and_reading_fetch_every_byte_once(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("deo.scene.raster._REMEMBERED", 0)
+    monkeypatch.setattr("deo.scene.scene.SAMPLE_SIZE", 100)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "kept"))
+    (tmp_path / "kept").mkdir()
+    names = band_files(tmp_path, height=256, width=256, block=64)
+    if kind == "stack":
+        tiled(tmp_path / "stack.tif", seed=21)
+        names = ["stack.tif"]
+    with open_scene([tmp_path / name for name in names], offset=0) as scene:
+        sample, everything = scene.sample(), scene.read(window := scene.whole)
+    with open_scene([f"http://{server.address}/{name}" for name in names], offset=0) as scene:
+        np.testing.assert_array_equal(scene.sample().values, sample.values)
+        assert len(list((tmp_path / "kept").iterdir())) == len(names)
+        server.broken = True  # nothing more is asked for
+        with reading([scene], 64) as readable:
+            np.testing.assert_array_equal(readable.read(window).values, everything.values)
+    stored = sum((tmp_path / name).stat().st_size for name in names)
+    assert stored <= server.sent < 1.3 * stored
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_keep__not_where_few_bands_are_used_or_no_room_is_left(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deo.scene.raster._REMEMBERED", 0)
+    monkeypatch.setattr("deo.scene.handle._fetched", lambda path: pytest.fail(path))
+    array = tiled(tmp_path / "few.tif", seed=22)
+    with open_scene(f"http://{server.address}/few.tif", bands="B03", offset=0) as scene:
+        np.testing.assert_array_equal(scene.sample().values[0], array[1])
+    monkeypatch.undo()
+    monkeypatch.setattr("deo.scene.raster._REMEMBERED", 0)
+    monkeypatch.setattr("deo.scene.handle._ROOM", 2**60)
+    with open_scene(f"http://{server.address}/few.tif", offset=0) as scene:
+        np.testing.assert_array_equal(scene.sample().values, array)
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset"])
+def test_keep__what_breaks_off_is_fetched_again(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr("deo.scene.raster._REMEMBERED", 0)
+    monkeypatch.setattr("deo.scene.scene.SAMPLE_SIZE", 100)
+    array = tiled(tmp_path / f"{fault}.tif", seed=23)
+    with open_scene(f"http://{server.address}/{fault}.tif", offset=0) as scene:
+        server.faults = [fault] * 2
+        scene.sample()
+        server.broken = True
+        np.testing.assert_array_equal(scene.read(scene.whole).values, array)
+
+
+def stalled(url: str) -> SceneError:
+    with pytest.raises(SceneError) as met:
+        open_scene(url, offset=0)
+    return met.value
+
+
+@pytest.mark.slow
+def test_stall__is_named_and_retriable(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GDAL_HTTP_LOW_SPEED_TIME", "1")
+    monkeypatch.setitem(REMOTE_SETTINGS, "GDAL_HTTP_MAX_RETRY", 0)  # type: ignore[arg-type]
+    monkeypatch.setattr("deo.scene.handle.PATIENCE", 0.5)
+    tiled(tmp_path / "stall.tif", seed=24)
+    server.faults = ["stall"] * 9
+    error = stalled(f"http://{server.address}/stall.tif?sig=SECRET")
+    assert f"stall.tif: cannot open it as a raster: no bytes for 1 s from {server.address}" in str(
+        error
+    )
+    assert error.retriable
+    assert "SECRET" not in str(error)
+
+
+def test_stall__is_told_by_the_time_that_passed() -> None:
+    error, path = SceneError("not recognized"), "/vsis3/bucket/a.tif"
+    assert handle._told_of_stall(error, path, "open it", 29.0) is error
+    told = handle._told_of_stall(error, path, "open it", 31.0)
+    assert "/a.tif: cannot open it: no bytes for 30 s from bucket;" in str(told)
+    assert told.retriable

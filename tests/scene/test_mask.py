@@ -12,8 +12,9 @@ from rasterio.transform import from_origin
 from deo.bands import BandSet
 from deo.scene import sampling
 from deo.scene.mask import NO_MASK
+from deo.scene.opening import open_scene
 from deo.scene.parallel import side_by_side
-from deo.scene.scene import Scene, open_scene
+from deo.scene.scene import Scene
 from deo.scene.window import Window
 
 BANDS = ("B04", "B03", "B02")

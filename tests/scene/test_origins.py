@@ -10,7 +10,7 @@ import rasterio
 import rasterio.shutil
 
 from deo.errors import RadiometryError
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 
 NEW = "S2A_MSIL2A_20230821T221941_N0509_R029_T01KAB_20230822T021825"
 

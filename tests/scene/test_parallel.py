@@ -6,7 +6,7 @@ import numpy as np
 import rasterio
 
 from deo.maps.cache import reading
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 
 
 def band_files(folder: Path, *, height: int, width: int, block: int) -> list[str]:

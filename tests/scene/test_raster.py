@@ -1,5 +1,6 @@
 """A raster file's pixels and what it marks as missing, against rasterio."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from deo.bands import BandSet
-from deo.scene.scene import Scene, open_scene
-from deo.scene.window import Window
+from deo.scene.opening import open_scene
 
 UTM = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6)}
 
@@ -18,47 +18,15 @@ UTM = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6
 HEIGHT, WIDTH = 37, 53
 
 
-def write(path: Path, array: np.ndarray, **settings: Any) -> Path:
-    """A GeoTIFF of `array` (C, H, W); settings are rasterio's, and what is put on the dataset."""
-    later = {key: settings.pop(key) for key in list(settings) if key in LATER}
-    profile = {"driver": "GTiff", "dtype": array.dtype, "count": len(array), **UTM, **settings}
-    profile |= {"height": array.shape[1], "width": array.shape[2]}
-    with rasterio.open(path, "w", **profile) as file:
-        for key, value in later.items():
-            LATER[key](file, value)
-        file.write(array)
-    return path
-
-
-def _tag_bands(file: Any, tags: list[dict[str, str]]) -> None:
-    for index, own in enumerate(tags, 1):
-        file.update_tags(index, **own)
-
-
-LATER = {
-    "descriptions": lambda file, value: setattr(file, "descriptions", value),
-    "tags": lambda file, value: file.update_tags(**value),
-    "band_tags": _tag_bands,
-    "mask": lambda file, value: file.write_mask(value),
-    "colorinterp": lambda file, value: setattr(file, "colorinterp", value),
-    "scales": lambda file, value: setattr(file, "scales", value),
-    "offsets": lambda file, value: setattr(file, "offsets", value),
-    "colormap": lambda file, value: file.write_colormap(1, value),
-}
-
-
-def numbers(count: int, dtype: str = "uint16", *, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 250, (count, HEIGHT, WIDTH)).astype(dtype)
-
-
-def whole(scene: Scene) -> Window:
-    return Window(row=0, col=0, height=scene.height, width=scene.width)
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("mask", ["nodata", "internal", "sidecar", "alpha", "none"])
-def test_read__mask_is_rasterios(tmp_path: Path, dtype: str, mask: str) -> None:
+def test_read__mask_is_rasterios(
+    write: Callable[..., Path],
+    numbers: Callable[..., np.ndarray],
+    tmp_path: Path,
+    dtype: str,
+    mask: str,
+) -> None:
     if mask == "alpha" and not dtype.startswith("uint"):
         pytest.skip("GDAL takes alpha of unsigned numbers only for a mask")
     array = numbers(3, dtype)
@@ -82,7 +50,7 @@ def test_read__mask_is_rasterios(tmp_path: Path, dtype: str, mask: str) -> None:
         path = write(tmp_path / "scene.tif", array, **settings)
     assert (tmp_path / "scene.tif.msk").exists() == (mask == "sidecar")
     with open_scene(path, scale=1, offset=0) as scene, rasterio.open(path) as file:
-        pixels = scene.read(whole(scene))
+        pixels = scene.read(scene.whole)
         valid = file.read_masks([1, 2, 3]).all(axis=0)
         sampled = scene.sample(size=20)
         assert scene.bands == BandSet("B04,B03,B02")
@@ -97,7 +65,11 @@ def test_read__mask_is_rasterios(tmp_path: Path, dtype: str, mask: str) -> None:
 
 @pytest.mark.parametrize(("dtype", "bands"), [("uint16", "B04,B03,B02,B05,B06"), ("int16", "B04")])
 def test_read__heeds_an_alpha_band_that_gdal_does_not(
-    tmp_path: Path, dtype: str, bands: str
+    write: Callable[..., Path],
+    numbers: Callable[..., np.ndarray],
+    tmp_path: Path,
+    dtype: str,
+    bands: str,
 ) -> None:
     names = bands.split(",")
     array = numbers(len(names) + 1, dtype)
@@ -111,25 +83,27 @@ def test_read__heeds_an_alpha_band_that_gdal_does_not(
         colorinterp=[*others, ColorInterp.alpha],
     )
     with open_scene(path, scale=1, offset=0) as scene:
-        valid, sampled = scene.read(whole(scene)).valid, scene.sample(size=8).valid
+        valid, sampled = scene.read(scene.whole).valid, scene.sample(size=8).valid
         assert "alpha band" in scene.mask_source
     np.testing.assert_array_equal(valid, array[-1] > 0)
     assert 0 < sampled.sum() < sampled.size
 
 
-def test_read__numbers_that_are_not_finite_are_not_valid(tmp_path: Path) -> None:
+def test_read__numbers_that_are_not_finite_are_not_valid(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     array = np.random.default_rng(0).uniform(0, 0.9, (2, HEIGHT, WIDTH)).astype("float32")
     array[0, 0, 0], array[1, 3, 4], array[0, 5, 5] = np.nan, np.inf, -np.inf
     path = write(tmp_path / "scene.tif", array, descriptions=("B02", "B03"))
     with open_scene(path) as scene:
-        values, valid = scene.read(whole(scene))
+        values, valid = scene.read(scene.whole)
         assert np.isfinite(scene.sample().values).all()
     assert sorted(map(tuple, np.argwhere(~valid).tolist())) == [(0, 0), (3, 4), (5, 5)]
     np.testing.assert_array_equal(values, np.where(valid, array * np.float32(10_000), 0))
 
 
 def test_sample__a_huge_file_without_overviews_is_read_in_windows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     array = np.tile(np.arange(1, 401, dtype="uint16"), (1, 300, 1))
     path = write(tmp_path / "B04.tif", array, tiled=True, blockxsize=16, blockysize=16)

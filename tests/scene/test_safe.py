@@ -13,19 +13,15 @@ import rasterio
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import RadiometryError, SceneError
+from deo.scene.opening import open_scene
 from deo.scene.safe import folder_tree, product_root, read_product
-from deo.scene.scene import Scene, open_scene
-from deo.scene.window import Window
+from deo.scene.scene import Scene
 from deo.sensors.known.sentinel2 import SENTINEL2
 
 EXTENT = 240
 L2A = "S2B_MSIL2A_20230823T095559_{n}_R122_T34UCF_20230823T124759"
 L1C = "S2A_MSIL1C_20230823T095559_{n}_R122_T34UCF_20230823T124759"
 RESOLUTION = {band.name: band.resolution for band in SENTINEL2}
-
-
-def whole(scene: Scene) -> Window:
-    return Window(row=0, col=0, height=scene.height, width=scene.width)
 
 
 def metadata(
@@ -95,7 +91,7 @@ def l2a(folder: Path, *, number: str = "N0509", suffix: str = ".tif", **xml: obj
 
 def check_pixels(scene: Scene, offset: float) -> None:
     """A 10 m band is what was stored, a 20 m band is bilinear between its neighbours."""
-    values, valid = scene.read(whole(scene), BandSet("B02,B8A"))
+    values, valid = scene.read(scene.whole, BandSet("B02,B8A"))
     plain = stored("B02", 10)
     np.testing.assert_array_equal(values[0][valid], (plain.astype("float32") + offset)[valid])
     assert not valid[0, 0]
@@ -128,7 +124,7 @@ def test_l2a__the_images_of_the_asked_resolution_are_taken(tmp_path: Path) -> No
         assert (scene.height, scene.width) == (12, 12)
         assert scene.kernels["B02"] == scene.kernels["B05"] == "copy"
         assert scene.kernels["B08"] == "average"
-        values, valid = scene.read(whole(scene), BandSet("B02"))
+        values, valid = scene.read(scene.whole, BandSet("B02"))
         np.testing.assert_array_equal(values[0][valid], stored("B02", 20)[valid] - 1000.0)
 
 
@@ -190,7 +186,7 @@ def test_zip__equals_the_folder(tmp_path: Path) -> None:
     with open_scene(root) as folder, open_scene(zipped(root, tmp_path / "my product.zip")) as zip_:
         assert zip_.bands == folder.bands
         assert zip_.radiometry.offset == folder.radiometry.offset
-        first, second = folder.read(whole(folder)), zip_.read(whole(zip_))
+        first, second = folder.read(folder.whole), zip_.read(zip_.whole)
     np.testing.assert_array_equal(first.values, second.values)
     np.testing.assert_array_equal(first.valid, second.valid)
 
@@ -336,7 +332,7 @@ def test_real_product__reads_every_band(shared: Path) -> None:
         assert set(MODEL_BANDS) <= set(scene.bands)
         assert set(scene.radiometry.offset) == {-1000}
         assert "05.09" in " ".join(scene.radiometry.evidence)
-        values, valid = scene.read(whole(scene), BandSet("B04,B12"))
+        values, valid = scene.read(scene.whole, BandSet("B04,B12"))
         for plane, band in zip(values, ("B04_10m", "B12_20m"), strict=True):
             path = next(p for p in (shared / "data/safe").rglob(f"*{band}.jp2"))
             with rasterio.open(path) as file:

@@ -13,8 +13,9 @@ from deo.bands import RGB_BANDS, Pixels
 from deo.contracts import Contract, fit_contract
 from deo.errors import ConfigError, RadiometryError
 from deo.scene.grid import Extent
+from deo.scene.opening import open_scene
 from deo.scene.sampling import telling_pixels, thin_image
-from deo.scene.scene import Scene, open_scene
+from deo.scene.scene import Scene
 from deo.scene.window import Window
 
 SIDE = 1200

@@ -13,7 +13,7 @@ import rasterio
 
 from deo.contracts import fit_contract
 from deo.errors import DeoError, SceneError
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.scene.window import Window
 
 NAMES = ("B04", "B03", "B02", "B08", "B05")
@@ -182,7 +182,7 @@ def test_awkward__mutations_in_bounded_time_and_memory(shared: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_library__says_nothing_on_stderr_but_the_note(small: Path) -> None:
-    code = f"from deo.scene.scene import open_scene; open_scene({str(small)!r}).sample()"
+    code = f"from deo.scene.opening import open_scene; open_scene({str(small)!r}).sample()"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )

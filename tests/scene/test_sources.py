@@ -1,31 +1,22 @@
 """An array in memory as a scene."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from deo.errors import BandError, SceneError
-from deo.scene.scene import Scene, open_scene
-from deo.scene.window import Window
+from deo.scene.opening import open_scene
 
 HEIGHT, WIDTH = 37, 53
 
 
-def numbers(count: int, dtype: str = "uint16", *, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 250, (count, HEIGHT, WIDTH)).astype(dtype)
-
-
-def whole(scene: Scene) -> Window:
-    return Window(row=0, col=0, height=scene.height, width=scene.width)
-
-
-def test_array__masked_and_thinned() -> None:
+def test_array__masked_and_thinned(numbers: Callable[..., np.ndarray]) -> None:
     array = np.ma.masked_less(numbers(2).astype("float32") / 250, 0.1)
     with open_scene(array, bands="B02,B03") as scene:
-        values, valid = scene.read(whole(scene))
+        values, valid = scene.read(scene.whole)
         np.testing.assert_array_equal(valid, ~array.mask.any(axis=0))
         assert scene.radiometry.scale == (10_000, 10_000)
         assert scene.sample(size=10).values.shape == (2, 7, 10)
@@ -59,7 +50,7 @@ def test_array__nodata_is_compared_as_it_is_stored() -> None:
     array = np.full((1, 4, 4), 0.5, "float32")
     array[:, 0] = 0.1
     with open_scene(array, bands="B02", nodata=0.1, transform=(10, 0, 5, 0, -10, 9)) as scene:
-        assert scene.read(whole(scene)).valid.sum() == 12
+        assert scene.read(scene.whole).valid.sum() == 12
         assert scene.transform.c == 5
 
 
@@ -67,9 +58,9 @@ def test_array__beyond_float32_is_not_valid() -> None:
     array = np.full((1, 4, 4), 0.5)
     array[0, 0] = 1e300
     with open_scene(array, bands="B04") as scene:
-        assert scene.read(whole(scene)).valid.sum() == 12
+        assert scene.read(scene.whole).valid.sum() == 12
     with open_scene(array.clip(max=1).astype("f2"), bands="B04", nodata=1e20) as scene:
-        assert scene.read(whole(scene)).valid.all()
+        assert scene.read(scene.whole).valid.all()
 
 
 @pytest.mark.parametrize("dtype", ["bool", ">c8", "datetime64[s]", "object", "U1"])

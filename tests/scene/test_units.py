@@ -4,19 +4,9 @@ import numpy as np
 import pytest
 
 from deo.errors import RadiometryError
-from deo.scene.scene import Scene, open_scene
-from deo.scene.window import Window
+from deo.scene.opening import open_scene
 
 HEIGHT, WIDTH = 37, 53
-
-
-def numbers(count: int, dtype: str = "uint16", *, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 250, (count, HEIGHT, WIDTH)).astype(dtype)
-
-
-def whole(scene: Scene) -> Window:
-    return Window(row=0, col=0, height=scene.height, width=scene.width)
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8", "<f8", "<f2", ">f2", "longdouble"])
@@ -26,7 +16,7 @@ def test_array__of_any_floats_is_what_its_numbers_are(dtype: str, factor: float)
     array[0, 0, 0] = np.nan
     with open_scene(array, bands="B04") as scene:
         assert scene.radiometry.scale == (10_000 / factor,)
-        values, valid = scene.read(whole(scene))
+        values, valid = scene.read(scene.whole)
         np.testing.assert_allclose(
             values[valid[None]], array[:, valid].astype("f4")[0] * (10_000 / factor), rtol=1e-3
         )

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from deo.errors import BandError
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.sensors.known.sentinel2 import SENSOR
 from deo.sensors.names import Names, describe_band, file_band, raster_bands
 

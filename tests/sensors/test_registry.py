@@ -11,7 +11,7 @@ from rasterio.transform import from_origin
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import BandError
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.sensors import known, registry
 from deo.sensors.registry import bands_by_name, canonical_name, path_evidence, sensors
 

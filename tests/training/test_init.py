@@ -19,9 +19,12 @@ def test_names__are_all_there_and_no_other() -> None:
 
 
 def test_pretrain__is_a_module_that_can_be_called_whichever_way_it_came() -> None:
-    # one process: what is fresh is the package, of which each child forgets a part
+    # one process in which `deo.training` alone is imported: each child goes on in a way of its own.
+    # What others made is imported once for all of them, which takes most of the time
     code = """
-import os, sys, deo.training
+import os, sys, h5py, rasterio, timm, torch.distributed.checkpoint.state_dict
+import torch.distributed.fsdp, torch.utils.flop_counter
+import deo.training
 ways = ["import deo.training.pretrain", "from deo.training import pretrain",
         "from deo.training.pretrain import command", "deo.training.pretrain", "deo.training.export"]
 for way in ways:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from deo.errors import ConfigError
 from deo.files.records import differences
-from deo.training.config import Config, Data, Loss, Model, Optical, Run, Switches, Views
+from deo.training.config import Config, Data, Run
+from deo.training.method.config import Loss, Model, Optical, Switches, Views
 from deo.training.recipes import RECIPES, recipe
 from deo.training.settings import dumps, from_dict, load, override, to_dict
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DataError, DeoError
 from deo.scene.formats import Door
-from deo.scene.scene import Scene, open_scene
+from deo.scene.opening import open_scene
+from deo.scene.scene import Scene
 from deo.scene.window import Window
 from deo.training.data.listing import files_below, is_raster, say_left_out
 from deo.training.data.reading import open_quietly
@@ -72,6 +73,7 @@ def cut_scene(
         rows: first pixel rows to cut at, see `cut_rows`. Each is read once, over the full width.
     """
     for row in rows:
+        # one read for a row of cuts: strips and tiles of a file are decompressed once
         strip = scene.read(Window(row=row, col=0, height=size, width=scene.width), bands)
         for col in range(0, scene.width - size + 1, stride):
             here = strip.valid[:, col : col + size]
@@ -146,6 +148,7 @@ class SceneFolder:
         scenes, step = list_scenes(Path(folder), pattern), stride or size
         for path in scenes:
             with open_scene(path, door=door) as scene:
+                # one band says where data are, at a tenth of the reading
                 rows, first = cut_rows(scene, size=size, stride=step), BandSet([bands[0]])
                 cuts = cut_scene(scene, bands=first, size=size, stride=step, valid=valid, rows=rows)
                 self._cuts += [(path, cut.row, cut.col) for cut in cuts]

@@ -75,7 +75,7 @@ class Hdf5Samples:
             self._floats = judge_together(self._sizes()) if judged else None
         except RadiometryError as error:
             raise RadiometryError(f"{self.path}: {error}") from error
-        self.close()
+        self.close()  # HDF5 handles do not survive a fork, and workers are forked after this
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -155,7 +155,7 @@ class Hdf5Samples:
                 [-(-edge // chunk) for edge, chunk in zip(self._shape[1:], chunks[1:], strict=True)]
             )
         )
-        read = touched * int(np.prod(chunks))
+        read = touched * int(np.prod(chunks))  # HDF5 reads and decompresses whole chunks
         waste = read / int(np.prod(self._shape[1:]))
         if waste > 2 or touched > 16:
             log.warning(  # one line, so that it stands out

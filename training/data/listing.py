@@ -9,18 +9,18 @@ from pathlib import Path
 
 from deo.errors import DataError
 from deo.files.junk import is_junk
+from deo.scene.formats import RASTER_SUFFIXES
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2")
-LISTED_SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")  # a VRT among chips is their mosaic, no chip
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2")  # a VRT among chips is their mosaic, no chip
 _SIDECARS = (".xml", ".ovr", ".msk", ".tfw", ".prj")
 _MOST_KINDS = 6
 
 
 def is_raster(path: Path) -> bool:
     """Whether a file has the suffix of a raster, in upper or lower case."""
-    return path.suffix.lower() in LISTED_SUFFIXES
+    return path.suffix.lower() in RASTER_SUFFIXES
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -94,6 +94,8 @@ class Order:
         order = _permutation(
             self.length, self.subset_length, (self.seed, drawn_by), epoch, self.run_length
         )
+        # ranks take neighbouring slices of one batch, so that together they see the same samples
+        # however many they are
         start = (position * self.world_size + self.rank) * self.batch
         return StepSamples(epoch, order[start : start + self.batch])
 
@@ -102,6 +104,7 @@ class Order:
 def _subset(length: int, count: int, seed: tuple[int, int]) -> NDArray[np.int64]:
     if count == length:
         return np.arange(length)
+    # sorted, so that runs of neighbours in the subset are neighbours in the store too
     return np.sort(_shuffled(length, (*seed, _SUBSET, 0))[:count])
 
 

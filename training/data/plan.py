@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from deo.errors import DataError, DeoError
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.training.data import fmow
 from deo.training.data.cuts import cut_rows, list_scenes
 from deo.training.data.hdf5 import Hdf5Samples

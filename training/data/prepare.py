@@ -69,6 +69,7 @@ def prepare(
         opened_samples.cache_clear()  # the source may have changed since
         parts = plan_parts(settings)
         check_plan(folder, settings.record() | {"jobs": digest(parts)})
+        # a part's record is written after its shard: what has both is whole
         todo = [number for number in range(len(parts)) if not is_done(folder, number)]
         done = len(parts) - len(todo)
         with tqdm(total=len(parts), initial=done, unit="shard", disable=not progress) as bar:

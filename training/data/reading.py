@@ -19,11 +19,11 @@ from deo.bands import BandSet, Pixels
 from deo.errors import BandError, DataError, RadiometryError, SceneError
 from deo.scene.formats import Door, check_whole, open_raster
 from deo.scene.grid import Grid, relate
+from deo.scene.opening import open_scene
 from deo.scene.raster import RasterSource
 from deo.scene.resample import resample, taps
-from deo.scene.scene import Scene, open_scene
+from deo.scene.scene import Scene
 from deo.scene.units import FloatJudge
-from deo.scene.window import Window
 from deo.sensors.evidence import CURE
 from deo.sensors.floats import float_evidence
 from deo.training.data.placing import place
@@ -109,7 +109,7 @@ def read_image(
         for asset in scene.assets:
             assert isinstance(asset.source, RasterSource), "it was opened from a path"
             asset.source.handle.use("read it", lambda dataset: check_whole(dataset, str(path)))
-        whole = Window(row=0, col=0, height=scene.height, width=scene.width)
+        whole = scene.whole
         return GridImage(scene.read(whole), scene.grid, is_display(scene))
 
 

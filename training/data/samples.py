@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, BandSet
 from deo.errors import DataError
+from deo.scene.formats import RASTER_SUFFIXES
 from deo.training.data.cuts import SceneFolder, find_scenes
 from deo.training.data.hdf5 import HDF5_SUFFIXES, Hdf5Samples
 from deo.training.data.listing import (
-    LISTED_SUFFIXES,
     files_below,
     files_in,
     say_left_out,
@@ -93,7 +93,7 @@ def open_samples(
         )
     raise DataError(
         f"{path} holds no samples: no {INDEX_NAME}, no .tar and no scene "
-        f"({', '.join(LISTED_SUFFIXES)}, .SAFE) was found in it"
+        f"({', '.join(RASTER_SUFFIXES)}, .SAFE) was found in it"
     )
 
 

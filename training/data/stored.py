@@ -33,6 +33,7 @@ def formula(radiometry: Radiometry) -> str:
 
 def digital_numbers(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """Round to uint16 (0..65535); invalid pixels, shape (H, W), become 0 in every band."""
+    # clipped first: a float outside the range of an integer type converts to anything
     rounded: NDArray[np.uint16] = np.rint(np.clip(np.nan_to_num(values), 0, 65535)).astype(
         np.uint16
     )
@@ -144,6 +145,7 @@ class Encoding:
     def _converted(
         self, values: NDArray[Any], radiometry: Radiometry, bands: BandSet
     ) -> NDArray[Any]:
+        # by far the usual case: nothing to compute, and one byte a value stays one byte
         plain = set(radiometry.scale) == {1.0} and set(radiometry.offset) == {0.0}
         if plain and self.nodata in (None, 0) and values.dtype in (np.uint8, np.uint16):
             return values

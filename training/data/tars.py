@@ -18,7 +18,6 @@ from deo.files.junk import is_junk
 from deo.scene.formats import Door
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
-from deo.scene.window import Window
 from deo.sensors.evidence import Evidence
 from deo.sensors.floats import Range, check_float_evidence
 from deo.sensors.registry import path_evidence
@@ -116,6 +115,7 @@ class TarStream:
             if len(self._files) >= _OPEN_TARS:
                 self.close()
             self._files[tar] = os.open(tar, os.O_RDONLY)
+        # no file position is shared: a handle that a fork has copied can be read from both sides
         return os.pread(self._files[tar], size, offset)
 
     def _stored(self, number: int) -> NDArray[Any]:
@@ -137,7 +137,7 @@ class TarStream:
 
     def _raster(self, number: int) -> StoredSample:
         with self._in_memory(number) as path, self._scene(path) as scene:
-            whole = Window(row=0, col=0, height=scene.height, width=scene.width)
+            whole = scene.whole
             values, valid = scene.read(whole, self.bands)
             stored: NDArray[Any] = digital_numbers(values, valid)
             if is_display(scene):
@@ -208,7 +208,7 @@ def _members(tar: Path) -> list[tuple[str, int, int]]:
     """Name, first byte and length of each file in a tar, but for what systems leave behind."""
     try:
         held = tar.stat().st_size
-        with tarfile.open(tar, "r:") as opened:
+        with tarfile.open(tar, "r:") as opened:  # a compressed tar could not be read in place
             samples = [
                 member
                 for member in opened

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deo.bands import RGB_BANDS
 from deo.errors import ModelError
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.trunk import Embedded, Head, Trunk, stem_channels
 
 
@@ -68,4 +68,6 @@ class Average:
     @torch.no_grad()
     def update(self, momentum: float) -> None:
         """teacher = momentum * teacher + (1 - momentum) * student; 0 copies."""
+        # one kernel for all parameters; with the weight 1 lerp returns its end, so that momentum 0
+        # copies to the bit
         torch._foreach_lerp_(self.teacher, self.student, 1.0 - momentum)

@@ -26,6 +26,11 @@ def widths_of(net: Any, layers: Layers) -> Widths:
     return Widths(net.num_features, channels[layers.mid], channels[layers.late])
 
 
+def is_vit(net: Any) -> bool:
+    """Whether a network is a ViT: the blocks of an EfficientNet take no patches."""
+    return hasattr(net, "blocks") and hasattr(net, "patch_embed")
+
+
 def student_layers(net: Any) -> Layers:
     """The last two stages of a Swin; block d/2 and the last block of a ViT of depth d."""
     if isinstance(net, DeoSwin):
@@ -34,9 +39,15 @@ def student_layers(net: Any) -> Layers:
     return Layers(mid=depth // 2 - 1, late=depth - 1)
 
 
+def finer_layers(net: Any) -> Layers:
+    """The two layers before the last that are nearest to it: stages 2 and 3 of a Swin of four."""
+    late = student_layers(net).mid
+    return Layers(mid=max(late - 1, 0), late=late)
+
+
 def optical_layers(net: Any) -> Layers:
     """The published blocks of a ViT; the last two stages of a hierarchical network."""
-    if hasattr(net, "blocks"):
+    if is_vit(net):
         return published_layers(len(net.blocks))
     stages = len(net.feature_info)
     return Layers(mid=stages - 2, late=stages - 1)

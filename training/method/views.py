@@ -77,6 +77,7 @@ def make_views(
     keys = samples.cpu().numpy()
     views: list[Tensor] = [images] * len(specs)
     chunks: list[Callable[[], None]] = []
+    # views of one spec are made together: one batch of products, one pass of each operator
     for spec in dict.fromkeys(specs):
         places = np.array([place for place, other in enumerate(specs) if other == spec])
         drawn = uniforms(
@@ -92,6 +93,36 @@ def make_views(
             views[place] = view
     _run(chunks, device=images.device.type)
     return [_reorder(view, ordered, bands) for view in views]
+
+
+def view_places(
+    samples: Tensor, specs: Sequence[ViewSpec], *, height: int, width: int, seed: int, epoch: int
+) -> list[Tensor]:
+    """Where the views of `make_views` lie on their samples, mirrored as they are.
+
+    Args:
+        height, width: of the samples, in pixels.
+
+    Returns:
+        Per view (B, 2, 3), as `torch.nn.functional.affine_grid` takes it: from the view's
+        coordinates, -1 to 1 from edge to edge, to the sample's.
+    """
+    keys = samples.cpu().numpy()
+    places = []
+    for place, spec in enumerate(specs):
+        drawn = uniforms(keys, np.full(len(keys), place), _FIXED, seed=seed, epoch=epoch)
+        box = random_boxes(
+            drawn[:, :_BOX], height=height, width=width, area=spec.area, aspect=spec.aspect
+        )
+        at = np.zeros((len(keys), 2, 3))
+        at[:, 0, 0] = box.width / width
+        at[:, 1, 1] = box.height / height
+        at[:, 0, 2] = (2 * box.left + box.width) / width - 1
+        at[:, 1, 2] = (2 * box.top + box.height) / height - 1
+        at[drawn[:, _COLUMN["horizontal_flip"]] < spec.horizontal_flip, 0, 0] *= -1
+        at[drawn[:, _COLUMN["vertical_flip"]] < spec.vertical_flip, 1, 1] *= -1
+        places.append(torch.from_numpy(at).float())
+    return places
 
 
 def _run(chunks: Sequence[Callable[[], None]], *, device: str) -> None:
@@ -153,6 +184,7 @@ def _equal_views(
             augment(rgb, choices.part(which), mean=AERIAL_MEAN, std=AERIAL_STD)
             out[index, :colours] = rgb.transpose(0, 1)
 
+    # on a CPU a chunk is what stays in cache through all operators; a GPU wants one large batch
     step = max(1, _CHUNK // (3 * spec.size**2)) if images.device.type == "cpu" else count
     ranking = choices.ranking()
     for start in range(0, count, step):
@@ -191,6 +223,7 @@ def _choices(spec: ViewSpec, drawn: NDArray[np.float64]) -> Choices:
         return np.asarray(drawn[:, _COLUMN[name]] < getattr(spec, name))
 
     reach = [getattr(spec, kind) for kind in KINDS]
+    # uniform in -1..1; factors lie around 1, the hue's shift around 0
     signed = 2 * drawn[:, [_COLUMN[kind] for kind in KINDS]] - 1
     low, high = spec.blur_sigma
     return Choices(

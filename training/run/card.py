@@ -50,51 +50,55 @@ def model_card(
         weights: name of the file.
         licence: of these weights, where their publisher has chosen one.
     """
-    own = provenance
-    alone = own.config.optical.name == "none"
+    alone = provenance.config.optical.name == "none"
     method = "self-distillation" if alone else "dual-teacher pretraining"
     channels = {"ms": f"10 bands ({contract.bands})", "rgb": "red, green, blue"}
-    stem = "" if len(own.stems) > 1 else f" in_chans={len(contract.bands)},"
-    return f"""# {own.model}
+    inputs = " or ".join(channels[stem] for stem in provenance.stems)
+    stem = "" if len(provenance.stems) > 1 else f" in_chans={len(contract.bands)},"
+    return f"""# {provenance.model}
 
-A Sentinel-2 backbone, the {own.role} after {own.step} steps of {method} with deo
-{own.deo_version} (method: arXiv 2602.19863).
+A Sentinel-2 backbone, the {provenance.role} after {provenance.step} steps of {method} with deo
+{provenance.deo_version} (method: arXiv 2602.19863).
 
 ## Use
 
 ```python
 import deo, timm
-model = timm.create_model("{own.model}", pretrained=True, num_classes=0,{stem}
+model = timm.create_model("{provenance.model}", pretrained=True, num_classes=0,{stem}
                           pretrained_cfg_overlay=dict(file="{weights}"))
 ```
 
-Input: {" or ".join(channels[stem] for stem in own.stems)}, under the contract `{contract.name}` of
+Input: {inputs}, under the contract `{contract.name}` of
 `deo.contracts`.
 
 ## Training
 
-{_training(own, licence)}
+{_training(provenance, licence)}
 These numbers describe the pretraining objective. They say nothing about accuracy on a task; measure
 that with `deo evaluate`.
 
 ## Configuration
 
 ```toml
-{settings.dumps(own.config).rstrip()}
+{settings.dumps(provenance.config).rstrip()}
 ```
 """
 
 
-def _training(own: Provenance, licence: str | None) -> str:
-    config = own.config
-    data = ", ".join(f"{name} {value}" for name, value in own.data.items())
-    measured = [f"| {name} | {own.measured[name]:.4f} |" for name in _SHOWN if name in own.measured]
+def _training(provenance: Provenance, licence: str | None) -> str:
+    config, terms = provenance.config, provenance.licence
+    data = ", ".join(f"{name} {value}" for name, value in provenance.data.items())
+    measured = [
+        f"| {name} | {provenance.measured[name]:.4f} |"
+        for name in _SHOWN
+        if name in provenance.measured
+    ]
     lines = [
         f"* data: `{config.data.source}`, {data}",
         f"* optical teacher: {config.optical.name}",
-        f"* licence of the optical teacher's weights: {own.licence or 'no teacher, no terms'}",
+        f"* licence of the optical teacher's weights: {terms or 'no teacher, no terms'}",
         f"* licence of these weights: {licence or 'to be stated by who publishes them'}"
-        + (", within the terms above" if own.licence else ""),
+        + (", within the terms above" if terms else ""),
         "",
     ]
     if measured:

@@ -86,17 +86,18 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         raise OutputError(
             f"cannot save {path}: {error}. The checkpoints before it are intact"
         ) from error
-    there = saved(folder)
-    end = there.index(path) + 1
-    for old in (*there[:end][: -max(keep, LEAST_KEPT)], *there[end:]):
+    # only now: until the new one is on disk, the old ones are all there is
+    complete = saved(folder)
+    end = complete.index(path) + 1
+    for old in (*complete[:end][: -max(keep, LEAST_KEPT)], *complete[end:]):
         old.unlink()
     return path
 
 
 def saved(folder: Path) -> list[Path]:
     """Complete checkpoints in a folder, oldest first."""
-    found = [path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+    checkpoints = [path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name)]
+    return sorted(checkpoints, key=lambda path: int(path.stem.removeprefix("step-")))
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -114,6 +115,7 @@ def load(path: Path) -> Checkpoint:
     try:
         with path.open("rb") as file:
             _check_seal(path, file)
+        # a checksum proves no origin: nothing but tensors and plain values comes to life
         content = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(**content)
     except (DamagedError, MemoryError):

@@ -1,4 +1,4 @@
-"""One context for one process or many, so that nobody else asks how many there are."""
+"""One context for one process or many, so that no other module needs to know how many."""
 
 import inspect
 import os
@@ -51,7 +51,7 @@ class Context:
         """The mean over the processes, without gradient."""
         if self.world_size == 1:
             return x.detach()
-        total = x.detach().clone()
+        total = x.detach().clone()  # the reduction works in place
         dist.all_reduce(total)
         return total / self.world_size
 

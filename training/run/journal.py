@@ -50,7 +50,7 @@ class JsonLines:
 
     def write(self, record: Record) -> None:
         self._file.write(f"{_line(record)}\n")
-        self._file.flush()
+        self._file.flush()  # what is recorded survives a kill of the process
 
     def close(self) -> None:
         self._file.close()
@@ -63,6 +63,7 @@ class TensorBoard:
         require("tensorboard", extra="train")
         from torch.utils.tensorboard import SummaryWriter
 
+        # hides what a resumed run walks again; event files themselves can only grow
         self._writer = SummaryWriter(folder, purge_step=resume_at + 1)
 
     def write(self, record: Record) -> None:
@@ -157,13 +158,13 @@ def read_records(path: Path, *, counter: str) -> list[dict[str, Any]]:
 
 def _record(line: bytes, counter: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or type(found.get(counter)) is not int:
+    if not isinstance(record, dict) or type(record.get(counter)) is not int:
         return None
-    plain = all(isinstance(value, str | int | float | None) for value in found.values())
-    return found if plain else None
+    plain = all(isinstance(value, str | int | float | None) for value in record.values())
+    return record if plain else None
 
 
 def as_number(value: Any) -> float | None:

@@ -57,6 +57,7 @@ def build_optimizer(
     # any decay but 0 does, for timm makes no second group without one; the schedule's first value
     # may be 0
     split = parameter_groups(module, weight_decay=1.0, decay_tables=decay_tables)
+    # False sorts before True: the decayed group comes first, where `set_step` looks for it
     groups = sorted(split, key=lambda group: not group["weight_decay"])
     sharded = any(isinstance(parameter, DTensor) for parameter in module.parameters())
     return torch.optim.AdamW(
@@ -77,7 +78,7 @@ def clip_global(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     Returns:
         The joint norm before, a scalar on the device: nothing waits for it.
     """
-    parameters = list(parameters)
+    parameters = list(parameters)  # walked over twice
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     if limit > 0:
         clip_grads_with_norm_(parameters, limit, norm)
@@ -95,6 +96,7 @@ def clip_each(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     norms = torch._foreach_norm(gradients)
     if limit > 0:
+        # 1e-6 as in `clip_grad_norm_`
         factors = [(limit / (norm + 1e-6)).clamp(max=1.0) for norm in norms]
         torch._foreach_mul_(gradients, factors)
     total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
@@ -107,6 +109,7 @@ def advance(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, norm
     Fused optimisers decide that on the device; others, and sharded parameters, wait for it.
     """
     if scaler.is_enabled():
+        # looks at the gradients itself, skips the step and halves its scale where one is not finite
         scaler.step(optimizer)
         scaler.update()
     elif optimizer.defaults.get("fused") and not isinstance(norm, DTensor):

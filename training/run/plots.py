@@ -59,7 +59,7 @@ def plot_run(run: Path, output: Path) -> Path:
 def _curves(
     records: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> dict[str, tuple[list[int], list[float]]]:
-    found = {}
+    curves = {}
     for name in names:
         points = [
             (record["step"], value)
@@ -68,5 +68,5 @@ def _curves(
         ]
         if any(value for _, value in points):  # without an optical teacher its terms are all zero
             steps, values = zip(*points, strict=True)
-            found[name] = (list(steps), list(values))
-    return found
+            curves[name] = (list(steps), list(values))
+    return curves

@@ -1,20 +1,21 @@
-"""A whole pretraining run from Python: `pretrain`, and `dry_run` for what it would take."""
+"""A whole pretraining run from Python."""
 
 import contextlib
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deo.errors import ConfigError, OutputError
 from deo.files.lock import claim
 from deo.files.publish import make_folder, write_file
 from deo.training import settings
-from deo.training.config import Config, Optical
+from deo.training.config import Config
 from deo.training.data.identity import samples_identity
 from deo.training.data.loading import batches
 from deo.training.data.order import Order
 from deo.training.data.samples import Samples, open_samples
+from deo.training.method.config import Optical
 from deo.training.method.optical import OpticalTeacher
 from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed
@@ -29,13 +30,7 @@ from deo.training.run.journal import (
     TensorBoard,
     WeightsAndBiases,
 )
-from deo.training.run.monitors import (
-    Collapse,
-    CollapseAlarm,
-    FiniteGuard,
-    Speedometer,
-    memory_gib,
-)
+from deo.training.run.monitors import Collapse, CollapseAlarm, FiniteGuard, Speedometer
 from deo.training.run.progress import Progress
 from deo.training.run.saving import Inputs, Saver, refuse_changes, resume_from
 from deo.training.run.state import State, ViewMaker, build
@@ -47,7 +42,7 @@ from deo.training.tasks.online import Probe, no_probe
 CONFIG_NAME, TENSORBOARD_NAME = "config.toml", "tensorboard"
 
 _JUDGED_AFTER = 0.1
-"""Part of the run in which nobody asks for collapse: at random weights all samples look alike."""
+"""The first part of a run, in which collapse is not judged: random weights embed all alike."""
 
 
 class Prepared(NamedTuple):
@@ -225,34 +220,3 @@ def _sinks(config: Config, output: Path, state: State, progress: bool) -> list[S
     if progress:
         sinks.append(Progress(done=state.step, steps=state.steps))
     return sinks
-
-
-def dry_run(config: Config) -> str:
-    """Build everything, take two steps, write nothing; what it took, in words.
-
-    Raises:
-        DeoError: the data or the configuration cannot be used.
-    """
-    with distributed.connect(config.run.device) as context:
-        state, samples, order, _ = prepare(config, None, context)
-        speed = Speedometer(samples_per_step=config.run.batch_size * context.world_size)
-        seconds: list[float] = []
-
-        def time_step(state: State, batch: Any, record: Any) -> None:
-            float(record.loss)  # waits for the device
-            seconds.append(speed.read(steps_left=0).step_seconds)
-
-        steps = min(2, state.steps)
-        with closing(batches(samples, order, start=0, stop=steps)) as reading:
-            fit(state, reading, [time_step])
-        hours = seconds[-1] * state.steps / 3600
-        parameters = sum(parameter.numel() for parameter in state.student.parameters())
-        return (
-            f"dry run: {len(samples)} samples, {order.steps_per_epoch} steps per epoch, "
-            f"{state.steps} steps in all, {context.world_size} process(es) on {context.device}\n"
-            f"student: {config.model.name}, {parameters / 1e6:.2f} M parameters with heads\n"
-            f"steps took {', '.join(f'{value:.2f} s' for value in seconds)} (the first one warms "
-            f"up); at the last one's speed the run takes {hours:.2f} h\n"
-            f"memory: {memory_gib(context.device):.2f} GiB "
-            f"({'device' if context.device.type == 'cuda' else 'resident'}, this process)"
-        )

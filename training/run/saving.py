@@ -60,6 +60,7 @@ class Saver:
         self.inputs, self.request = inputs, request
 
     def __call__(self, state: State, batch: Batch, record: StepRecord) -> None:
+        # asked on every process in every step, since the answer is a collective operation
         number = self.request.agreed()
         if number or state.step % self.every == 0 or state.step == state.steps:
             path = self.write(state)
@@ -100,6 +101,7 @@ def refuse_changes(
     Raises:
         ConfigError: something differs; every difference is shown.
     """
+    # through a `Config`, so that a setting which is newer than the checkpoint has its default
     saved = settings.to_dict(settings.from_dict(checkpoint.config))
     lines = [
         str(one)

@@ -39,17 +39,16 @@ def open_backbone(
         WeightsError: there are no weights, or they do not fit.
         ConfigError: a weight file for a model that is not ours.
     """
-    ours = is_ours(name)
-    if not ours and not timm.is_model(name.split(".")[0]):
+    if is_ours(name):
+        return load_backbone(name, weights=weights, untrained=untrained, bands=bands, seed=seed)
+    if not timm.is_model(name.split(".")[0]):
         raise ModelError(
             f"unknown model {name!r}; choose one of {', '.join(SPECS)}, any other timm model, "
             f"{' or '.join(BASELINES)}"
         )
-    if not ours and weights is not None:
+    if weights is not None:
         raise ConfigError(f"--weights loads backbones of deo; {name} is timm's own")
     with SeededDraws(seed):
-        if ours:
-            return load_backbone(name, weights=weights, untrained=untrained, bands=bands)
         model = _from_timm(name, channels=len(bands), pretrained=not untrained)
     cfg: Any = getattr(model, "pretrained_cfg", None) or {}
     source = "untrained" if untrained else f"timm:{cfg.get('hf_hub_id') or cfg.get('url') or name}"

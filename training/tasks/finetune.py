@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deo.errors import ConfigError, OutputError
+from deo.errors import ConfigError, OutputError, did_you_mean
 from deo.files.lock import claim
 from deo.files.publish import make_folder, write_file
 from deo.training.run import checkpoint
@@ -98,7 +98,7 @@ def finetune(
         BusyError: another run is writing to the folder.
     """
     if task not in TASKS:
-        raise ConfigError(f"no task {task!r}; choose one of {', '.join(TASKS)}")
+        raise ConfigError(f"no task {task!r}; {did_you_mean(task, TASKS)}")
     if settings.get("frozen") is None:
         settings["frozen"] = False
     request: Request = request_from_settings(

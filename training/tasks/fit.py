@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deo.contracts import InputContract
 from deo.errors import OutputError
 from deo.training.run import checkpoint
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.heads import WIDTHS, Network, build_network
 from deo.training.tasks.inference import confusions
-from deo.training.tasks.inputs import InputContract
 from deo.training.tasks.outcome import Units
-from deo.training.tasks.patches import Examples
+from deo.training.tasks.patches import Examples, TrainingSize, training_size
 from deo.training.tasks.plan import choose_crop
 from deo.training.tasks.progress import Report
 from deo.training.tasks.request import Chosen, Request, chosen_backbone
-from deo.training.tasks.survey import say_parts, warn_of_few
+from deo.training.tasks.survey import say_parts
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tune import LOG_NAME, tune
 from deo.training.tasks.tuneconfig import TuneConfig
@@ -66,20 +66,18 @@ def fit(
         DeoError: as `chosen_backbone`, `tune` and `confusions` do.
     """
     bench = request.benchmark
-    chosen = chosen_backbone(request, parts, request.tuning.seed)
+    chosen = chosen_backbone(request, parts, request.tuning.seed, mapped=True)
     examples = {
         name: Examples(split=part, unit=bench.unit, contract=chosen.contract)
         for name, part in parts.items()
     }
     config = _settled(request, examples)
     network = _network(bench, chosen, config)
+    size = training_size(examples["train"], config.crop)
     say_parts(examples, bench)
-    warn_of_few(examples, bench)
     if folder is not None and not resume:
         _clear(folder)
-    keep = None
-    if folder is not None:
-        keep = functools.partial(_keep, network, request, config, chosen, folder)
+    description = _description(request, config, chosen, size)
     epochs = 0
     for epoch in tune(
         network,
@@ -90,7 +88,7 @@ def fit(
         folder=folder,
         resume=resume,
         origin=_origin(chosen),
-        keep=keep,
+        keep=None if folder is None else functools.partial(_keep, network, description, folder),
         device=request.device,
     ):
         epochs = epoch.number
@@ -98,7 +96,7 @@ def fit(
             report(config.seed, epoch)
     units, part = None, judged_part(parts)
     if part is not None:
-        units = confusions(network, examples[part], bench, crop=config.crop, device=request.device)
+        units = confusions(network, examples[part], bench, size=size.side, device=request.device)
     return Fitted(network, chosen.contract, chosen.identity, config, epochs, units)
 
 
@@ -153,17 +151,12 @@ def _origin(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _keep(
-    network: Network,
-    request: Request,
-    config: TuneConfig,
-    chosen: Chosen,
-    folder: Path,
-    score: float,
-) -> None:
-    """Write the network as the best so far."""
+def _description(
+    request: Request, config: TuneConfig, chosen: Chosen, size: TrainingSize
+) -> Description:
+    """What a network is, but for its score."""
     bench = request.benchmark
-    description = Description(
+    return Description(
         task=bench.task.value,
         backbone=request.model,
         weights=chosen.identity["weights"],
@@ -173,7 +166,12 @@ def _keep(
         width=config.width or WIDTHS[config.head],
         contract=chosen.contract.record(),
         dataset=bench.name,
-        score=None if math.isnan(score) else score,
-        crop=config.crop,
+        size=size.side,
+        whole=size.whole,
     )
-    save_tuned(network, description, folder / BEST)
+
+
+def _keep(network: Network, description: Description, folder: Path, score: float) -> None:
+    """Write the network as the best so far."""
+    judged = replace(description, score=None if math.isnan(score) else score)
+    save_tuned(network, judged, folder / BEST)

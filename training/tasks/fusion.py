@@ -68,7 +68,9 @@ class MapFusion(nn.Module):
     on enlarged to the size of the next finer one, and added to it; the finest are the pixels. Two
     convolutions follow. What is a matter of a pixel's own spectrum, such as water, is blurred by
     maps of stride 4 and coarser, so that a head that sees maps alone falls behind a logistic
-    regression on the bands (see docs/evaluation.md).
+    regression on the bands (see docs/evaluation.md). The linear layers of the maps begin at 0: the
+    head begins as a network of pixels and adds their surroundings as far as these help. Coarse maps
+    tell one training image from another, and few labels are learned by heart that way.
 
     Args:
         channels, reductions: of the maps.
@@ -87,9 +89,12 @@ class MapFusion(nn.Module):
         width: int = 32,
     ) -> None:
         super().__init__()
+        linear = [nn.Conv2d(count, width, 1) for count in (pixels, *channels)]
+        for layer in linear[1:]:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.lateral = nn.ModuleList(
-            nn.Sequential(Standardise(count), nn.Conv2d(count, width, 1))
-            for count in (pixels, *channels)
+            nn.Sequential(Standardise(layer.in_channels), layer) for layer in linear
         )
         self.fuse = nn.Sequential(
             nn.GELU(),

@@ -1,14 +1,14 @@
 """From stored samples to network inputs: which bands, which contract, which statistics."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
-from deo.contracts import CONTRACTS, Contract, fit_contract
+from deo.contracts import CONTRACTS, Contract, InputContract, fit_contract
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import (
     BandMoments,
@@ -20,6 +20,7 @@ from deo.training.tasks.dataset import (
 )
 
 _MEASURED = 500  # samples that statistics are measured on
+_BYTE_MAXIMUM = 255.0  # of display values: what `fixed` divides them by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class PerImageContract:
 
     bands: BandSet
 
+    @property
+    def per_image(self) -> bool:
+        return bool(set(self.bands) & set(RGB_BANDS))
+
     def apply(self, pixels: Pixels) -> NDArray[np.float32]:
         """(C, H, W) float32; 0 where not valid."""
         image = _WholeImage(pixels, self.bands)
@@ -39,10 +44,6 @@ class PerImageContract:
 
     def record(self) -> dict[str, Any]:
         return {"name": "scene", "bands": list(self.bands)}
-
-
-InputContract = Contract | PerImageContract
-"""What turns the pixels of a sample into a tensor."""
 
 
 class _WholeImage(NamedTuple):
@@ -75,37 +76,43 @@ def choose_contract(
     unit: Unit,
     stored: Mapping[str, Any] | None = None,
     train: Split | None = None,
+    mapped: bool = False,
 ) -> InputContract:
     """The contract that is asked for, or the one that fits the data and the weights.
 
     If none is asked for: `stats` for display values with bands other than red, green and blue;
     otherwise the contract stored with the weights, if there is one and the data hold no display
-    values; otherwise `pretrain`.
+    values; otherwise `pretrain`. For a network that is to map scenes, `fixed` stands for every
+    contract that is measured on single images.
 
     Args:
         unit: of the stored numbers. `s2` is refused where they cannot become digital numbers.
         stored: record of the contract that came with the weights.
         train: measured for `stats`, unless the data set brings statistics.
+        mapped: the network is tuned, so that it may map scenes later.
 
     Raises:
         ConfigError: the name is unknown, or the contract does not fit the unit.
     """
     if name is None:
+        name = "pretrain"
         if unit is Unit.BYTE:
             name = "stats" if set(bands) - set(RGB_BANDS) else "pretrain"
-        elif stored is None:
-            name = "pretrain"
-        else:
+        elif stored is not None:
             name = str(stored["name"])
             # its numbers hold for the same bands only; `pretrain` and `scene` are made afresh
-            if name in ("s2", "stats") and list(stored["bands"]) == list(bands):
+            if name in ("s2", "stats", "fixed") and list(stored["bands"]) == list(bands):
                 return Contract.from_record(stored)
+        if mapped and name in ("pretrain", "scene"):
+            name = "fixed"
     if name not in CONTRACTS:
         raise ConfigError(f"no contract {name!r}; choose one of {', '.join(CONTRACTS)}")
     if name == "scene":
         return PerImageContract(bands=bands)
     if name == "s2" and unit is Unit.BYTE:
         raise ConfigError("contract s2 takes digital numbers; these data hold display values")
+    if name == "fixed" and unit is Unit.BYTE:
+        return replace(fit_contract(name, bands=bands), rgb_maximum=_BYTE_MAXIMUM)
     if name != "stats":
         return fit_contract(name, bands=bands)
     if train is None:

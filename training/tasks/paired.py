@@ -32,6 +32,13 @@ def predictions(runs: Sequence[Units]) -> tuple[Mapping[str, Any], ...]:
     )
 
 
+def are_predictions(value: Any) -> bool:
+    """Whether this is what `predictions` makes."""
+    return isinstance(value, list) and all(
+        isinstance(entry, dict) and {"sample", "counts"} <= entry.keys() for entry in value
+    )
+
+
 class McNemar(NamedTuple):
     """The exact test on tiles that one of two networks classified rightly, and the other did not.
 

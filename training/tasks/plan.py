@@ -62,14 +62,14 @@ def make_plan(config: TuneConfig, *, patches: int, least: int = 1) -> Plan:
 
 
 _WHOLE = 256  # samples up to this side are learned from as they are
-_PATCH = 128
+_PATCH = 96
 
 
 def choose_crop(examples: Examples) -> int | None:
     """The side of training patches if none is asked for; None: whole samples.
 
     Masks of one size up to 256 pixels are learned from whole, and so are tiles with one label.
-    Others give patches of 128 pixels, or of the smallest sample's size.
+    Others give patches of 96 pixels, or of the smallest sample's size.
     """
     sizes = set()
     for image, target in examples:

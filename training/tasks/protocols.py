@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from deo.errors import ConfigError
+from deo.errors import ConfigError, did_you_mean
 from deo.training.tasks.backbones import BASELINES, RAW_BANDS, input_side
 from deo.training.tasks.baselines import THRESHOLD, fit_baselines
 from deo.training.tasks.dataset import Split
@@ -66,7 +66,7 @@ def require_protocol(name: str) -> None:
         ConfigError: it lists the names.
     """
     if name not in PROTOCOLS:
-        raise ConfigError(f"no protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
+        raise ConfigError(f"no protocol {name!r}; {did_you_mean(name, PROTOCOLS)}")
 
 
 def _knn(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome:

@@ -1,6 +1,5 @@
 """What is asked for: labels, a backbone, and how it is tuned, from plain settings."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +9,14 @@ from typing import Any, NamedTuple
 import torch
 
 from deo.bands import BandSet
-from deo.errors import ConfigError
+from deo.contracts import InputContract
+from deo.errors import ConfigError, did_you_mean
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.benchmarks.catalogue import benchmark
 from deo.training.tasks.benchmarks.folder import FOLDER, folder_benchmark
 from deo.training.tasks.benchmarks.geobench import BandKeys
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.inputs import InputContract, choose_bands, choose_contract
+from deo.training.tasks.inputs import choose_bands, choose_contract
 from deo.training.tasks.plan import EPOCHS
 from deo.training.tasks.splits import divide, first_part
 from deo.training.tasks.survey import least_valid
@@ -93,8 +93,13 @@ class Chosen(NamedTuple):
     identity: dict[str, Any]
 
 
-def chosen_backbone(request: Request, splits: Mapping[str, Split], seed: int) -> Chosen:
-    """The network that a request names, on the bands of the splits; `seed` draws random weights."""
+def chosen_backbone(
+    request: Request, splits: Mapping[str, Split], seed: int, *, mapped: bool = False
+) -> Chosen:
+    """The network that a request names, on the bands of the splits; `seed` draws random weights.
+
+    `mapped` is as in `choose_contract`.
+    """
     train = first_part(splits)
     loaded = open_backbone(
         request.model,
@@ -109,6 +114,7 @@ def chosen_backbone(request: Request, splits: Mapping[str, Split], seed: int) ->
         unit=request.benchmark.unit,
         stored=loaded.weights.contract,
         train=train,
+        mapped=mapped,
     )
     identity = {
         "model": request.model,
@@ -178,9 +184,8 @@ def request_from_settings(
     names = [set(inspect.signature(taker).parameters) - _GIVEN for taker in takers]
     for name in values:
         if not any(name in accepted for accepted in names):
-            close = difflib.get_close_matches(name, set().union(*names), 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"there is no setting {name!r}{hint}")
+            hint = did_you_mean(name, sorted(set().union(*names)))
+            raise ConfigError(f"there is no setting {name!r}; {hint}")
     of_data, of_kind, of_tuning = (
         {name: value for name, value in values.items() if name in accepted} for accepted in names
     )

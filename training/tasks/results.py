@@ -15,7 +15,7 @@ from deo.files.documents import load_json
 from deo.files.publish import write_file
 from deo.training.tasks.comparison import Comparison, compared
 from deo.training.tasks.outcome import Outcome
-from deo.training.tasks.paired import predictions
+from deo.training.tasks.paired import are_predictions, predictions
 from deo.training.tasks.scores import STATISTICS, bootstrap_runs
 from deo.training.tasks.task import Benchmark
 
@@ -119,15 +119,13 @@ def summarise(
 
 
 def _comparison(metric: str, outcomes: Mapping[int, Outcome]) -> Comparison | None:
-    first, *_ = outcomes.values()
-    others = {
-        name: [outcome.rivals[name].matrices for outcome in outcomes.values()]
-        for name in first.rivals
-    }
-    if not others:
+    all_seeds = tuple(outcomes.values())
+    first = all_seeds[0]
+    if not first.rivals:
         return None
-    runs = [outcome.units.matrices for outcome in outcomes.values()]
-    return compared(metric, "test", (str(first.model["model"]), runs), others)
+    others = {name: [one.rivals[name].matrices for one in all_seeds] for name in first.rivals}
+    network = [one.units.matrices for one in all_seeds]
+    return compared(metric, "test", (str(first.model["model"]), network), others)
 
 
 def _paper(benchmark: Benchmark, samples: Mapping[str, int], fraction: float) -> float | None:
@@ -211,10 +209,7 @@ _WANTED: Mapping[str, Callable[[Any], bool]] = {
     ),
     "seeds": lambda value: isinstance(value, list),
     "unit": lambda value: isinstance(value, str),
-    "predictions": lambda value: (
-        isinstance(value, list)
-        and all(isinstance(one, dict) and {"sample", "counts"} <= one.keys() for one in value)
-    ),
+    "predictions": are_predictions,
     "fraction": lambda value: value is not None and _is_score(value),
 }
 """What is read of a result later on, and whether a value can be that."""

@@ -61,7 +61,7 @@ def class_counts(labels: NDArray[np.int64], benchmark: Benchmark) -> NDArray[np.
 
 
 def say_parts(parts: Mapping[str, Examples], benchmark: Benchmark) -> None:
-    """Say how many samples and how many labels of each class the parts hold."""
+    """Say how many samples and labels of each class the parts hold, and which is too small."""
     for name, examples in parts.items():
         counts = np.zeros(benchmark.class_count, np.int64)
         for _, target in examples:
@@ -71,6 +71,7 @@ def say_parts(parts: Mapping[str, Examples], benchmark: Benchmark) -> None:
         )
         what = "tiles" if benchmark.task in (Task.CLASSIFY, Task.MULTILABEL) else "pixels"
         log.info("%s: %d samples; labelled %s: %s", name, len(examples), what, shown)
+    warn_of_few(parts, benchmark)
 
 
 def least_valid(benchmark: Benchmark) -> int:

@@ -24,7 +24,7 @@ from deo.training.tasks.fusion import measure_standards
 from deo.training.tasks.heads import Network, least_batch
 from deo.training.tasks.inference import confusions
 from deo.training.tasks.objectives import LOSSES, balanced, class_weights
-from deo.training.tasks.patches import Batch, Examples, batches, patch_count
+from deo.training.tasks.patches import Batch, Examples, batches, patch_count, training_size
 from deo.training.tasks.plan import make_plan
 from deo.training.tasks.progress import Epoch
 from deo.training.tasks.scores import STATISTICS
@@ -152,6 +152,7 @@ class _Run:
         warn_of_unseen(surveyed.counts, benchmark)
         self.identity = surveyed.identity
         self.plan = make_plan(config, patches=patch_count(train, config.crop), least=self.least)
+        self.size = training_size(train, config.crop).side
         self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
         measure_standards(network, self._measured())
         self.epoch, self.stale = 0, 0
@@ -222,7 +223,7 @@ class _Run:
         score = math.nan
         if self.valid is not None:
             units = confusions(
-                self.network, self.valid, self.benchmark, crop=self.config.crop, device=self.device
+                self.network, self.valid, self.benchmark, size=self.size, device=self.device
             )
             score = STATISTICS[self.benchmark.metric](units.matrices.sum(0))
         if math.isnan(self.best_score) or score > self.best_score:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from deo.errors import ConfigError
+from deo.errors import ConfigError, did_you_mean
 from deo.training.run import optim
 from deo.training.run.optim import ParameterGroup
 from deo.training.run.schedules import EpochCosine
@@ -79,8 +79,8 @@ class TuneConfig:
         names = {"head": ("auto", *HEADS), "loss": tuple(LOSSES), "balance": BALANCE}
         for name, known in names.items():
             if getattr(self, name) not in known:
-                listed = ", ".join(known)
-                raise ConfigError(f"no {name} {getattr(self, name)!r}; choose one of {listed}")
+                value = str(getattr(self, name))
+                raise ConfigError(f"no {name} {value!r}; {did_you_mean(value, known)}")
 
     def settled(self) -> "TuneConfig":
         """The same with a head and its width."""

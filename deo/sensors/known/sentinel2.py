@@ -180,8 +180,8 @@ def _archive_evidence(
     that they were made of; none of those is about their numbers.
     """
     signs = [match[0] for path in paths if (match := _RESCALED.search(path))]
-    for own in tags:
-        for key, value in own.items():
+    for each in tags:
+        for key, value in each.items():
             if match := _RESCALED.search(value):
                 signs.append(f"tag {key}: {match[0]}")
             elif key.lower().startswith("hls_"):

@@ -5,9 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-from affine import Affine
-from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS
 from deo.sensors.known.sentinel2 import SENTINEL2
@@ -16,35 +13,10 @@ from deo.training.data.cuts import SceneFolder, find_scenes
 ESA = [band.name for band in SENTINEL2]
 
 
-def random_samples(count: int, size: int = 8, channels: int = 10) -> list[NDArray[np.uint16]]:
-    rng = np.random.default_rng(0)
-    return [rng.integers(1, 9000, (channels, size, size), dtype=np.uint16) for _ in range(count)]
-
-
-def write_scene(
-    path: Path, values: NDArray[Any], *, names: list[str] | None = None, nodata: int | None = 0
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    profile = {
-        "driver": "GTiff",
-        "count": values.shape[0],
-        "height": values.shape[1],
-        "width": values.shape[2],
-        "dtype": values.dtype,
-        "crs": "EPSG:32631",
-        "transform": Affine(10, 0, 500000, 0, -10, 5000000),
-        "nodata": nodata,
-    }
-    with rasterio.open(path, "w", **profile) as raster:
-        raster.write(values)
-        for number, name in enumerate(names or [], start=1):
-            raster.set_band_description(number, name)
-
-
-def test_scenes__only_cuts_with_enough_data(tmp_path: Path) -> None:
-    values = random_samples(1, size=40, channels=13)[0]
+def test_scenes__only_cuts_with_enough_data(tmp_path: Path, make: Any) -> None:
+    values = make.samples(1, size=40, channels=13)[0]
     values[:, :, 30:] = 0
-    write_scene(tmp_path / "s" / "a.tif", values, names=ESA)
+    make.raster(tmp_path / "s" / "a.tif", values, names=ESA, nodata=0)
     folder = SceneFolder(tmp_path / "s", size=16, stride=8, valid=0.8)
     chosen = [ESA.index(name) for name in MODEL_BANDS]
     expected = [

@@ -15,7 +15,6 @@ from deo.errors import BandError, DataError
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.data.channels import AUTHORS_ORDER
 from deo.training.data.hdf5 import Hdf5Samples
-from deo.training.data.preparation import Preparation, recognise_source
 from deo.training.data.prepare import prepare
 from deo.training.data.samples import open_samples
 from deo.training.data.shards import (
@@ -25,44 +24,21 @@ from deo.training.data.shards import (
 ESA = [band.name for band in SENTINEL2]
 
 
-def random_samples(count: int, size: int = 8, channels: int = 10) -> list[NDArray[np.uint16]]:
-    rng = np.random.default_rng(0)
-    return [rng.integers(1, 9000, (channels, size, size), dtype=np.uint16) for _ in range(count)]
-
-
 def write_images(path: Path, images: NDArray[Any], **options: Any) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("images", data=images, **options)
 
 
-def random_image(channels: int, size: int, *, seed: int = 0) -> NDArray[np.uint16]:
-    rng = np.random.default_rng(seed)
-    return rng.integers(200, 9000, (channels, size, size), dtype=np.uint16)
-
-
-def write_hdf5(path: Path, images: NDArray[Any], **attributes: Any) -> Path:
-    with h5py.File(path, "w") as file:
-        file.create_dataset("images", data=images).attrs.update(attributes)
-    return path
-
-
-NUMBERS = np.stack([random_image(10, 8, seed=seed) for seed in range(20)])
-
-
-def samples_plan(source: Path, **options: Any) -> Preparation:
-    return Preparation(source=source, kind=recognise_source(source), size=8, **options)
-
-
-def test_hdf5__thirteen_channels_are_the_authors(tmp_path: Path) -> None:
-    images = np.stack(random_samples(3, channels=13))
+def test_hdf5__thirteen_channels_are_the_authors(tmp_path: Path, make: Any) -> None:
+    images = np.stack(make.samples(3, channels=13))
     write_images(tmp_path / "a.h5", images)
     samples = open_samples(tmp_path / "a.h5")
     np.testing.assert_array_equal(samples[2], images[2][[1, 2, 3, 4, 5, 6, 7, 8, 11, 12]])
     assert AUTHORS_ORDER[1:4] == ("B04", "B03", "B02")
 
 
-def test_hdf5__names_in_the_attribute_win(tmp_path: Path) -> None:
-    images = np.stack(random_samples(2, channels=13))
+def test_hdf5__names_in_the_attribute_win(tmp_path: Path, make: Any) -> None:
+    images = np.stack(make.samples(2, channels=13))
     write_images(tmp_path / "a.h5", images)
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["images"].attrs["bands"] = ",".join(ESA)
@@ -96,9 +72,9 @@ def test_hdf5__not_hdf5_is_said(tmp_path: Path) -> None:
 
 
 def test_hdf5__ruinous_chunks_warn_and_good_ones_do_not(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Any
 ) -> None:
-    images = np.stack(random_samples(64))
+    images = np.stack(make.samples(64))
     write_images(tmp_path / "good.h5", images, chunks=(1, 10, 8, 8))
     write_images(tmp_path / "bad.h5", images, chunks=(64, 1, 4, 4), compression="gzip")
     with caplog.at_level(logging.WARNING):
@@ -119,15 +95,17 @@ def test_hdf5__ruinous_chunks_warn_and_good_ones_do_not(
         ", ".join(MODEL_BANDS),
     ],
 )
-def test_hdf5__names_of_bands_in_whatever_form(tmp_path: Path, bands: Any) -> None:
-    source = write_hdf5(tmp_path / "a.h5", NUMBERS[:, ::-1], bands=bands)
-    np.testing.assert_array_equal(open_samples(source)[3], NUMBERS[3, ::-1])
+def test_hdf5__names_of_bands_in_whatever_form(tmp_path: Path, bands: Any, make: Any) -> None:
+    source = make.hdf5(tmp_path / "a.h5", make.numbers[:, ::-1], bands=bands)
+    np.testing.assert_array_equal(open_samples(source)[3], make.numbers[3, ::-1])
 
 
-def test_archives__nodata_of_hdf5_becomes_0(tmp_path: Path) -> None:
-    images = NUMBERS.astype("i4")
+def test_archives__nodata_of_hdf5_becomes_0(tmp_path: Path, make: Any) -> None:
+    images = make.numbers.astype("i4")
     images[:, 3, 0] = -9999
-    prepare(samples_plan(write_hdf5(tmp_path / "a.h5", images, _FillValue=-9999)), tmp_path / "out")
+    prepare(
+        make.samples_plan(make.hdf5(tmp_path / "a.h5", images, _FillValue=-9999)), tmp_path / "out"
+    )
     sample = Shards(tmp_path / "out")[0]
     assert not sample[:, 0].any()
-    np.testing.assert_array_equal(sample[:, 1:], NUMBERS[0][:, 1:])
+    np.testing.assert_array_equal(sample[:, 1:], make.numbers[0][:, 1:])

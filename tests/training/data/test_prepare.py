@@ -1,6 +1,5 @@
 """Preparation: fMoW trees with the exact naming, scenes, HDF5; resuming, skipping, reporting."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,6 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
-from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS
 from deo.errors import BusyError, DataError, OutputError
@@ -29,57 +26,15 @@ ESA = [band.name for band in SENTINEL2]
 CHOSEN = [ESA.index(name) for name in MODEL_BANDS]
 
 
-def write_raster(
-    path: Path, values: NDArray[Any], *, names: list[str] | None = None, **profile: Any
-) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = values.shape
-    given = {"driver": "GTiff", "crs": "EPSG:32631", "transform": Affine(10, 0, 0, 0, -10, 0)}
-    with rasterio.open(
-        path, "w", count=count, height=height, width=width, dtype=values.dtype, **given | profile
-    ) as raster:
-        raster.write(values)
-        for number, name in enumerate(names or [], start=1):
-            raster.set_band_description(number, name)
-    return path
-
-
-def random_image(channels: int, size: int, *, seed: int = 0) -> NDArray[np.uint16]:
-    rng = np.random.default_rng(seed)
-    return rng.integers(200, 9000, (channels, size, size), dtype=np.uint16)
-
-
-def reasons(folder: Path) -> dict[str, str]:
-    with (folder / "skipped.csv").open() as file:
-        return {row["origin"]: row["reason"] for row in csv.DictReader(file)}
-
-
-def origins(folder: Path) -> list[str]:
-    with (folder / "samples.csv").open() as file:
-        return [row["origin"] for row in csv.DictReader(file)]
-
-
-def write_scenes(folder: Path, count: int = 2) -> list[NDArray[np.uint16]]:
-    scenes = []
-    for number in range(count):
-        values = random_image(13, 40, seed=number)
-        values[:, :, 32:] = 0
-        write_raster(folder / f"city_{number}.tif", values, names=ESA, nodata=0)
-        scenes.append(values)
-    return scenes
-
-
-def scene_plan(folder: Path, **options: Any) -> Preparation:
-    return Preparation(source=folder, kind="scenes", **{"size": 16, "stride": 8, **options})
-
-
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_scenes__cut_by_stride_and_valid_area(tmp_path: Path, workers: int) -> None:
-    scenes = write_scenes(tmp_path / "in")
-    report = prepare(scene_plan(tmp_path / "in"), tmp_path / "out", workers=workers)
+def test_scenes__cut_by_stride_and_valid_area(
+    tmp_path: Path, workers: int, make: Any, listed: Any
+) -> None:
+    scenes = make.scenes(tmp_path / "in")
+    report = prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out", workers=workers)
     shards = Shards(tmp_path / "out")
     assert report.samples == len(shards) == 2 * 4 * 3
-    names = origins(tmp_path / "out")
+    names = listed.origins(tmp_path / "out")
     for number in (0, 7, 23):
         name, row, col = names[number].split(":")
         values = scenes[int(name[5])][CHOSEN]
@@ -87,24 +42,28 @@ def test_scenes__cut_by_stride_and_valid_area(tmp_path: Path, workers: int) -> N
         np.testing.assert_array_equal(shards[number], cut)
 
 
-def test_scenes__a_bad_one_is_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
-    write_scenes(tmp_path / "in", count=1)
+def test_scenes__a_bad_one_is_listed_and_the_rest_goes_on(
+    tmp_path: Path, make: Any, listed: Any
+) -> None:
+    make.scenes(tmp_path / "in", count=1)
     (tmp_path / "in" / "bad.tif").write_bytes(b"no raster")
-    write_raster(tmp_path / "in" / "small.tif", random_image(13, 8), names=ESA)
-    write_raster(tmp_path / "in" / "four.tif", random_image(4, 40), names=ESA[:4])
-    report = prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+    make.raster(tmp_path / "in" / "small.tif", make.image(13, 8), names=ESA)
+    make.raster(tmp_path / "in" / "four.tif", make.image(4, 40), names=ESA[:4])
+    report = prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out")
     assert report.samples == 12
-    found = "\n".join(f"{name} {reason}" for name, reason in reasons(tmp_path / "out").items())
+    found = "\n".join(
+        f"{name} {reason}" for name, reason in listed.reasons(tmp_path / "out").items()
+    )
     assert "bad.tif" in found
     assert "8 x 8 pixels; wanted at least 16" in found
     assert "missing bands" in found
 
 
 def test_prepare__stopped_and_started_again_gives_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any
 ) -> None:
-    write_scenes(tmp_path / "in")
-    prepare(scene_plan(tmp_path / "in"), tmp_path / "whole")
+    make.scenes(tmp_path / "in")
+    prepare(make.scene_plan(tmp_path / "in"), tmp_path / "whole")
     made, real = [], preparation.make_part
 
     def stop_at_the_third(arguments: Any) -> None:
@@ -115,7 +74,7 @@ def test_prepare__stopped_and_started_again_gives_the_same(
 
     monkeypatch.setattr(preparation, "make_part", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+        prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out")
     with pytest.raises(DataError, match="has not finished"):
         Shards(tmp_path / "out")
     again: list[int] = []
@@ -125,33 +84,33 @@ def test_prepare__stopped_and_started_again_gives_the_same(
         real(arguments)
 
     monkeypatch.setattr(preparation, "make_part", count)
-    prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+    prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out")
     assert not set(made) & set(again)
     for path in (tmp_path / "whole").glob("*.*"):
         if path.name != "plan.json":
             assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_prepare__remakes_a_shard_that_was_deleted(tmp_path: Path) -> None:
-    write_scenes(tmp_path / "in")
-    prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+def test_prepare__remakes_a_shard_that_was_deleted(tmp_path: Path, make: Any) -> None:
+    make.scenes(tmp_path / "in")
+    prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out")
     path = tmp_path / "out" / "shard-00001.bin"
     before = path.read_bytes()
     path.unlink()
-    prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+    prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out")
     assert path.read_bytes() == before
     Shards(tmp_path / "out").verify()
 
 
-def test_prepare__an_unwritable_output_is_said(tmp_path: Path) -> None:
-    write_scenes(tmp_path / "in", count=1)
+def test_prepare__an_unwritable_output_is_said(tmp_path: Path, make: Any) -> None:
+    make.scenes(tmp_path / "in", count=1)
     (tmp_path / "out").touch()
     with pytest.raises(OutputError, match=r"cannot write .*out: it is a file"):
-        prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
+        prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out")
 
 
-def test_prepare__hdf5_to_shards(tmp_path: Path) -> None:
-    images = np.stack([random_image(10, 8, seed=seed) for seed in range(40)])
+def test_prepare__hdf5_to_shards(tmp_path: Path, make: Any) -> None:
+    images = np.stack([make.image(10, 8, seed=seed) for seed in range(40)])
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["images"] = images.astype(np.float32) + 0.2
     plan = Preparation(source=tmp_path / "a.h5", kind=recognise_source(tmp_path / "a.h5"))
@@ -161,7 +120,7 @@ def test_prepare__hdf5_to_shards(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.stack([shards[i] for i in range(40)]), images)
 
 
-def test_scenes__real_ones(shared: Path, tmp_path: Path) -> None:
+def test_scenes__real_ones(shared: Path, tmp_path: Path, listed: Any) -> None:
     plan = Preparation(
         source=shared / "data" / "sentinel2",
         kind="scenes",
@@ -174,7 +133,7 @@ def test_scenes__real_ones(shared: Path, tmp_path: Path) -> None:
     assert report.samples == len(shards) > 10
     assert json.loads((tmp_path / "out" / "index.json").read_text())["details"]["statistics"]
     with rasterio.open(shared / "data" / "sentinel2" / "bercy_1_20161130.tif") as raster:
-        name, row, col = origins(tmp_path / "out")[0].split(":")
+        name, row, col = listed.origins(tmp_path / "out")[0].split(":")
         assert name == "bercy_1_20161130.tif"
         window = rasterio.windows.Window(int(col), int(row), 96, 96)
         values = raster.read([index + 1 for index in CHOSEN], window=window)
@@ -182,21 +141,8 @@ def test_scenes__real_ones(shared: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(shards[0][:, valid], values[:, valid])
 
 
-def write_hdf5(path: Path, images: NDArray[Any], **attributes: Any) -> Path:
-    with h5py.File(path, "w") as file:
-        file.create_dataset("images", data=images).attrs.update(attributes)
-    return path
-
-
-NUMBERS = np.stack([random_image(10, 8, seed=seed) for seed in range(20)])
-
-
-def samples_plan(source: Path, **options: Any) -> Preparation:
-    return Preparation(source=source, kind=recognise_source(source), size=8, **options)
-
-
-def test_shards__of_zeros_are_not_trained_on(tmp_path: Path) -> None:
-    prepare(samples_plan(write_hdf5(tmp_path / "a.h5", NUMBERS)), tmp_path / "out")
+def test_shards__of_zeros_are_not_trained_on(tmp_path: Path, make: Any) -> None:
+    prepare(make.samples_plan(make.hdf5(tmp_path / "a.h5", make.numbers)), tmp_path / "out")
     open_samples(tmp_path / "out")
     index = json.loads((tmp_path / "out" / "index.json").read_text())
     index["details"]["statistics"] = {name: {"max": 1.0} for name in MODEL_BANDS}
@@ -206,30 +152,33 @@ def test_shards__of_zeros_are_not_trained_on(tmp_path: Path) -> None:
 
 
 def test_scenes__links_and_cases_are_followed_and_the_rest_is_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Any, listed: Any
 ) -> None:
-    write_scenes(tmp_path / "store", count=1)
+    make.scenes(tmp_path / "store", count=1)
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "in" / "deep" / "2023").symlink_to(tmp_path / "store", target_is_directory=True)
     (tmp_path / "in" / "deep" / "loop").symlink_to(tmp_path / "in", target_is_directory=True)
     (tmp_path / "in" / "again").symlink_to(tmp_path / "in" / "deep", target_is_directory=True)
-    write_raster(tmp_path / "in" / "B.TIF", random_image(13, 40), names=ESA)
+    make.raster(tmp_path / "in" / "B.TIF", make.image(13, 40), names=ESA)
     (tmp_path / "in" / "._B.TIF").write_bytes(b"junk")
     (tmp_path / "in" / "__MACOSX").mkdir()
     (tmp_path / "in" / "__MACOSX" / "B.TIF").write_bytes(b"junk")
     (tmp_path / "in" / "photo.png").touch()
-    report = prepare(scene_plan(tmp_path / "in", stride=16), tmp_path / "out")
+    report = prepare(make.scene_plan(tmp_path / "in", stride=16), tmp_path / "out")
     assert report.skipped == 0
-    assert {name.split(":")[0] for name in origins(tmp_path / "out")} == {"city_0.tif", "B.TIF"}
+    assert {name.split(":")[0] for name in listed.origins(tmp_path / "out")} == {
+        "city_0.tif",
+        "B.TIF",
+    }
     assert "1 file is left out, as only scenes are read: 1 .png" in caplog.text
 
 
-def test_prepare__two_in_one_folder_one_refuses(tmp_path: Path) -> None:
-    write_scenes(tmp_path / "in", count=1)
+def test_prepare__two_in_one_folder_one_refuses(tmp_path: Path, make: Any) -> None:
+    make.scenes(tmp_path / "in", count=1)
     (tmp_path / "out").mkdir()
     with (
         claim(make_folder(tmp_path / "out" / "parts")),
         pytest.raises(BusyError, match="another run"),
     ):
-        prepare(scene_plan(tmp_path / "in"), tmp_path / "out")
-    assert prepare(scene_plan(tmp_path / "in"), tmp_path / "out").samples == 12
+        prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out")
+    assert prepare(make.scene_plan(tmp_path / "in"), tmp_path / "out").samples == 12

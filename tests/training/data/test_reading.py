@@ -13,7 +13,7 @@ from rasterio.warp import transform_bounds
 
 from deo.bands import MODEL_BANDS, RGB_BANDS
 from deo.errors import BandError, DataError, RadiometryError
-from deo.scene.scene import open_scene
+from deo.scene.opening import open_scene
 from deo.scene.window import Window
 from deo.training.data.reading import read_image, read_labels
 from deo.training.tasks.benchmarks.catalogue import benchmark

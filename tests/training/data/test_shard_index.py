@@ -2,10 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from deo.errors import DataError
 from deo.training.data.samples import open_samples
@@ -16,13 +15,8 @@ from deo.training.data.shards import (
 )
 
 
-def random_samples(count: int, size: int = 8, channels: int = 10) -> list[NDArray[np.uint16]]:
-    rng = np.random.default_rng(0)
-    return [rng.integers(1, 9000, (channels, size, size), dtype=np.uint16) for _ in range(count)]
-
-
-def test_shards__missing_index_is_said(tmp_path: Path) -> None:
-    write_shards(tmp_path, random_samples(2))
+def test_shards__missing_index_is_said(tmp_path: Path, make: Any) -> None:
+    write_shards(tmp_path, make.samples(2))
     (tmp_path / "index.json").unlink()
     for open_it in (Shards, open_samples):
         with pytest.raises(DataError, match=r"has no index.json.*deo prepare"):
@@ -30,15 +24,15 @@ def test_shards__missing_index_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "other", "version": 1}'])
-def test_shards__broken_index_is_said(tmp_path: Path, text: str) -> None:
-    write_shards(tmp_path, random_samples(2))
+def test_shards__broken_index_is_said(tmp_path: Path, text: str, make: Any) -> None:
+    write_shards(tmp_path, make.samples(2))
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(DataError, match=r"index\.json"):
         Shards(tmp_path)
 
 
-def test_index__a_checksum_short_is_said(tmp_path: Path) -> None:
-    write_shards(tmp_path, random_samples(2))
+def test_index__a_checksum_short_is_said(tmp_path: Path, make: Any) -> None:
+    write_shards(tmp_path, make.samples(2))
     found = json.loads((tmp_path / "index.json").read_text())
     found["shards"][0]["crc32"] = found["shards"][0]["crc32"][8:]
     (tmp_path / "index.json").write_text(json.dumps(found))

@@ -2,10 +2,10 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import BandError, DataError
@@ -16,14 +16,9 @@ from deo.training.data.shards import (
 )
 
 
-def random_samples(count: int, size: int = 8, channels: int = 10) -> list[NDArray[np.uint16]]:
-    rng = np.random.default_rng(0)
-    return [rng.integers(1, 9000, (channels, size, size), dtype=np.uint16) for _ in range(count)]
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_shards__give_back_what_was_written(tmp_path: Path, dtype: str) -> None:
-    samples = [(sample % 251).astype(dtype) for sample in random_samples(7)]
+def test_shards__give_back_what_was_written(tmp_path: Path, dtype: str, make: Any) -> None:
+    samples = [(sample % 251).astype(dtype) for sample in make.samples(7)]
     write_shards(tmp_path, samples, per_shard=3)
     shards = Shards(tmp_path)
     assert [shard.count for shard in shards.index.shards] == [3, 3, 1]
@@ -34,8 +29,8 @@ def test_shards__give_back_what_was_written(tmp_path: Path, dtype: str) -> None:
     shards.verify()
 
 
-def test_shards__pick_bands_by_name(tmp_path: Path) -> None:
-    sample = random_samples(1)[0]
+def test_shards__pick_bands_by_name(tmp_path: Path, make: Any) -> None:
+    sample = make.samples(1)[0]
     write_shards(tmp_path, [sample])
     picked = Shards(tmp_path, bands=BandSet(["B12", "B04"]))
     np.testing.assert_array_equal(picked[0], sample[[9, 0]])
@@ -43,16 +38,16 @@ def test_shards__pick_bands_by_name(tmp_path: Path) -> None:
         Shards(tmp_path, bands=BandSet(["B01"]))
 
 
-def test_shards__survive_pickling(tmp_path: Path) -> None:
-    samples = random_samples(2)
+def test_shards__survive_pickling(tmp_path: Path, make: Any) -> None:
+    samples = make.samples(2)
     write_shards(tmp_path, samples)
     shards = Shards(tmp_path)
     _ = shards[0]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(shards))[1], samples[1])
 
 
-def test_shards__one_flipped_byte_is_found(tmp_path: Path) -> None:
-    write_shards(tmp_path, random_samples(4))
+def test_shards__one_flipped_byte_is_found(tmp_path: Path, make: Any) -> None:
+    write_shards(tmp_path, make.samples(4))
     path = tmp_path / "shard-00000.bin"
     data = bytearray(path.read_bytes())
     data[2 * 1280 + 700] ^= 0x10  # sample 2 of 1280 bytes each
@@ -65,8 +60,8 @@ def test_shards__one_flipped_byte_is_found(tmp_path: Path) -> None:
         Shards(tmp_path).verify()
 
 
-def test_shards__cut_or_missing_file_is_said(tmp_path: Path) -> None:
-    write_shards(tmp_path, random_samples(2))
+def test_shards__cut_or_missing_file_is_said(tmp_path: Path, make: Any) -> None:
+    write_shards(tmp_path, make.samples(2))
     path = tmp_path / "shard-00000.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"2559 bytes.*2560"):
@@ -76,23 +71,23 @@ def test_shards__cut_or_missing_file_is_said(tmp_path: Path) -> None:
         Shards(tmp_path)
 
 
-def test_write_shards__refuses_nothing_and_odd_types(tmp_path: Path) -> None:
+def test_write_shards__refuses_nothing_and_odd_types(tmp_path: Path, make: Any) -> None:
     with pytest.raises(DataError, match="no samples"):
         write_shards(tmp_path / "a", [])
     with pytest.raises(DataError, match="float32"):
         write_shards(tmp_path / "b", [np.zeros((10, 4, 4), np.float32)])
     with pytest.raises(DataError, match="does not fit"):
-        write_shards(tmp_path / "c", [*random_samples(1, 8), *random_samples(1, 9)])
+        write_shards(tmp_path / "c", [*make.samples(1, 8), *make.samples(1, 9)])
     assert not list((tmp_path / "c").glob(".shard*"))
 
 
-def test_shard_writer__an_error_leaves_no_file(tmp_path: Path) -> None:
+def test_shard_writer__an_error_leaves_no_file(tmp_path: Path, make: Any) -> None:
     path = tmp_path / "shard-00000.bin"
     writer = ShardWriter(path, shape=(10, 8, 8), dtype="uint16")
 
     def stop_early() -> None:
         with writer:
-            writer.append(random_samples(1)[0])
+            writer.append(make.samples(1)[0])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

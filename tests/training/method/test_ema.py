@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deo.errors import ModelError
-from deo.training.config import Model
+from deo.training.method.config import Model
 from deo.training.method.ema import Average, EmaTeacher
 from deo.training.method.layers import Widths
 from deo.training.method.student import Student

@@ -6,6 +6,8 @@ import timm
 from deo.training.method.layers import (
     Layers,
     Widths,
+    finer_layers,
+    is_vit,
     optical_layers,
     published_layers,
     student_layers,
@@ -35,3 +37,18 @@ def test_optical_layers__of_a_vit_are_the_published_proportion(depth: int) -> No
     net = timm.create_model("vit_tiny_patch16_224", depth=depth, embed_dim=12, num_heads=1)
     assert optical_layers(net) == published_layers(depth)
     assert optical_layers(net).late == depth - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "vit"), [("efficientnet_lite0", False), ("vit_tiny_patch16_224", True)]
+)
+def test_is_vit__of_two_networks_that_have_blocks(name: str, vit: bool) -> None:
+    net = timm.create_model(name)
+    assert hasattr(net, "blocks")
+    assert is_vit(net) == vit
+
+
+def test_finer_layers__come_before_the_last() -> None:
+    swin, vit = (timm.create_model(f"test_deo_{kind}", in_chans=3) for kind in ("swin", "vit"))
+    assert finer_layers(swin) == Layers(mid=1, late=2)
+    assert finer_layers(vit) == Layers(mid=0, late=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS
 from deo.errors import ConfigError, WeightsError
 from deo.models.weights import load_backbone, save_weights
-from deo.training.config import Optical
+from deo.training.method.config import Optical
 from deo.training.method.optical import FrozenOpticalTeacher, build_optical_teacher
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pytest
 import timm
 
 from deo.errors import ConfigError
-from deo.training.config import Optical
+from deo.training.method.config import Optical
 from deo.training.method.optical_table import OPTICAL_TEACHERS, licence_of, timm_name
 
 

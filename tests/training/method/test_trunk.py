@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deo.bands import MODEL_BANDS
-from deo.training.config import Model
+from deo.training.method.config import Model
 from deo.training.method.trunk import Head, Trunk, stem_channels
 
 

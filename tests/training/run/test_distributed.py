@@ -1,14 +1,9 @@
-"""Two processes with half of the batch each against one with the whole.
-
-Run as a script, this file is one of the processes.
-"""
+"""Two processes with half of the batch each against one with the whole."""
 
 import copy
-import os
-import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from deo.errors import ConfigError
-from deo.training.config import Config, Loss, Model, Optim, Run, Switches, Views
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Loss, Model, Switches, Views
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context, connect
@@ -131,25 +127,26 @@ def sharded(context: Context, *, whole: dict[str, Any]) -> dict[str, Tensor]:
     return far
 
 
-def two_processes(folder: Path) -> list[dict[str, Any]]:
-    """Start this file twice and read what each process saved."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder / f"{rank}.pt")],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+def save_all(folder: Path) -> None:
+    """What one of two processes does."""
+    with connect("cpu") as context:
+        steps = run(context)
+        content = {
+            "steps": steps,
+            "gather": gather_and_mean(context),
+            "sharded": sharded(context, whole=steps),
+        }
+        torch.save(content, folder / f"{context.rank}.pt")
 
 
-def test_two_processes__equal_one_with_the_whole_batch(tmp_path: Path) -> None:
-    first, second = two_processes(tmp_path)
+@pytest.mark.filterwarnings(
+    "ignore:FSDP2-wrapped module.*returned a view:UserWarning"  # nothing writes into it
+)
+def test_two_processes__equal_one_with_the_whole_batch(
+    tmp_path: Path, together: Callable[..., None]
+) -> None:
+    together(partial(save_all, tmp_path), 2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     whole = run(Context())
     steps = first["steps"]
     torch.testing.assert_close(steps["gradients"], second["steps"]["gradients"])
@@ -184,14 +181,3 @@ def test_connect__says_what_is_not_there(device: str) -> None:
         pytest.skip("this machine has CUDA")
     with pytest.raises(ConfigError, match="cpu"), connect(device):
         pass
-
-
-if __name__ == "__main__":
-    with connect("cpu") as here:
-        steps = run(here)
-        saved = {
-            "steps": steps,
-            "gather": gather_and_mean(here),
-            "sharded": sharded(here, whole=steps),
-        }
-        torch.save(saved, sys.argv[1])

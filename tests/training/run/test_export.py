@@ -13,32 +13,10 @@ from safetensors import safe_open
 
 import deo  # noqa: F401  (registers the backbones)
 from deo.bands import MODEL_BANDS
-from deo.errors import DataError, OutputError, WeightsError
+from deo.errors import DataError, OutputError
 from deo.models.weights import load_backbone
-from deo.training import settings
-from deo.training.config import Config
-from deo.training.run import checkpoint as checkpoints
-from deo.training.run.checkpoint import CHECKPOINTS_NAME
-from deo.training.run.export import export, load_trained, push
-from deo.training.run.pretraining import pretrain
-
-
-@pytest.fixture(scope="module")
-def trained(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = settings.override(tiny_config, ["run.steps=2", "run.checkpoint_every=1"])
-    output = tmp_path_factory.mktemp("trained")
-    pretrain(config, output=output, progress=False)
-    return output
-
-
-@pytest.fixture(scope="module")
-def distilled(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = settings.override(
-        tiny_config, ["run.steps=1", "optical.name=test_vit", "optical.pretrained=false"]
-    )
-    output = tmp_path_factory.mktemp("distilled")
-    pretrain(config, output=output, progress=False)
-    return output
+from deo.training.run.export import export, push
+from deo.training.run.trained import load_trained
 
 
 def images(channels: int) -> torch.Tensor:
@@ -63,20 +41,6 @@ def test_export__timm_and_deo_load_the_same_network(trained: Path, tmp_path: Pat
     assert loaded.weights.contract["name"] == "pretrain"
 
 
-def test_export__student_and_teacher_and_steps_differ(trained: Path) -> None:
-    networks = [
-        load_trained(trained),
-        load_trained(trained, teacher=True),
-        load_trained(trained, step=1),
-    ]
-    with torch.no_grad():
-        outputs = [network.model(images(10)) for network in networks]
-    assert not torch.equal(outputs[0], outputs[1])
-    assert not torch.equal(outputs[0], outputs[2])
-    with pytest.raises(DataError, match="no checkpoint of step 7; it has those of 1, 2"):
-        load_trained(trained, step=7)
-
-
 def test_export__a_distilled_student_has_both_stems(distilled: Path, tmp_path: Path) -> None:
     written = export(distilled, tmp_path / "model.safetensors")
     overlay = {"file": str(written.weights)}
@@ -99,30 +63,6 @@ def test_export__a_distilled_student_has_both_stems(distilled: Path, tmp_path: P
     assert json.loads(metadata["data"])["samples"] == 24
 
 
-def test_export__card_and_item_say_where_it_comes_from(distilled: Path, tmp_path: Path) -> None:
-    written = export(distilled, tmp_path / "model.safetensors")
-    card = written.card.read_text()
-    for text in ("optical teacher: test_vit", "samples 24", "[optim]", "| head_cosine |"):
-        assert text in card
-    item = json.loads(written.mlm.read_text())
-    assert item["properties"]["mlm:input"][0]["bands"] == list(MODEL_BANDS)
-    assert item["properties"]["mlm:total_parameters"] == sum(
-        parameter.numel() for parameter in load_trained(distilled).model.parameters()
-    )
-    assert item["assets"]["weights"]["href"] == "./model.safetensors"
-    pystac = pytest.importorskip("pystac")
-    assert pystac.Item.from_dict(item, preserve_dict=True).id == "test_deo_swin-student-1"
-
-
-def test_card__its_own_example_runs(trained: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    written = export(trained, tmp_path / "model.safetensors")
-    code = written.card.read_text().split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(code, names)
-    assert names["model"](images(10)).shape == (2, 128)
-
-
 @pytest.mark.parametrize("name", ["mine.json", "mine.md", "mine", "mine.pt"])
 def test_export__weights_are_safetensors(trained: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match=r"give the weights a name with \.safetensors"):
@@ -140,39 +80,6 @@ def test_export__replaces_nothing_unasked(trained: Path, tmp_path: Path, suffix:
     written = export(trained, tmp_path / "mine.safetensors", overwrite=True)
     assert sorted(tmp_path.iterdir()) == sorted(written)
     assert there.read_bytes() != b"precious"
-
-
-def test_export__passes_over_a_damaged_checkpoint(
-    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    harmed = tmp_path / "run"
-    shutil.copytree(trained, harmed)
-    first, last = checkpoints.saved(harmed / CHECKPOINTS_NAME)
-    content = bytearray(last.read_bytes())
-    content[len(content) // 2] ^= 1
-    last.write_bytes(content)
-    assert load_trained(harmed).provenance.step == 1
-    assert str(first) in caplog.text
-    assert str(last) in caplog.text
-    for wanted in ({"run": harmed, "step": 2}, {"run": last}):
-        with pytest.raises(WeightsError, match="damaged: it does not match its checksum"):
-            load_trained(**wanted)
-    with pytest.raises(WeightsError, match="damaged"):  # read as anybody's checkpoint
-        load_backbone("test_deo_swin", weights=last)
-    assert not list(tmp_path.glob("*.safetensors"))
-
-
-def test_export__a_damaged_or_odd_journal_does_not_matter(trained: Path, tmp_path: Path) -> None:
-    run_folder = tmp_path / "run"
-    shutil.copytree(trained, run_folder)
-    with (run_folder / "metrics.jsonl").open("ab") as file:
-        file.write(b'\xff\x00\n[]\n{"step": 2, "loss": "nan", "comp": "lost"}\n')
-    card = export(run_folder, tmp_path / "model.safetensors").card.read_text()
-    assert "| loss | nan |" in card
-
-
-def test_export__the_card_names_the_data_shortly(trained: Path) -> None:
-    assert load_trained(trained).provenance.data.keys() == {"samples", "fingerprint"}
 
 
 def test_export__no_run_is_said(tmp_path: Path) -> None:

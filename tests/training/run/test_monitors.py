@@ -8,7 +8,6 @@ import torch
 
 from deo.training import settings
 from deo.training.config import Config
-from deo.training.run.flops import peak_flops
 from deo.training.run.journal import read_metrics
 from deo.training.run.monitors import (
     Collapse,
@@ -17,7 +16,6 @@ from deo.training.run.monitors import (
     RunStoppedError,
     Speedometer,
     drift,
-    memory_gib,
 )
 from deo.training.run.pretraining import pretrain
 
@@ -71,11 +69,6 @@ def test_speedometer__divides_time_between_work_and_waiting() -> None:
     now[0] += 1.0
     speed.step(waited=0.0)
     assert speed.read(steps_left=1)[:3] == (8.0, 1.0, 0.0)
-
-
-def test_peak_flops__unknown_on_cpu() -> None:
-    assert peak_flops(torch.device("cpu")) is None
-    assert 0.05 < memory_gib(torch.device("cpu")) < 100
 
 
 def test_drift__is_relative() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deo.training.config import Model, Optim
+from deo.training.config import Optim
+from deo.training.method.config import Model
 from deo.training.method.student import Student
 from deo.training.run.optim import (
     advance,

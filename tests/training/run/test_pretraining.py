@@ -19,8 +19,8 @@ from deo.training.run import checkpoint as checkpoints
 from deo.training.run import distributed, pretraining
 from deo.training.run.checkpoint import CHECKPOINTS_NAME
 from deo.training.run.distributed import Context
-from deo.training.run.export import load_trained
-from deo.training.run.pretraining import dry_run, prepare, pretrain
+from deo.training.run.pretraining import prepare, pretrain
+from deo.training.run.trained import load_trained
 
 
 class ToyTeacher(nn.Module):
@@ -53,17 +53,6 @@ def square_views(images: Tensor, keys: Tensor, epoch: int) -> Sequence[Tensor]:
     """The image and its mirror image, and one quarter."""
     x = images / 3000 - 0.5
     return [x, x.flip(-1), x[..., :16, :16]]
-
-
-def test_dry_run__says_time_and_memory_and_writes_nothing(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    report = dry_run(tiny_config)
-    assert "24 samples, 6 steps per epoch, 8 steps in all, 1 process(es) on cpu" in report
-    assert "GiB (resident" in report
-    assert report.count(" s,") + report.count(" s (") == 2
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_prepare__steps_override_epochs(tiny_config: Config) -> None:

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deo.models.convert import our_name
-from deo.training.config import Config, Model, Optim, Run, Switches
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Model, Switches
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context

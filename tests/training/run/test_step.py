@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deo.training.config import Config, Loss, Model, Optical, Optim, Run, Switches, Views
+from deo.errors import ConfigError
+from deo.training.config import Config, Optim, Run
+from deo.training.method.config import Direct, Loss, Model, Optical, Switches, Views
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context
@@ -92,6 +94,49 @@ def test_train_step__with_and_without_optical_teacher_and_bands(kind: Any, optic
     record = steps(run, 2)[-1]
     assert record.loss.isfinite()
     assert (record.cls != 0) == (record.patch != 0) == (optical is not None)
+
+
+DIRECT = Direct(maximum=3000.0, similarity=2.0, statistics=1.0)
+
+
+def test_train_step__distils_directly() -> None:
+    run = state(Pixels(), direct=DIRECT)
+    before = weights(run)
+    records = steps(run, 2)
+    assert all(record.loss.isfinite() for record in records)
+    assert not [name for name, value in weights(run).items() if torch.equal(value, before[name])]
+    alone = replace(config().loss, coeff=0.0, expansion=0.0)
+    for part in ("similarity", "statistics"):
+        without = state(Pixels(), direct=replace(DIRECT, **{part: 0.0}), loss=alone)
+        assert steps(without)[0].loss != steps(state(Pixels(), direct=DIRECT, loss=alone))[0].loss
+
+
+def test_train_step__without_weight_self_distillation_asks_no_teacher() -> None:
+    run = state(Pixels(), direct=DIRECT, loss=Loss(coeff=0.0, expansion=0.0))
+    run.teacher.register_forward_hook(lambda module, args, out: pytest.fail("asked"))
+    record = steps(run)[0]
+    assert record.effective_rank >= 1
+
+
+def test_train_step__kept_maps_are_those_seen_afresh() -> None:
+    fresh, kept = (state(Pixels(), direct=replace(DIRECT, keep=keep)) for keep in (False, True))
+    for a, b in zip(steps(fresh, 2), steps(kept, 2), strict=True):
+        torch.testing.assert_close(a.loss, b.loss, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({}, "needs an optical teacher"),
+        ({"optical": Pixels(), "model": replace(Model(name="test_deo_vit"), input="rgb")}, "rgb"),
+        ({"optical": Pixels(), "views": lambda images, keys, epoch: []}, "view maker of your own"),
+    ],
+)
+def test_build__refuses_direct_distillation_that_cannot_work(options: Any, match: str) -> None:
+    own = {name: options.get(name) for name in ("optical", "views")}
+    changes = {name: value for name, value in options.items() if name == "model"}
+    with pytest.raises(ConfigError, match=match):
+        build(config(direct=DIRECT, **changes), Context(), steps_per_epoch=4, **own)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

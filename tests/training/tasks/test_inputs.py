@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deo.bands import MODEL_BANDS, PRODUCT_BANDS, RGB_BANDS, BandSet
-from deo.contracts import Contract, fit_contract
+from deo.contracts import FIXED_MAXIMUM, Contract, fit_contract
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import BandMoments, Sample, Split, Unit
 from deo.training.tasks.inputs import (
@@ -69,21 +69,32 @@ S2 = fit_contract("s2", bands=TWO).record()
 @pytest.mark.parametrize(
     ("bands", "unit", "stored", "wanted"),
     [
-        (TWO, Unit.DN, None, "pretrain"),
-        (TWO, Unit.DN, S2, "s2"),
-        (RGB_BANDS, Unit.DN, S2, "s2"),
-        (TWO, Unit.DN, {"name": "scene", "bands": list(TWO)}, "scene"),
-        (TWO, Unit.BYTE, S2, "stats"),
-        (RGB_BANDS, Unit.BYTE, S2, "pretrain"),
+        (TWO, Unit.DN, None, ("pretrain", "fixed")),
+        (TWO, Unit.DN, S2, ("s2", "s2")),
+        (RGB_BANDS, Unit.DN, S2, ("s2", "s2")),
+        (TWO, Unit.DN, {"name": "scene", "bands": list(TWO)}, ("scene", "fixed")),
+        (TWO, Unit.DN, fit_contract("pretrain", bands=TWO).record(), ("pretrain", "fixed")),
+        (TWO, Unit.BYTE, S2, ("stats", "stats")),
+        (RGB_BANDS, Unit.BYTE, S2, ("pretrain", "fixed")),
     ],
 )
 def test_choose_contract__unasked(
-    bands: BandSet, unit: Unit, stored: dict[str, Any] | None, wanted: str
+    bands: BandSet, unit: Unit, stored: dict[str, Any] | None, wanted: tuple[str, str]
 ) -> None:
+    """A network that may map scenes gets no contract that is measured on single images."""
     train = split(Noise(bands), bands)
-    contract = choose_contract(None, bands=bands, unit=unit, stored=stored, train=train)
-    assert contract.record()["name"] == wanted
-    assert contract.bands == bands
+    for mapped, name in zip((False, True), wanted, strict=True):
+        contract = choose_contract(
+            None, bands=bands, unit=unit, stored=stored, train=train, mapped=mapped
+        )
+        assert contract.record()["name"] == name
+        assert contract.bands == bands
+
+
+def test_choose_contract__fixed_maximum_by_unit() -> None:
+    for unit, maximum in ((Unit.DN, FIXED_MAXIMUM), (Unit.BYTE, 255)):
+        contract = choose_contract("fixed", bands=RGB_BANDS, unit=unit)
+        assert contract.record()["rgb_maximum"] == maximum
 
 
 def test_choose_contract__statistics_stored_with_weights_are_taken() -> None:

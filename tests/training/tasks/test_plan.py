@@ -53,6 +53,6 @@ def examples(*sizes: tuple[int, int], tiles: bool = False) -> Examples:
 
 def test_choose_crop__small_samples_whole_and_patches_of_others() -> None:
     assert choose_crop(examples((64, 64), (64, 64))) is None
-    assert choose_crop(examples((512, 512))) == 128
+    assert choose_crop(examples((512, 512))) == 96
     assert choose_crop(examples((64, 96), (96, 96))) == 64
     assert choose_crop(examples((300, 300), tiles=True)) is None

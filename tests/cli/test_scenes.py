@@ -1,68 +1,25 @@
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import rasterio
-import torch
 from click.testing import CliRunner, Result
-from rasterio.transform import from_origin
 
-from deo import MODEL_BANDS, api
 from deo.cli import cli
 from deo.errors import DeoError, SceneError
-from deo.maps.spool import Shape, Spool
+from deo.maps import many
+from deo.maps.plan import Plan
+from deo.maps.rows import Shape
+from deo.maps.spool import Spool
+from deo.maps.worklist import Item
 
 MICRO = ["--model", "test_deo_swin", "--untrained", "--tile", "64", "--overlap", "32"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Callable[[str], Path]:
-    def make(name: str) -> Path:
-        values = np.random.default_rng(1).integers(100, 4000, (10, 70, 60)).astype(np.uint16)
-        path = tmp_path / name
-        with rasterio.open(
-            path, "w", driver="GTiff", count=10, height=70, width=60, dtype="uint16", nodata=0,
-            crs="EPSG:32633", transform=from_origin(500_000, 5_000_000, 10, 10),
-        ) as file:  # fmt: skip
-            file.write(values)
-            file.descriptions = tuple(MODEL_BANDS)
-        return path
-
-    return make
-
-
 def deo(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
-
-
-def test_extract__one_scene(scene: Callable[[str], Path], tmp_path: Path) -> None:
-    result = deo("extract", scene("a.tif"), "-o", tmp_path / "out.tif", *MICRO, "--layer", "0",
-                 "--dtype", "int8", "--quiet")  # fmt: skip
-    assert result.exit_code == 0, result.output
-    assert "out.tif" in result.output
-    with rasterio.open(tmp_path / "out.tif") as file:
-        assert (file.count, file.dtypes[0], file.shape) == (16, "int8", (18, 15))
-
-
-def test_extract__all_layers(scene: Callable[[str], Path], tmp_path: Path) -> None:
-    result = deo("extract", scene("a.tif"), "-o", tmp_path / "out.tif", *MICRO, "--layer", "all")
-    assert result.exit_code == 0, result.output
-    for layer in range(4):
-        with rasterio.open(tmp_path / f"out_layer{layer}.tif") as file:
-            assert file.count == 16 * 2**layer
-            assert file.tags()["DEO_LAYER"] == str(layer)
 
 
 def test_extract__many_scenes_with_failures_listed(
@@ -90,14 +47,14 @@ def test_extract__a_fault_with_one_scene_does_not_cost_the_others(
     scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = scene("first.tif"), scene("second.tif")
-    run = api.extract
+    run = many.make_map
 
-    def fail_on_the_first(source: str, *args: Any, **kwargs: Any) -> list[Path]:
-        if source == str(first):
+    def fail_on_the_first(plan: Plan, item: Item, **kwargs: Any) -> list[Path]:
+        if item.source == str(first):
             raise KeyError("a fault of ours")
-        return run(source, *args, **kwargs)
+        return run(plan, item, **kwargs)
 
-    monkeypatch.setattr(api, "extract", fail_on_the_first)
+    monkeypatch.setattr(many, "make_map", fail_on_the_first)
     result = deo("extract", first, second, "-o", tmp_path / "out", *MICRO, "--quiet")
     assert isinstance(result.exception, DeoError)
     assert "KeyError('a fault of ours')" in str(result.exception)
@@ -183,10 +140,10 @@ def test_extract__says_which_failures_may_be_tried_again(
         "b.tif": SceneError("no raster"),
     }
 
-    def fail(source: str, *args: Any, **kwargs: Any) -> list[Path]:
-        raise faults[Path(source).name]
+    def fail(plan: Plan, item: Item, **kwargs: Any) -> list[Path]:
+        raise faults[Path(item.source).name]
 
-    monkeypatch.setattr(api, "extract", fail)
+    monkeypatch.setattr(many, "make_map", fail)
     result = deo("extract", *map(scene, faults), "-o", tmp_path / "out", *MICRO, "--quiet")
     assert isinstance(result.exception, DeoError)
     assert not result.exception.retriable
@@ -207,50 +164,15 @@ def _list(folder: Path) -> Path:
 def test_extract__an_interruption_says_how_far_it_got(
     scene: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, sources = api.extract, [scene("a.tif"), scene("b.tif")]
+    run, sources = many.make_map, [scene("a.tif"), scene("b.tif")]
 
-    def interrupt(source: str, *args: Any, **kwargs: Any) -> list[Path]:
-        if source == str(sources[1]):
+    def interrupt(plan: Plan, item: Item, **kwargs: Any) -> list[Path]:
+        if item.source == str(sources[1]):
             raise KeyboardInterrupt
-        return run(source, *args, **kwargs)
+        return run(plan, item, **kwargs)
 
-    monkeypatch.setattr(api, "extract", interrupt)
+    monkeypatch.setattr(many, "make_map", interrupt)
     result = deo("extract", *sources, "-o", tmp_path / "out", *MICRO, "--quiet")
     assert result.exit_code == 1
     assert "1 of 2 scenes done; the same command goes on" in result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.tif"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--layer", "fine"], "layer 'fine'"),
-        (["--mean", "1,x", "--contract", "stats"], "'1,x'"),
-        (["--bands", "B04,B99"], "B99"),
-        (["--shard", "3/2"], "shard 3/2"),
-        (["--preview", "x.gif"], r"x\.gif"),
-    ],
-)
-def test_extract__refuses_with_one_message(
-    scene: Callable[[str], Path], tmp_path: Path, arguments: list[str], said: str
-) -> None:
-    result = deo("extract", scene("a.tif"), "-o", tmp_path / "out.tif", *MICRO, *arguments)
-    assert isinstance(result.exception, DeoError)
-    assert result.exit_code == 1
-    with pytest.raises(DeoError, match=said):
-        raise result.exception
-    assert not (tmp_path / "out.tif").exists()
-
-
-def test_similar__maps_and_refuses(scene: Callable[[str], Path], tmp_path: Path) -> None:
-    deo("extract", scene("a.tif"), "-o", tmp_path / "out.tif", *MICRO, "--layer", "0")
-    arguments = ["similar", tmp_path / "out.tif", "--at", "15.003,45.1515"]
-    result = deo(*arguments, "-o", tmp_path / "map.tif", "--preview", tmp_path / "map.png")
-    assert result.exit_code == 0, result.output
-    assert "above 0.9" in result.output
-    assert (tmp_path / "map.png").exists()
-    again = deo(*arguments, "-o", tmp_path / "map.tif")
-    assert "exists" in str(again.exception)
-    for place in ("15.003", "a,b", "1,2,3"):
-        result = deo("similar", tmp_path / "out.tif", "--at", place, "-o", tmp_path / "x.tif")
-        assert isinstance(result.exception, DeoError)
