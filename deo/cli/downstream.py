@@ -99,4 +99,5 @@ def finetune(task: str, **settings: Any) -> None:
     click.echo(f"{finished.path}: {finished.summary}")
     if finished.comparison is not None:
         click.echo(finished.comparison.markdown(), nl=False)
-    click.echo(f"next: deo predict {settings['output']} SCENE -o map.tif")
+    scenes = "FIRST_DATE SECOND_DATE" if task == "change" else "SCENE"
+    click.echo(f"next: deo predict {settings['output']} {scenes} -o map.tif")
