@@ -91,8 +91,8 @@ class MapFusion(nn.Module):
         super().__init__()
         linear = [nn.Conv2d(count, width, 1) for count in (pixels, *channels)]
         for layer in linear[1:]:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
         self.lateral = nn.ModuleList(
             nn.Sequential(Standardise(layer.in_channels), layer) for layer in linear
         )
