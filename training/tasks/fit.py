@@ -67,17 +67,17 @@ def fit(
     """
     bench = request.benchmark
     chosen = chosen_backbone(request, parts, request.tuning.seed, mapped=True)
-    examples = {
-        name: Examples(split=part, unit=bench.unit, contract=chosen.contract)
-        for name, part in parts.items()
-    }
+    examples = _examples(parts, bench, chosen)
     config = _settled(request, examples)
     network = _network(bench, chosen, config)
     size = training_size(examples["train"], config.crop)
     say_parts(examples, bench)
     if folder is not None and not resume:
         _clear(folder)
-    description = _description(request, config, chosen, size)
+    keep = None
+    if folder is not None:
+        description = _description(request, config, chosen, size)
+        keep = functools.partial(_keep, network, description, folder)
     epochs = 0
     for epoch in tune(
         network,
@@ -88,7 +88,7 @@ def fit(
         folder=folder,
         resume=resume,
         origin=_origin(chosen),
-        keep=None if folder is None else functools.partial(_keep, network, description, folder),
+        keep=keep,
         device=request.device,
     ):
         epochs = epoch.number
@@ -103,6 +103,13 @@ def fit(
 def judged_part(parts: Mapping[str, Split]) -> str | None:
     """Which part a tuned network is scored on: `test`, else `valid`, else None."""
     return next((name for name in ("test", "valid") if name in parts and len(parts[name])), None)
+
+
+def _examples(parts: Mapping[str, Split], bench: Benchmark, chosen: Chosen) -> dict[str, Examples]:
+    return {
+        name: Examples(split=part, unit=bench.unit, contract=chosen.contract)
+        for name, part in parts.items()
+    }
 
 
 def _settled(request: Request, examples: Mapping[str, Examples]) -> TuneConfig:
