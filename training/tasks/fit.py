@@ -74,10 +74,7 @@ def fit(
     say_parts(examples, bench)
     if folder is not None and not resume:
         _clear(folder)
-    keep = None
-    if folder is not None:
-        description = _description(request, config, chosen, size)
-        keep = functools.partial(_keep, network, description, folder)
+    description = _description(request, config, chosen, size)
     epochs = 0
     for epoch in tune(
         network,
@@ -88,7 +85,7 @@ def fit(
         folder=folder,
         resume=resume,
         origin=_origin(chosen),
-        keep=keep,
+        keep=None if folder is None else functools.partial(_keep, network, description, folder),
         device=request.device,
     ):
         epochs = epoch.number
