@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -285,6 +286,7 @@ def extract_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
+    executor: Executor | None = None,
     progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
     **settings: Any,
@@ -305,6 +307,10 @@ def extract_many(
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the scenes that is this process's; None: all of them.
+        executor: any `concurrent.futures.Executor`, such as a process pool or
+            `dask.distributed.Client.get_executor()`, which works on several scenes at once and is
+            neither started nor shut down here. Settings and paths travel, never weights; each
+            worker loads the model once. None: one scene after the other, in this thread.
         progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
 
@@ -323,6 +329,7 @@ def extract_many(
         overwrite=overwrite,
         resume=resume,
         shard=shard,
+        executor=executor,
         progress=progress,
         busy=busy,
     )

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +57,7 @@ def make_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
+    executor: Executor | None = None,
     progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
 ) -> Iterator[SceneResult]:
@@ -66,7 +68,9 @@ def make_many(
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the items that is this process's; None: all of them.
-        progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
+        executor: what does the work, see `run_scenes`; None: this thread.
+        progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all). With an
+            executor it is told once of each scene, when that is done.
         busy: told once of each scene that is left to another process for the time being.
 
     Raises:
@@ -82,9 +86,11 @@ def make_many(
         stac=stac,
         overwrite=overwrite,
         resume=resume or not overwrite,
-        progress=tell,
+        progress=tell if executor is None else None,
     )
-    results = run_scenes(share, work, busy=busy)
+    results = run_scenes(share, work, executor=executor, busy=busy)
+    if executor is not None and tell is not None:
+        results = _told(results, tell)
     if isinstance(tell, Bars):
         results = _with_bars(results, tell)
     if not stac or not 1 < len(listed) == len(share):
@@ -101,6 +107,15 @@ def _collected(results: Iterator[SceneResult]) -> Iterator[SceneResult]:
         yield result
     if len(outputs) > 1:
         write_collections(outputs)
+
+
+def _told(
+    results: Iterator[SceneResult], tell: Callable[[str, int, int], None]
+) -> Iterator[SceneResult]:
+    for result in results:
+        if result.state == "done":
+            tell(result.source, result.tiles, result.tiles)
+        yield result
 
 
 def _with_bars(results: Iterator[SceneResult], bars: Bars) -> Iterator[SceneResult]:
