@@ -110,7 +110,7 @@ def find(
         if not isinstance(source, Sequence) or not source:
             raise SceneError(
                 f"cannot make a scene of {type(source).__name__} {str(source)[:100]!r}; give a "
-                "path, a list of paths, an xarray object, or an array (C, H, W)"
+                "path, a list of paths, or an array, of NumPy (C, H, W) or of xarray"
             )
         paths = [_plain_path(os.fspath(part)) for part in source]
         return file_assets(paths, door=door, bands=bands, overruled=overruled)

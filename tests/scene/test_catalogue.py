@@ -1,5 +1,6 @@
 """Real scenes through the doors of STAC and xarray: a catalogue that is written here."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,10 @@ def catalogue(shared: Path, tmp_path: Path) -> Any:
         crop(shared / "data" / "sentinel2" / f"{name}.tif", whole)
         folder = tmp_path / "catalogue" / name
         folder.mkdir(parents=True)
-        date = f"{name[-8:-4]}-{name[-4:-2]}-{name[-2:]}T11:00:00Z"
+        date = dt.datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=dt.UTC)
         item = pystac.Item(
             name, {"type": "Point", "coordinates": [-1.6, 48.1]}, [-1.6, 48.1, -1.6, 48.1],
-            None, {"datetime": date, "platform": "sentinel-2a", "proj:epsg": 32630},
+            date, {"platform": "sentinel-2a", "proj:epsg": 32630},
             stac_extensions=[
                 "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
                 "https://stac-extensions.github.io/projection/v1.1.0/schema.json",
@@ -119,8 +120,8 @@ def test_item__of_a_safe_product_reads_as_the_product(
     images = sorted(safe.glob("GRANULE/*/IMG_DATA/R*/*.jp2"))
     monkeypatch.setenv("DEO_VRT_SOURCES", str(safe))
     item = pystac.Item(
-        safe.stem, None, None, None,
-        {"datetime": "2023-08-23T09:55:59Z", "s2:processing_baseline": "05.09"},
+        safe.stem, None, None, dt.datetime(2023, 8, 23, tzinfo=dt.UTC),
+        {"s2:processing_baseline": "05.09"},
     )  # fmt: skip
     for image in images:
         key = "_".join(image.stem.split("_")[2:])
