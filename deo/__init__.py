@@ -16,6 +16,7 @@ from deo.sensors.table import Band
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
+    from deo.explorer.serve import explore
     from deo.labelled import features
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
@@ -32,6 +33,7 @@ __all__ = [
     "Extraction",
     "Pixels",
     "__version__",
+    "explore",
     "extract",
     "extract_many",
     "features",
@@ -45,6 +47,7 @@ __all__ = [
 
 _LATE = {
     "Extraction": "deo.api",
+    "explore": "deo.explorer.serve",
     "extract": "deo.api",
     "extract_many": "deo.api",
     "features": "deo.labelled",
