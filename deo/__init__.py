@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
     from deo.labelled import features
+    from deo.maps.classify import Classification, classify
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
     from deo.training.tasks.predict import predict, predict_many
@@ -28,10 +29,12 @@ __all__ = [
     "RGB_BANDS",
     "Band",
     "BandSet",
+    "Classification",
     "DeoError",
     "Extraction",
     "Pixels",
     "__version__",
+    "classify",
     "extract",
     "extract_many",
     "features",
@@ -44,7 +47,9 @@ __all__ = [
 ]
 
 _LATE = {
+    "Classification": "deo.maps.classify",
     "Extraction": "deo.api",
+    "classify": "deo.maps.classify",
     "extract": "deo.api",
     "extract_many": "deo.api",
     "features": "deo.labelled",
