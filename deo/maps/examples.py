@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import DataError
-from deo.maps.label_cells import LabelledCells, by_window, lay
+from deo.maps.label_cells import LabelledCells, by_window, lay, said
 from deo.maps.labels import Labels
 from deo.maps.stack import FeatureStack
 from deo.scene.window import Window
@@ -54,7 +54,9 @@ def gather(stack: FeatureStack, labels: Labels) -> Examples:
     known = np.isfinite(vectors).all(axis=1)
     notes = list(cells.notes)
     if not known.all():
-        notes.append(f"{(~known).sum():,} labelled cells hold no data.")
+        notes.append(
+            f"{said(int((~known).sum()), 'labelled cell holds', 'labelled cells hold')} no data."
+        )
     return _examples(cells, labels, vectors, known, notes)
 
 
@@ -75,7 +77,7 @@ def _examples(
             f"{' '.join(notes)}".rstrip()
         )
     if lost := [name for name in labels.classes if name not in kept]:
-        notes.append(f"There is no example of {', '.join(lost)} on this map: left out.")
+        notes.append(f"There is no example of {', '.join(lost)} on this map, which is left out.")
     if few := [f"{name} ({count})" for name, count in zip(labels.classes, counts, strict=True)
                if 0 < count < 5]:  # fmt: skip
         notes.append(f"These classes have fewer than five labelled cells: {', '.join(few)}.")

@@ -49,8 +49,10 @@ def lay(stack: FeatureStack, labels: Labels) -> LabelledCells:
     shapes, numbers = _on_grid(stack, labels)
     _, height, width = stack.shape
     kinds = shapely.get_type_id(shapes)
-    points = (kinds == _POINT) | ((kinds == _POLYGON) & (shapely.area(shapes) < 1))
-    xy = shapely.get_coordinates(shapely.point_on_surface(shapes[points]))
+    small = (kinds == _POLYGON) & (shapely.area(shapes) < 1)
+    points = (kinds == _POINT) | small
+    shapes[small] = shapely.centroid(shapes[small])
+    xy = shapely.get_coordinates(shapes[points])
     columns, rows = np.floor(xy).T
     near = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     west, north, east, south = shapely.bounds(shapes[~points]).reshape(-1, 4).T
@@ -64,9 +66,9 @@ def lay(stack: FeatureStack, labels: Labels) -> LabelledCells:
     )
     notes = []
     if labels.nameless:
-        notes.append(f"{labels.nameless:,} labels have no class or no place.")
+        notes.append(f"{said(labels.nameless, 'label has', 'labels have')} no class or no place.")
     if outside := len(shapes) - int(near.sum()) - int(crossing.sum()):
-        notes.append(f"{outside:,} labels lie outside the map.")
+        notes.append(f"{said(outside, 'label lies', 'labels lie')} outside the map.")
     return _collect(stack.windows(), laid, width, len(labels.classes), notes)
 
 
@@ -139,7 +141,8 @@ def _collect(
         keys = (rows + window.row) * width + columns + window.col
         kept = _thin(kept.join(keys, owners[rows, columns]), most)
     if contested:
-        notes.append(f"{contested:,} cells are labelled as more than one class: left out.")
+        are = said(contested, "cell is", "cells are")
+        notes.append(f"{are} labelled as more than one class and left out.")
     if named > len(kept.keys):
         notes.append(f"{named:,} cells are labelled, of which {len(kept.keys):,} are used.")
     order = np.argsort(kept.keys)
@@ -198,6 +201,11 @@ def _owners(window: Window, laid: _Laid, points: Integers | None, tree: Any) -> 
         free = owners == _NONE
         owners[mask.astype(bool)] = np.where(free, number, _CONTESTED)[mask.astype(bool)]
     return owners
+
+
+def said(number: int, one: str, many: str) -> str:
+    """A number with its noun and verb, for notes."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def by_window(windows: Sequence[Window], rows: Integers, columns: Integers) -> Iterator[Integers]:

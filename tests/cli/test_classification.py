@@ -36,7 +36,7 @@ def test_classify__tells_areas_and_accuracy(
     assert [line.split()[0] for line in lines[2:4]] == ["<b>a", "b"]
     assert [line.split()[3] for line in lines[2:4]] == ["4", "4"]
     assert lines[4].startswith("accuracy ")
-    assert "1 labels lie outside the map" in result.stderr
+    assert "1 label lies outside the map" in result.stderr
     assert "blocks only" in result.stderr
     again = deo("classify", tmp_path / "f.tif", "--classifier", tmp_path / "c.safetensors",
                 "-o", tmp_path / "again.tif", "--quiet")  # fmt: skip

@@ -14,7 +14,7 @@ def examples(classes: int, count: int = 60, channels: int = 12):  # type: ignore
     numbers[:classes] = np.arange(classes)
     centres = rng.normal(size=(classes, channels)) * 2
     vectors = centres[numbers] + rng.normal(size=(count, channels))
-    return (vectors * np.logspace(-2, 3, channels) + 50).astype(np.float32), numbers
+    return ((vectors + 3) * np.logspace(-2, 3, channels)).astype(np.float32), numbers
 
 
 @pytest.mark.parametrize("method", METHODS)

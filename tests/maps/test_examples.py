@@ -24,7 +24,7 @@ def test_gather__reads_the_features_at_the_labels(feature_file: Make, points: Ma
     assert examples.numbers.tolist() == [1, 1, 0]
     np.testing.assert_array_equal(examples.vectors, [data[:, 5, 7], data[:, 5, 8], data[:, 19, 29]])
     assert examples.notes == (
-        "1 labelled cells hold no data.",
+        "1 labelled cell holds no data.",
         "These classes have fewer than five labelled cells: a (1), b (2).",
     )
 

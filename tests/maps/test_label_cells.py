@@ -48,7 +48,7 @@ def test_lay__leaves_out_cells_of_two_classes(feature_file: Make) -> None:
         cells = lay(stack, labels([box(3, 3, 2, 2), box(4, 4, 2, 2)], ["a", "b"]))
     assert len(cells.rows) == 6
     assert (4, 4) not in set(zip(cells.rows.tolist(), cells.columns.tolist(), strict=True))
-    assert cells.notes == ("1 cells are labelled as more than one class: left out.",)
+    assert cells.notes == ("1 cell is labelled as more than one class and left out.",)
 
 
 def test_lay__takes_a_fixed_choice_of_many(
