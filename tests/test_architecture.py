@@ -161,7 +161,6 @@ UNTESTED = {
     "deo.maps.similar",
     "deo.maps.stac",
     "deo.maps.zarr_store",
-    "deo.training.tasks.benchmarks.folder",
     "deo.training.tasks.online",
 }
 """Modules without a test file of their name in the folder of their name."""

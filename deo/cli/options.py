@@ -217,6 +217,7 @@ DATA = (
         help="How to read m-eurosat's shifted keys. [default: corrected]",
     ),
     click.option("--partition", help="A partition of GEO-Bench, such as 0.10x_train."),
+    *SCALING,
     click.option(
         "--fraction", type=float, default=1.0, show_default=True, help="Share of labels to use."
     ),
