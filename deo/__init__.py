@@ -15,7 +15,8 @@ from deo.sensors.table import Band
 
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
-    from deo.contracts import fit_contract
+    from deo.contracts import Contract, fit_contract
+    from deo.maps.fitted import load_contract
     from deo.models.weights import load_backbone
     from deo.training.tasks.predict import predict, predict_many
 
@@ -26,6 +27,7 @@ __all__ = [
     "RGB_BANDS",
     "Band",
     "BandSet",
+    "Contract",
     "DeoError",
     "Extraction",
     "Pixels",
@@ -34,6 +36,7 @@ __all__ = [
     "extract_many",
     "fit_contract",
     "load_backbone",
+    "load_contract",
     "open_scene",
     "predict",
     "predict_many",
@@ -43,8 +46,10 @@ _LATE = {
     "Extraction": "deo.api",
     "extract": "deo.api",
     "extract_many": "deo.api",
+    "Contract": "deo.contracts",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
+    "load_contract": "deo.maps.fitted",
     "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
     "predict_many": "deo.training.tasks.predict",

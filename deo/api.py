@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, overload
 
 from deo.bands import BandSet
-from deo.contracts import Contract, fit_contract, model_bands
+from deo.contracts import CONSTANT, Contract, fit_contract, model_bands
 from deo.errors import ConfigError
 from deo.layers import Loaded, feature_model, parse_layer
 from deo.maps.engine import SceneResult
+from deo.maps.fitted import parse_contract
 from deo.maps.job import Job, Output
 from deo.maps.many import ScenesProgress, items_of, make_many
 from deo.maps.memory import IN_MEMORY, MapArray, map_arrays
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "deo_swin_n"
+DEFAULT_CONTRACT = "scene"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,9 @@ class Extraction(Plan):
         layer: among the model's layers, 0 the finest, negative from the coarsest, or `last`; `all`
             or None: all of them, one file each.
         bands: as in `open_scene`; the model then takes those of them it knows.
-        contract: `pretrain`, `scene`, `s2` or `stats`; None: what the weights ask for, else
-            `scene`.
+        contract: `fixed`, `pretrain`, `scene`, `s2` or `stats`; a `Contract`, or a file that holds
+            one: JSON, or features whose contract is taken. None: the statistics that the weights
+            were tuned with, else `DEFAULT_CONTRACT`.
         mean, std: per band, with contract `stats`.
         tile, overlap: in pixels; None: the side near 384 at which no stage pads, and a quarter.
         dtype: float32, float16 or int8 (one scale per channel).
@@ -66,7 +69,7 @@ class Extraction(Plan):
     weights: Path | None = None
     untrained: bool = False
     layer: int | str | None = -1
-    contract: str | None = None
+    contract: str | os.PathLike[str] | Contract | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     dtype: str = "float32"
@@ -80,6 +83,7 @@ class Extraction(Plan):
         spec_of(self.model)
         # two spellings of a layer are one setting
         object.__setattr__(self, "layer", parse_layer(self.layer))
+        object.__setattr__(self, "contract", parse_contract(self.contract))
 
     def load(self, scene: Scene) -> Loaded:
         """The model for the bands of a scene."""
@@ -156,15 +160,18 @@ class Extraction(Plan):
         return [output.with_stem(f"{output.stem}_layer{layer}") for layer in layers]
 
     def _fit(self, scene: Scene, loaded: Loaded) -> Contract:
-        """The contract asked for, else the one that the weights were tuned with, else `scene`."""
-        name, mean, std = self.contract, self.mean, self.std
-        stored, bands = loaded.contract, loaded.model.bands
-        if name is None and stored is not None and stored.get("name") in ("s2", "stats"):
-            tuned = Contract.from_record(stored)
-            name = tuned.name
-            if name == "stats" and mean is None and std is None:
-                mean, std = _statistics(tuned, bands)
-        return fit_contract(name or "scene", bands=bands, scene=scene, mean=mean, std=std)
+        """The contract asked for, else the one the weights were tuned with, else the default."""
+        said, stored, bands = self.contract, loaded.contract, loaded.model.bands
+        given = self.mean is not None or self.std is not None
+        if said is None and not given and stored is not None and stored.get("name") in CONSTANT:
+            said = Contract.from_record(stored)
+        if isinstance(said, Contract):
+            if given:
+                raise ConfigError("mean and std go with contract 'stats', not with one of a file")
+            return said.select(bands)
+        return fit_contract(
+            str(said or DEFAULT_CONTRACT), bands=bands, scene=scene, mean=self.mean, std=self.std
+        )
 
 
 @overload
@@ -308,18 +315,3 @@ def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extra
         return extraction
     refuse_unknown(Extraction, settings)
     return Extraction(**settings)
-
-
-def _statistics(contract: Contract, bands: BandSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that a contract holds for `bands`."""
-    missing = [band for band in bands if band not in contract.bands]
-    if missing:
-        raise ConfigError(
-            f"the weights come with the statistics of {contract.bands}, which lack "
-            f"{', '.join(missing)}; leave it out of --bands, or name another --contract"
-        )
-    positions = bands.positions_in(contract.bands.names)
-    return (
-        tuple(contract.mean[position] for position in positions),
-        tuple(contract.std[position] for position in positions),
-    )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
-from deo.contracts import CONTRACTS, Contract, InputContract, fit_contract
+from deo.contracts import CONSTANT, CONTRACTS, Contract, InputContract, fit_contract
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import (
     BandMoments,
@@ -101,9 +101,9 @@ def choose_contract(
         elif stored is not None:
             name = str(stored["name"])
             # its numbers hold for the same bands only; `pretrain` and `scene` are made afresh
-            if name in ("s2", "stats", "fixed") and list(stored["bands"]) == list(bands):
+            if name in CONSTANT and list(stored["bands"]) == list(bands):
                 return Contract.from_record(stored)
-        if mapped and name in ("pretrain", "scene"):
+        if mapped and name not in CONSTANT:
             name = "fixed"
     if name not in CONTRACTS:
         raise ConfigError(f"no contract {name!r}; choose one of {', '.join(CONTRACTS)}")
