@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from deo.bands import BandSet
-from deo.contracts import CONSTANT, Contract, fit_contract, model_bands
+from deo.contracts import CONSTANT, DEFAULT_CONTRACT, Contract, fit_contract, model_bands
 from deo.errors import ConfigError
 from deo.layers import Loaded, feature_model, parse_layer
 from deo.maps.engine import SceneResult
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "deo_swin_n"
-DEFAULT_CONTRACT = "scene"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,9 @@ CONTRACTS = ("fixed", "pretrain", "scene", "s2", "stats")
 CONSTANT = ("fixed", "s2", "stats")
 """Contracts that treat a pixel alike in every image, so that their features can be compared."""
 
+DEFAULT_CONTRACT = "fixed"
+"""Of maps, of networks that are tuned, and of everything that compares places or dates."""
+
 FIXED_MAXIMUM = 5000.0
 """What `fixed` divides red, green and blue by, in digital numbers.
 

@@ -106,7 +106,7 @@ CONTRACT_OR_FILE = click.option(
     "--contract",
     metavar=f"[{'|'.join(CONTRACTS)}|FILE]",
     help="How digital numbers become the model's input; or a file that holds a fitted contract, "
-    ".json or features whose contract is taken. [default: that of the weights, else scene]",
+    ".json or features whose contract is taken. [default: that of the weights, else fixed]",
 )
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 RESUME = click.option("--resume", is_flag=True, help="Go on with what a run that ended early left.")

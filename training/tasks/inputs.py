@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
-from deo.contracts import CONSTANT, CONTRACTS, Contract, InputContract, fit_contract
+from deo.contracts import (
+    CONSTANT,
+    CONTRACTS,
+    DEFAULT_CONTRACT,
+    Contract,
+    InputContract,
+    fit_contract,
+)
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import (
     BandMoments,
@@ -104,7 +111,7 @@ def choose_contract(
             if name in CONSTANT and list(stored["bands"]) == list(bands):
                 return Contract.from_record(stored)
         if mapped and name not in CONSTANT:
-            name = "fixed"
+            name = DEFAULT_CONTRACT
     if name not in CONTRACTS:
         raise ConfigError(f"no contract {name!r}; choose one of {', '.join(CONTRACTS)}")
     if name == "scene":
