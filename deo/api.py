@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
-from deo.bands import BandSet
+from deo.bands import RGB_BANDS, BandSet, Pixels
 from deo.contracts import CONSTANT, DEFAULT_CONTRACT, Contract, fit_contract, model_bands
 from deo.errors import ConfigError
 from deo.layers import Loaded, feature_model, parse_layer
+from deo.maps.cache import gdal_settings
 from deo.maps.engine import SceneResult
-from deo.maps.fitted import parse_contract
+from deo.maps.fitted import Several, parse_contract
 from deo.maps.job import Job, Output
 from deo.maps.many import ScenesProgress, items_of, make_many
 from deo.maps.memory import IN_MEMORY, MapArray, map_arrays
@@ -151,6 +152,42 @@ class Extraction(Plan):
             batch_size=self.batch_size or model.batch_size,
             inputs=inputs,
         )
+
+    def fitted_over(self, sources: Iterable[Any]) -> "Extraction":
+        """The same settings under one contract `scene` that is fitted over several scenes.
+
+        Features of all of them can then be compared with each other.
+
+        Args:
+            sources: what `open_scene` opens; each is looked at, and closed again.
+
+        Raises:
+            ConfigError: another contract is asked for, or the scenes have different bands.
+        """
+        if self.contract not in (None, "scene"):
+            raise ConfigError(
+                f"a contract over several scenes is one of the kind 'scene', got {self.contract}"
+            )
+        samples: list[Pixels] = []
+        bands: BandSet | None = None
+        for source in sources:
+            with gdal_settings(), self.open(source) as scene:
+                chosen = model_bands(
+                    scene.name, scene.bands, chosen=self.bands is not None, unnamed=scene.unnamed
+                )
+                if bands not in (None, chosen):
+                    raise ConfigError(
+                        f"{scene.name} gives a model {chosen}, the scenes before it {bands}; name "
+                        "bands that all of them have: --bands"
+                    )
+                bands = chosen
+                visible = [band for band in bands if band in RGB_BANDS]
+                if visible:
+                    samples.append(scene.sample(BandSet(visible)))
+        if bands is None:
+            raise ConfigError("there is no scene to fit a contract over")
+        contract = fit_contract("scene", bands=bands, scene=Several(samples))
+        return replace(self, contract=contract)
 
     def targets(self, output: Path, layers: Sequence[int]) -> list[Path]:
         """The files that are written: `output`, or one beside it per layer."""

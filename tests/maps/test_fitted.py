@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import rasterio
+from click.testing import CliRunner
 
 import deo
 from deo.bands import MODEL_BANDS, BandSet
+from deo.cli import cli
 from deo.contracts import Contract
 from deo.errors import ConfigError, OutputError
 from deo.maps.fitted import load_contract, parse_contract
@@ -72,3 +74,38 @@ def test_save__says_where_it_cannot(tmp_path: Path) -> None:
         contract.save(tmp_path / "none" / "contract.json")
     contract.save(tmp_path / "contract.json")
     assert Contract.load(tmp_path / "contract.json") == contract
+
+
+def test_fitted_over__is_one_contract_between_those_of_the_scenes(
+    scene_file: Callable[..., Path],
+) -> None:
+    paths = [scene_file(64, 64, name="dark.tif"), scene_file(64, 64, name="bright.tif")]
+    with rasterio.open(paths[1], "r+") as file:
+        file.write(file.read() * 3)
+    plan = deo.Extraction(**SETTINGS).fitted_over(paths)  # type: ignore[arg-type]
+    assert isinstance(plan.contract, Contract)
+    alone = []
+    for path in paths:
+        with deo.open_scene(path) as scene:
+            alone.append(deo.fit_contract("scene", bands=MODEL_BANDS, scene=scene).rgb_maximum)
+    assert alone[0] < plan.contract.rgb_maximum <= alone[1]  # type: ignore[operator]
+    with pytest.raises(ConfigError, match="of the kind 'scene', got s2"):
+        deo.Extraction(contract="s2").fitted_over(paths)
+    with pytest.raises(ConfigError, match="there is no scene"):
+        deo.Extraction().fitted_over([])
+
+
+def test_extract__says_what_cannot_be_compared(
+    scene_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    paths = [str(scene_file(64, 64, name=f"{name}.tif")) for name in "ab"]
+    base = ["extract", *paths, "--model", "test_deo_swin", "--untrained", "--quiet", "-o"]
+    one, other = (str(tmp_path / number / "{name}.tif") for number in "12")
+    result = CliRunner().invoke(cli, [*base, one, "--contract", "scene"])
+    assert "cannot be compared" in result.stderr
+    over = CliRunner().invoke(cli, [*base, other, "--contract-over", "all"])
+    assert over.exit_code == 0, over.output
+    assert "cannot be compared" not in over.stderr
+    first, second = (load_contract(tmp_path / f"2/{name}.tif") for name in "ab")
+    assert first == second
+    assert first.name == "scene"
