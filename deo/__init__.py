@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import Contract, fit_contract
     from deo.maps.fitted import load_contract
+    from deo.maps.similar import similar
     from deo.models.weights import load_backbone
     from deo.training.tasks.predict import predict, predict_many
 
@@ -40,6 +41,7 @@ __all__ = [
     "open_scene",
     "predict",
     "predict_many",
+    "similar",
 ]
 
 _LATE = {
@@ -53,6 +55,7 @@ _LATE = {
     "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
     "predict_many": "deo.training.tasks.predict",
+    "similar": "deo.maps.similar",
 }
 
 

@@ -80,7 +80,8 @@ ALLOWED: list[tuple[str, set[str]]] = [
     (
         "deo",
         {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
-        | {"deo.api", "deo.contracts", "deo.models.weights", "deo.scene.opening"},
+        | {"deo.api", "deo.contracts", "deo.maps.similar", "deo.models.weights"}
+        | {"deo.scene.opening"},
     ),
 ]
 HEAVY = {
