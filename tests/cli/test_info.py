@@ -6,9 +6,9 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 
-from deo.bands import BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.cli.info import info
-from deo.contracts import Contract
+from deo.contracts import Contract, fit_contract
 from deo.errors import BandError, DeoError
 from deo.sensors.known.sentinel2 import SENTINEL2
 
