@@ -1,9 +1,11 @@
 """Fixtures that every part of the suite may use."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,50 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the real data folder {SHARED} (set DEO_SHARED)")
     return SHARED
+
+
+_UNKNOWN: dict[str, Any] = {
+    "definitions": {
+        "fields": {"properties": {"processing:expression": {}, "classification:classes": {}}},
+        "bands": {"items": {"properties": {"data_type": {}}}},
+    }
+}
+"""What holds for everything, also in the parts that schemas at hand refer to."""
+
+
+@pytest.fixture(scope="session")
+def valid(shared: Path) -> Callable[[Any, str], None]:
+    """Asserts that a document satisfies one of the specifications' schemas.
+
+    References to schemas that are not at hand hold for everything; the snapshot of STAC is the
+    last before 1.1.0, and stands for it and for 1.0.0.
+    """
+    jsonschema = pytest.importorskip("jsonschema")
+    import referencing
+    from referencing.jsonschema import DRAFT7
+
+    folder = shared / "schemas"
+
+    def load(path: Path) -> Any:
+        return json.loads(path.read_text().replace("1.1.0-beta.1", "1.1.0"))
+
+    def retrieve(uri: str) -> Any:
+        name = uri.split("#")[0].rsplit("/", 1)[1]
+        path = folder / "stac" / name
+        known = "schemas.stacspec.org" in uri and path.is_file()
+        content = load(path) if known else _UNKNOWN
+        content.pop("$id", None)
+        return referencing.Resource.from_contents(content, default_specification=DRAFT7)
+
+    registry: Any = referencing.Registry(retrieve=retrieve)
+
+    def check(document: Any, name: str) -> None:
+        schema = load(folder / name)
+        kind = jsonschema.validators.validator_for(schema)
+        errors = list(kind(schema, registry=registry).iter_errors(document))
+        assert not errors, "; ".join(jsonschema.exceptions.best_match([e]).message for e in errors)
+
+    return check
 
 
 def pytest_sessionstart() -> None:

@@ -14,7 +14,7 @@ class _Door(NamedTuple):
     """Where a command is, under its own name ("-" becomes "_"), and what it does in one line.
 
     The line repeats the first of the command's docstring, so that `deo --help` need not import
-    thirteen commands to show it; a test compares the two.
+    fourteen commands to show it; a test compares the two.
     """
 
     module: str
@@ -28,6 +28,7 @@ _COMMANDS = {
     "export": _Door("deo.cli.training", "Write the backbone that RUN trained."),
     "extract": _Door("deo.cli.extraction", "Turn each SCENE into a georeferenced map of features."),
     "finetune": _Door("deo.cli.downstream", "Tune a backbone for a task."),
+    "index": _Door("deo.cli.neighbours", "Index the vectors in FEATURES, for `deo similar`."),
     "info": _Door("deo.cli.info", "Say what deo understands of SCENE."),
     "models": _Door("deo.cli.models", "List the backbones and where their weights come from."),
     "plot": _Door("deo.cli.training", "Draw the curves of the pretraining in RUN."),
@@ -35,7 +36,7 @@ _COMMANDS = {
     "prepare": _Door("deo.cli.training", "Make shards for `deo pretrain` from SOURCE."),
     "pretrain": _Door("deo.cli.training", "Pretrain a backbone, or resume a run."),
     "similar": _Door(
-        "deo.cli.extraction", "Map how similar each place in FEATURES is to one chosen place."
+        "deo.cli.neighbours", "Map how similar each place in FEATURES is to one chosen place."
     ),
 }
 

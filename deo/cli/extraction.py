@@ -1,21 +1,15 @@
 """Commands that compute features and compare them."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from deo.cli.options import (
     EXTRACTION,
-    OVERWRITE,
-    PATH,
-    PREVIEW,
     WRITING,
-    Numbers,
     output,
     with_options,
 )
-from deo.errors import ConfigError
 
 
 @click.command()
@@ -79,38 +73,3 @@ def extract(
         Options(stac=stac, overwrite=overwrite, resume=resume, quiet=quiet, shard=shard),
         preview=preview,
     )
-
-
-@click.command()
-@click.argument("features", type=PATH)
-@click.option(
-    "--at",
-    "place",
-    type=Numbers(),
-    required=True,
-    metavar="LON,LAT",
-    help="The place to compare with, in degrees; longitudes from -180 to 180 or from 0 to 360.",
-)
-@with_options(output("The map to write, a GeoTIFF."), PREVIEW, OVERWRITE)
-def similar(
-    features: Path,
-    place: tuple[float, ...],
-    output: Path,
-    preview: Path | None,
-    overwrite: bool,
-) -> None:
-    """Map how similar each place in FEATURES is to one chosen place.
-
-    FEATURES is a GeoTIFF that `deo extract` wrote. The map holds the cosine of the features of each
-    place and those of the place at --at, from -1 to 1.
-    """
-    from deo.errors import OutputError
-    from deo.maps.similar import map_similarity
-    from deo.scene.earth import Place
-
-    if len(place) != 2:
-        raise ConfigError(f"--at {place} is no place; give longitude,latitude in degrees")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists; use --overwrite to replace it")
-    share = map_similarity(features, Place(*place), output, preview=preview)
-    click.echo(f"{output}  ({share:.1%} of the map has a similarity above 0.9)")

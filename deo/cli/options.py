@@ -64,6 +64,15 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+class CountOrFile(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
+    """A whole number, or the path of a file."""
+
+    name = "count or file"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | Path:
+        return int(value) if str(value).lstrip("-").isdecimal() else Path(value)
+
+
 class Layer(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
     """One of a model's layers, or None for all of them."""
 
@@ -205,6 +214,13 @@ EXTRACTION = (
     RESOLUTION,
     click.option(
         "--chip", type=int, default=224, show_default=True, help="Side of a .parquet's chips."
+    ),
+    click.option(
+        "--components",
+        type=CountOrFile(),
+        metavar="K|FILE",
+        help="Write K principal components in place of the features, fitted on each map and kept"
+        " beside it as NAME.components.json; or take those of such a FILE.",
     ),
 )
 

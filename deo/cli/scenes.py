@@ -64,7 +64,7 @@ def make_scenes(
     if not several:
         for item in chosen:
             _make_one(plan, item, options)
-    elif failed := _make_many(plan, chosen, options):
+    elif failed := _make_many(plan, items, share, options):
         _fail(failed)
 
 
@@ -89,10 +89,12 @@ def _make_one(plan: Plan, item: Item, options: Options) -> None:
     _say_written(written, tiles=tiles, seconds=time.monotonic() - began)
 
 
-def _make_many(plan: Plan, items: Sequence[Item], options: Options) -> list[SceneResult]:
-    """Try every scene, show each, and return those that failed."""
+def _make_many(
+    plan: Plan, items: Sequence[Item], share: Shard, options: Options
+) -> list[SceneResult]:
+    """Try every scene of the share, show each, and return those that failed."""
     failed: list[SceneResult] = []
-    done = 0
+    done, count = 0, len(share.of(items))
 
     def leave(source: str) -> None:
         click.echo(f"{public(source)}  (in progress elsewhere; looked at again later)")
@@ -104,6 +106,7 @@ def _make_many(plan: Plan, items: Sequence[Item], options: Options) -> list[Scen
             stac=options.stac,
             overwrite=options.overwrite,
             resume=options.resume,
+            shard=share,
             progress=bars,
             busy=leave,
         )
@@ -117,9 +120,9 @@ def _make_many(plan: Plan, items: Sequence[Item], options: Options) -> list[Scen
                 done += 1
                 _say_written(result.outputs, tiles=result.tiles, seconds=result.seconds)
         except KeyboardInterrupt:
-            click.echo(f"{done} of {len(items)} scenes done; the same command goes on", err=True)
+            click.echo(f"{done} of {count} scenes done; the same command goes on", err=True)
             raise
-    click.echo(f"{done} of {len(items)} scenes done", err=bool(failed))
+    click.echo(f"{done} of {count} scenes done", err=bool(failed))
     return failed
 
 

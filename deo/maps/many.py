@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deo.errors import ConfigError
+from deo.maps.collection import NAME, folder_of, refuse_other, write_collections
 from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.plan import Plan, make_map
 from deo.maps.progress import Bars
@@ -60,11 +61,15 @@ def make_many(
     """Make the maps of many items, and tell of each as it ends; complete ones are skipped.
 
     Args:
+        stac: also describe each, and all together by a collection unless `shard` leaves some out.
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the items that is this process's; None: all of them.
         progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
+
+    Raises:
+        OutputError: the collection would replace a file that is none of ours.
     """
     tell = Bars() if progress is True else progress
     listed = list(items)
@@ -79,7 +84,22 @@ def make_many(
         progress=tell,
     )
     results = run_scenes(share, work, busy=busy)
-    return _with_bars(results, tell) if isinstance(tell, Bars) else results
+    if isinstance(tell, Bars):
+        results = _with_bars(results, tell)
+    if not stac or not 1 < len(listed) == len(share):
+        return results  # a share does not know the outputs of the others
+    refuse_other(folder_of(item.output for item in listed) / NAME)
+    return _collected(results)
+
+
+def _collected(results: Iterator[SceneResult]) -> Iterator[SceneResult]:
+    """The same results; at the end the outputs of those that are done become a collection."""
+    outputs: list[Path] = []
+    for result in results:
+        outputs += result.outputs
+        yield result
+    if len(outputs) > 1:
+        write_collections(outputs)
 
 
 def _with_bars(results: Iterator[SceneResult], bars: Bars) -> Iterator[SceneResult]:

@@ -52,17 +52,3 @@ def test_extract__refuses_with_one_message(
     with pytest.raises(DeoError, match=said):
         raise result.exception
     assert not (tmp_path / "out.tif").exists()
-
-
-def test_similar__maps_and_refuses(scene: Callable[[str], Path], tmp_path: Path) -> None:
-    deo("extract", scene("a.tif"), "-o", tmp_path / "out.tif", *MICRO, "--layer", "0")
-    arguments = ["similar", tmp_path / "out.tif", "--at", "15.003,45.1515"]
-    result = deo(*arguments, "-o", tmp_path / "map.tif", "--preview", tmp_path / "map.png")
-    assert result.exit_code == 0, result.output
-    assert "above 0.9" in result.output
-    assert (tmp_path / "map.png").exists()
-    again = deo(*arguments, "-o", tmp_path / "map.tif")
-    assert "exists" in str(again.exception)
-    for place in ("15.003", "a,b", "1,2,3"):
-        result = deo("similar", tmp_path / "out.tif", "--at", place, "-o", tmp_path / "x.tif")
-        assert isinstance(result.exception, DeoError)

@@ -10,6 +10,7 @@ from deo.errors import BusyError, ConfigError, OutputError
 from deo.maps import many
 from deo.maps.many import items_of, make_item, make_many
 from deo.maps.plan import Plan
+from deo.maps.shard import Shard
 from deo.maps.worklist import Item
 
 PLAN = Extraction(model="test_deo_swin", untrained=True)
@@ -34,14 +35,19 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_make_many__takes_up_what_was_begun_unless_told_to_begin_anew(
-    made: list[dict[str, Any]],
+    made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    collected: list[list[Path]] = []
+    monkeypatch.setattr(many, "write_collections", collected.append)
     items = [Item("a", Path("a.tif")), Item("b", Path("b.tif"))]
     told = list[tuple[str, int, int]]()
     results = list(make_many(PLAN, items, stac=True, progress=lambda *facts: told.append(facts)))
     assert [(result.state, result.tiles) for result in results] == [("done", 2), ("done", 2)]
     assert told == [("a", 1, 2), ("a", 2, 2), ("b", 1, 2), ("b", 2, 2)]
     assert made[0] == {"source": "a", "stac": True, "overwrite": False, "resume": True}
+    assert collected == [[Path("a.tif"), Path("b.tif")]]
+    list(make_many(PLAN, items, stac=True, shard=Shard(index=0, count=2)))
+    assert len(collected) == 1, "a share is no collection"
     list(make_many(PLAN, items[:1], overwrite=True))
     assert made[-1] == {"source": "a", "stac": False, "overwrite": True, "resume": False}
 

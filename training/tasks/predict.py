@@ -25,6 +25,13 @@ from deo.scene.scene import Scene
 from deo.training.tasks.mapping import mapped
 from deo.training.tasks.tuned import Tuned, load_tuned
 
+_MLM_TASKS = {
+    "classify": "scene-classification",
+    "multilabel": "scene-classification",
+    "segment": "semantic-segmentation",
+    "change": "semantic-segmentation",  # of two dates; the extension has no word of its own
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction(Plan):
@@ -90,6 +97,7 @@ class Prediction(Plan):
             position=0,
             layer=0,
             names=tuned.description.classes,
+            task=_MLM_TASKS[tuned.description.task],
             source_id=inputs.digest,
         )
         sinks: tuple[Sink, ...] = (ClassMapSink(), CogSink("GeoTIFF of probabilities"))
