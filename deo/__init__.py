@@ -16,6 +16,7 @@ from deo.sensors.table import Band
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import Contract, fit_contract
+    from deo.labelled import features
     from deo.maps.fitted import load_contract
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "extract",
     "extract_many",
+    "features",
     "fit_contract",
     "load_backbone",
     "load_contract",
@@ -49,6 +51,7 @@ _LATE = {
     "extract": "deo.api",
     "extract_many": "deo.api",
     "Contract": "deo.contracts",
+    "features": "deo.labelled",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
     "load_contract": "deo.maps.fitted",

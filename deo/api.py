@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
@@ -299,7 +300,7 @@ def extract(
         >>> features = deo.extract("scene.tif")  # doctest: +SKIP
         >>> features.array.shape, features.transform, features.crs  # doctest: +SKIP
     """
-    plan = _chosen(extraction, settings)
+    plan = chosen(extraction, settings)
     if output is not None:
         item = Item(source, Path(output), None if preview is None else Path(preview))
         with shown(progress, Path(output).name) as tell:
@@ -328,6 +329,7 @@ def extract_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
+    executor: Executor | None = None,
     progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
     **settings: Any,
@@ -348,6 +350,10 @@ def extract_many(
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the scenes that is this process's; None: all of them.
+        executor: any `concurrent.futures.Executor`, such as a process pool or
+            `dask.distributed.Client.get_executor()`, which works on several scenes at once and is
+            neither started nor shut down here. Settings and paths travel, never weights; each
+            worker loads the model once. None: one scene after the other, in this thread.
         progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
 
@@ -360,18 +366,19 @@ def extract_many(
         ...     print(result.source, result.state)
     """
     return make_many(
-        _chosen(extraction, settings),
+        chosen(extraction, settings),
         items_of(scenes, output, preview),
         stac=stac,
         overwrite=overwrite,
         resume=resume,
         shard=shard,
+        executor=executor,
         progress=progress,
         busy=busy,
     )
 
 
-def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
+def chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
     if extraction is not None and settings:
         raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
     if extraction is not None:

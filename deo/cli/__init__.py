@@ -14,7 +14,7 @@ class _Door(NamedTuple):
     """Where a command is, under its own name ("-" becomes "_"), and what it does in one line.
 
     The line repeats the first of the command's docstring, so that `deo --help` need not import
-    fourteen commands to show it; a test compares the two.
+    every command to show it; a test compares the two.
     """
 
     module: str
@@ -22,6 +22,9 @@ class _Door(NamedTuple):
 
 
 _COMMANDS = {
+    "compare": _Door(
+        "deo.cli.downstream", "Compare two results of `deo evaluate --json` sample by sample."
+    ),
     "convert": _Door("deo.cli.models", "Write the backbone in CHECKPOINT as a safetensors file."),
     "demo": _Door("deo.cli.demo", "See what deo does, without a network connection."),
     "evaluate": _Door("deo.cli.downstream", "Measure a backbone by PROTOCOL on a data set."),
