@@ -106,8 +106,8 @@ def read_image(
         BandError: a band is missing, or the names of the bands contradict `bands`.
         RadiometryError: the scale or offset cannot be told.
     """
-    options = {"bands": bands, "scale": scale, "offset": offset, "judge_floats": judge_floats}
-    with errors_naming(path), open_quietly(path, **options) as scene:
+    options: dict[str, Any] = {"bands": bands, "scale": scale, "offset": offset}
+    with errors_naming(path), open_quietly(path, judge_floats=judge_floats, **options) as scene:
         if declared:
             _check_order(path, scene)
         for asset in scene.assets:
