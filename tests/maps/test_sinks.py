@@ -88,6 +88,27 @@ def test_check_target__refuses_beforehand(
     assert [path.name for path in tmp_path.iterdir()] == ["folder.tif"]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("suffix", [".parquet", ".zarr"])
+def test_write_output__the_same_rows_give_the_same_bytes(
+    held_rows: Make, info: Make, write: Make, tmp_path: Path, suffix: str, dtype: str
+) -> None:
+    """A resumed run reads the rows that a run in one piece reads, and writes what it writes."""
+    paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    for path in paths:
+        write(held_rows(60, 70), info(dtype=dtype), path, chip=8)
+    first, second = (
+        {
+            file.relative_to(path): file.read_bytes()
+            for file in (path.rglob("*") if path.is_dir() else [path])
+            if file.is_file()
+        }
+        for path in paths
+    )
+    assert first == second
+    assert first
+
+
 def test_read_tags__none_for_files_of_others(tmp_path: Path) -> None:
     for suffix in (".tif", ".parquet", ".zarr"):
         (tmp_path / f"other{suffix}").write_text("something else")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -213,6 +214,7 @@ def predict_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
+    executor: Executor | None = None,
     progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
     **settings: Any,
@@ -225,7 +227,7 @@ def predict_many(
             preview of its own may follow them. `Item`s are taken as they are.
         output, probabilities, preview: folders, or templates such as `maps/{name}.tif`, where
             `{name}` is the name of the scene or of the first date.
-        stac, overwrite, resume, shard, progress, busy: as in `deo.extract_many`.
+        stac, overwrite, resume, shard, executor, progress, busy: as in `deo.extract_many`.
 
     Raises:
         ConfigError, OutputError: before anything is computed, where settings cannot work or two
@@ -240,6 +242,7 @@ def predict_many(
         overwrite=overwrite,
         resume=resume,
         shard=shard,
+        executor=executor,
         progress=progress,
         busy=busy,
     )
