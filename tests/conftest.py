@@ -196,3 +196,51 @@ def scene_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def stac_item(scene_file: Callable[..., Path]) -> Callable[..., Any]:
+    """Writes a scene as an item of one file a band, as Earth Search has them; returns the item.
+
+    The files lie beside `item.json`, and neither their names nor their tags name a band.
+    """
+
+    def make(
+        folder: Path, *, name: str = "S2A_scene_20200102", properties: Any = None, **asset: Any
+    ) -> Any:
+        folder.mkdir(parents=True, exist_ok=True)
+        with rasterio.open(scene_file(60, 70, hole=(slice(0, 10), slice(0, 20)))) as file:
+            values, profile = file.read(), {**file.profile, "count": 1, "tiled": False}
+        assets = {}
+        for index, band in enumerate(MODEL_BANDS.bands):
+            with rasterio.open(folder / f"a{index}.tif", "w", **profile) as file:
+                file.write(values[index], 1)
+            assets[band.common_name] = {
+                "href": f"./a{index}.tif",
+                "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+                "roles": ["data", "reflectance"],
+                "eo:bands": [{"name": band.common_name, "common_name": band.common_name}],
+                "proj:shape": [60, 70],
+                "proj:transform": [10, 0, 500_000, 0, -10, 5_000_000],
+                **asset,
+            }
+        item = {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "geometry": {"type": "Point", "coordinates": [15.0, 45.1]},
+            "bbox": [15.0, 45.1, 15.0, 45.1],
+            "properties": {
+                "datetime": "2020-01-02T10:00:00Z",
+                "platform": "sentinel-2a",
+                "instruments": ["msi"],
+                "proj:epsg": 32633,
+                **(properties or {}),
+            },
+            "links": [],
+            "assets": assets,
+        }
+        (folder / "item.json").write_text(json.dumps(item))
+        return item
+
+    return make

@@ -38,6 +38,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.layers", GROUND | {"deo.maps", "deo.models"}),
     ("deo.api", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.models", "deo.layers"}),
     ("deo.index", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.api"}),
+    ("deo.labelled", GROUND | {"deo.scene", "deo.maps", "deo.api"}),
     ("deo.synthetic", {"deo.bands"}),
     ("deo.demo", GROUND | {"deo.scene", "deo.maps", "deo.api", "deo.synthetic"}),
     ("deo.assets", set()),
@@ -81,13 +82,14 @@ ALLOWED: list[tuple[str, set[str]]] = [
     (
         "deo",
         {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
-        | {"deo.api", "deo.contracts", "deo.maps.similar", "deo.models.weights"}
+        | {"deo.api", "deo.labelled", "deo.contracts", "deo.maps.similar", "deo.models.weights"}
         | {"deo.scene.opening"},
     ),
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",
     "tensorboard", "zarr", "usearch", "matplotlib", "webdataset", "pystac", "torchvision", "kornia",
+    "xarray", "dask", "pystac_client", "stac_geoparquet",
 }  # fmt: skip
 
 
@@ -149,7 +151,6 @@ UNTESTED = {
     "deo.cli.models",
     "deo.cli.options",
     "deo.maps.make",
-    "deo.training.tasks.benchmarks.folder",
     "deo.training.tasks.online",
 }
 """Modules without a test file of their name in the folder of their name."""

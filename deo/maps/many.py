@@ -13,7 +13,8 @@ from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.plan import Plan, make_map
 from deo.maps.progress import Bars
 from deo.maps.shard import Shard
-from deo.maps.worklist import Entry, Item, pair
+from deo.maps.worklist import Entry, Item, pair, with_items
+from deo.scene.stac_item import StacItem, is_stac_object, read_items
 
 ScenesProgress = Callable[[str, int, int], None] | Literal[True] | None
 """What a caller asks for: to be told (scene, tiles dealt with, tiles in all), bars, or nothing."""
@@ -134,27 +135,34 @@ def items_of(
 
     Args:
         scenes: paths or addresses; `(scene, output)` or `(scene, output, preview)` for those with
-            outputs of their own; `Item`s, which are taken as they are.
+            outputs of their own; STAC items and collections of them; `Item`s, which are taken as
+            they are.
         dates: 2 where each map is of two dates: then `(first, second)`, and what follows them.
 
     Raises:
         ConfigError: one of them is something else.
         OutputError: two of them have one output.
     """
-    given = list(scenes)
+    given: list[Any] = []
+    for each in scenes:
+        given += read_items(each) if is_stac_object(each) else [each]
+    stac = {each.name.replace("/", "_"): each for each in given if isinstance(each, StacItem)}
     items = [each for each in given if isinstance(each, Item)]
     if entries := [_entry(each, dates) for each in given if not isinstance(each, Item)]:
-        items += pair(
-            entries,
+        paired = pair(
+            with_items(entries),
             None if output is None else os.fspath(output),
             None if preview is None else os.fspath(preview),
             probabilities=None if probabilities is None else os.fspath(probabilities),
             several=True,
         )
+        items += [each._replace(source=stac.get(each.source, each.source)) for each in paired]
     return items
 
 
 def _entry(scene: Any, dates: int) -> Entry:
+    if isinstance(scene, StacItem):
+        return Entry(scene.name.replace("/", "_"))
     parts = scene if isinstance(scene, tuple) else (scene,)
     if not dates <= len(parts) <= dates + 2:
         wanted = "a scene" if dates == 1 else "two scenes"

@@ -27,6 +27,7 @@ from deo.errors import SceneError
 from deo.files.junk import is_junk
 from deo.scene.formats import Door, open_raster
 from deo.scene.gdal import gdal, gdal_path, is_remote, public
+from deo.scene.plane_source import PlaneSource
 from deo.scene.raster import RasterSource
 from deo.scene.safe import enclosing_metadata
 from deo.scene.scene import Scene
@@ -155,6 +156,8 @@ def read_inputs(*scenes: Scene) -> Inputs:
     for source in {id(a.source): a.source for scene in scenes for a in scene.assets}.values():
         if isinstance(source, ArraySource):
             arrays.append(_array(source))
+        elif isinstance(source, PlaneSource):
+            arrays.append(InputFile("", source.path, source.nbytes, source.digest))
         elif isinstance(source, RasterSource):
             names = source.files or (gdal_path(source.path),)
             addresses |= dict.fromkeys(input_files(names), source)
