@@ -45,12 +45,19 @@ class Classifier:
         """(n, channels) -> (n, classes), each row of sum 1; NaN where a feature is."""
         out = np.full((len(vectors), len(self.classes)), np.nan, np.float32)
         known = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-        apply = _APPLY[self.method]
+        for start in range(0, len(known), _PART):
+            part = known[start : start + _PART]
+            out[part] = self.of_known(vectors[part])
+        return out
+
+    def of_known(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same of vectors that hold no NaN."""
+        out = np.empty((len(vectors), len(self.classes)), np.float32)
         examples = self.arrays.get("examples")
         step = _PART if examples is None else max(1, min(_PART, _DISTANCES // len(examples)))
-        for start in range(0, len(known), step):
-            part = known[start : start + step]
-            out[part] = apply(self.arrays, vectors[part], len(self.classes))
+        for start in range(0, len(vectors), step):
+            part = slice(start, start + step)
+            out[part] = _APPLY[self.method](self.arrays, vectors[part], len(self.classes))
         return out
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -143,8 +143,7 @@ def _check_settings(labels: Any, classifier: Any, method: str) -> None:
         raise ConfigError(f"there is no classifier {method!r}; choose one of {', '.join(METHODS)}")
 
 
-@dataclass(frozen=True)
-class _Made:
+class _Made(NamedTuple):
     """A classifier, and what is known of it where it was fitted just now."""
 
     stored: StoredClassifier

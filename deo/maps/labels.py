@@ -82,7 +82,7 @@ def _labels(table: Any, source: str, column: str | None) -> Labels:
             "classes are the most. Name the column that holds classes with --column"
         )
     texts = [class_name(value, source) for value in values]
-    classes = tuple(sorted({text for text in texts if text}, key=_order(texts)))
+    classes = tuple(sorted({text for text in texts if text}, key=class_order(texts)))
     of_value = np.array([classes.index(text) if text else -1 for text in [*texts, ""]], np.intp)
     numbers = of_value[codes]
     empty = (table.geometry.isna() | table.geometry.is_empty).to_numpy()
@@ -133,7 +133,7 @@ def class_name(value: Any, source: str) -> str:
     return text
 
 
-def _order(texts: Sequence[str]) -> Callable[[str], Any]:
+def class_order(texts: Sequence[str]) -> Callable[[str], Any]:
     """How classes are sorted: by size where all of them are numbers."""
     try:
         numbers = {text: float(text) for text in texts if text}

@@ -112,17 +112,21 @@ def open_finished(path: Path, info: MapInfo) -> Iterator[Finished]:
         yield Finished(StoredMap(size=shape, read=stored.__getitem__, scales=scales), info)
     else:
         with rasterio.open(path) as file:
-            shape = Shape(file.count, file.height, file.width)
-            scales = np.array(file.scales) if info.dtype == "int8" else None
+            yield Finished(raster_map(file, info), info)
 
-            def read(part: tuple[slice, slice, slice]) -> NDArray[Any]:
-                channels, rows, columns = part
-                first, end, _ = channels.indices(file.count)
-                box = RasterioWindow.from_slices(rows, columns)
-                stored: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
-                return stored
 
-            yield Finished(StoredMap(size=shape, read=read, scales=scales), info)
+def raster_map(file: Any, info: MapInfo) -> StoredMap:
+    """The map in an open GeoTIFF, or in one of its overviews."""
+
+    def read(part: tuple[slice, slice, slice]) -> NDArray[Any]:
+        channels, rows, columns = part
+        first, end, _ = channels.indices(file.count)
+        box = RasterioWindow.from_slices(rows, columns)
+        stored: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
+        return stored
+
+    scales = np.array(file.scales) if info.dtype == "int8" else None
+    return StoredMap(size=Shape(file.count, file.height, file.width), read=read, scales=scales)
 
 
 def _chips(path: Path, info: MapInfo) -> Finished:

@@ -140,8 +140,8 @@ def refuse_other_features(
             raise DataError(
                 f"{owner} was made for other features than map {number} ({_name(given, number)}) "
                 f"holds: {'; '.join(map(str, different))}. Extract features with the same model, "
-                "weights, layer, contract and components (a contract fitted on one scene alone "
-                "serves no other: use --contract fixed for both)"
+                "weights, layer and components, and with --contract and the path of the features "
+                "that it was made for"
             )
 
 
