@@ -15,9 +15,11 @@ from deo.sensors.table import Band
 
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
-    from deo.contracts import fit_contract
+    from deo.contracts import Contract, fit_contract
     from deo.explorer.serve import explore
     from deo.labelled import features
+    from deo.maps.classify import Classification, classify
+    from deo.maps.fitted import load_contract
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
     from deo.training.tasks.predict import predict, predict_many
@@ -29,16 +31,20 @@ __all__ = [
     "RGB_BANDS",
     "Band",
     "BandSet",
+    "Classification",
+    "Contract",
     "DeoError",
     "Extraction",
     "Pixels",
     "__version__",
+    "classify",
     "explore",
     "extract",
     "extract_many",
     "features",
     "fit_contract",
     "load_backbone",
+    "load_contract",
     "open_scene",
     "predict",
     "predict_many",
@@ -46,13 +52,17 @@ __all__ = [
 ]
 
 _LATE = {
+    "Classification": "deo.maps.classify",
     "Extraction": "deo.api",
+    "classify": "deo.maps.classify",
     "explore": "deo.explorer.serve",
     "extract": "deo.api",
     "extract_many": "deo.api",
+    "Contract": "deo.contracts",
     "features": "deo.labelled",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
+    "load_contract": "deo.maps.fitted",
     "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
     "predict_many": "deo.training.tasks.predict",

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deo.errors import ConfigError
+from deo.models.registry import spec_of
+from deo.models.sources import from_file
+from deo.models.weights import fill
 from deo.training.config import Config
 from deo.training.method.clean import CleanTeacher
 from deo.training.method.ema import Average, EmaTeacher
@@ -114,7 +118,7 @@ def build(
         device=context.device,
         view_statistics=config.switches.optical_view_statistics,
     )
-    clean = _clean_teacher(config, optical, own_views=views is not None)
+    clean = _clean_teacher(config, context, optical, own_views=views is not None)
     networks = _networks(config, context, optical=None if optical is None else optical.widths)
     average = Average(networks.teacher, networks.student)
     average.update(0.0)  # the teacher starts as a copy of the student
@@ -142,7 +146,7 @@ def build(
 
 
 def _clean_teacher(
-    config: Config, optical: OpticalTeacher | None, *, own_views: bool
+    config: Config, context: Context, optical: OpticalTeacher | None, *, own_views: bool
 ) -> CleanTeacher | None:
     if not config.direct.maximum:
         return None
@@ -156,7 +160,7 @@ def _clean_teacher(
             "direct.maximum asks for direct distillation, which has to know where on its sample a "
             "view lies; a view maker of your own does not say it: leave out one of the two"
         )
-    return CleanTeacher(optical, config.direct)
+    return CleanTeacher(optical, config.direct, device=context.device)
 
 
 class _Networks(NamedTuple):
@@ -171,6 +175,8 @@ def _networks(config: Config, context: Context, *, optical: Widths | None) -> _N
     torch.manual_seed(run.seed)  # the same weights in every process
     direct = config.direct if config.direct.maximum else None
     student = Student(config.model, optical=optical, swapped=switches.swapped_layers, direct=direct)
+    if config.model.weights is not None:
+        fill(student.trunk.net, from_file(Path(config.model.weights), spec_of(config.model.name)))
     teacher = EmaTeacher(config.model, stochastic=switches.teacher_drop_path)
     torch.manual_seed(run.seed + context.rank)  # stochastic depth differs from rank to rank
     student, teacher = student.to(context.device), teacher.to(context.device)
