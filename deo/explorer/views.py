@@ -20,7 +20,7 @@ from deo.explorer.paint import (
 from deo.maps.class_map import NODATA
 from deo.maps.classifiers import Classifier
 from deo.maps.components import fit_components
-from deo.maps.rows import RowReader, Shape
+from deo.maps.rows import CellRows
 
 _TINY = np.finfo(np.float32).tiny
 
@@ -63,7 +63,7 @@ class ComponentsView:
 
     def __init__(self, levels: FeatureLevels, sample: Sample) -> None:
         self._levels = levels
-        fitted = fit_components(_Cells(sample.vectors))
+        fitted = fit_components(CellRows(sample.vectors.T[:, None]))
         self._axes = fitted.axes.astype(np.float32)
         self._shift = (fitted.mean @ fitted.axes).astype(np.float32)
         self._share = fitted.share
@@ -198,20 +198,3 @@ class UncertaintyView:
 def _ramp(low: str, high: str) -> dict[str, Any]:
     stops = ramp_colours()[:255:32]
     return {"ramp": [colour_text(colour) for colour in stops.tolist()], "low": low, "high": high}
-
-
-class _Cells(RowReader):
-    """Vectors (n, channels) as a map of one row."""
-
-    def __init__(self, vectors: Numbers) -> None:
-        self._vectors = vectors
-
-    @property
-    def shape(self) -> Shape:
-        return Shape(self._vectors.shape[1], 1, len(self._vectors))
-
-    def values(self, start: int, stop: int, channels: slice = slice(None)) -> Numbers:
-        return self._vectors.T[None, channels]
-
-    def valid(self, start: int, stop: int) -> Numbers:
-        return np.ones((1, len(self._vectors)), np.float32)
