@@ -34,6 +34,9 @@ const target = document.elementFromPoint(clientX, clientY);
 for (const kind of ["mousedown", "mouseup", "click"])
   target.dispatchEvent(new MouseEvent(kind, at));
 """
+_OPTIONS = (
+    "headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1280,800"
+)  # fmt: skip
 _CLASSES = [("<b>west</b>", [(4, 2), (9, 7), (15, 12)]), ("east", [(5, 18), (11, 22), (17, 28)])]
 
 
@@ -46,7 +49,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
         pytest.skip("needs Debian's packages chromium and chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "window-size=1280,800"):
+    for argument in _OPTIONS:
         options.add_argument(f"--{argument}")
     folder = {"download.default_directory": str(tmp_path / "downloads")}
     options.add_experimental_option("prefs", folder)

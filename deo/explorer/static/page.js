@@ -263,8 +263,12 @@ function listen() {
   $("export-labels").addEventListener("click", () => download("labels"));
   $("opacity").addEventListener("input", () => map.overlay.setOpacity($("opacity").value / 100));
   $("copy").addEventListener("click", async () => {
-    await navigator.clipboard.writeText(state.command);
-    say("Copied.");
+    try {
+      await navigator.clipboard.writeText(state.command);
+      say("Copied.");
+    } catch { // notebooks may not let a frame write to the clipboard
+      say("The browser does not let this page copy; select the command instead.", true);
+    }
   });
   $("new-class").addEventListener("submit", async (event) => {
     event.preventDefault();
