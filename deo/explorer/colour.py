@@ -1,5 +1,6 @@
 """True colour of a scene in the tiles of a map of features."""
 
+import math
 import threading
 from typing import Any
 
@@ -46,7 +47,7 @@ class TrueColour:
     @property
     def finest(self) -> int:
         """The level, 0 or below, at which a cell of a tile is about a pixel of the scene."""
-        return -max(0, round(np.log2(abs(self._to_pixels.a))))
+        return -max(0, round(math.log2(abs(self._to_pixels.a))))
 
     def tile(self, level: int, row: int, col: int) -> NDArray[np.uint8]:
         """The tile (SIDE, SIDE, 4) of a level, transparent where there is nothing."""
@@ -78,7 +79,7 @@ class TrueColour:
 
 def _pixels_of_cells(scene: Scene, info: MapInfo) -> Affine:
     """From (column, row) of cells of the map to those of pixels of the scene."""
-    to_pixels = ~scene.transform @ info.transform
+    to_pixels: Affine = ~scene.transform @ info.transform
     turned = abs(to_pixels.b) + abs(to_pixels.d) > 1e-6 * abs(to_pixels.a)
     if scene.crs != info.crs or turned or to_pixels.a <= 0 or to_pixels.e <= 0:
         raise SceneError(

@@ -5,6 +5,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,7 +117,8 @@ class FeatureLevels:
         position = int(np.searchsorted(tile.known, flat))
         if position == len(tile.known) or tile.known[position] != flat:
             return None
-        return tile.vectors[position].copy()
+        vector: NDArray[np.float32] = tile.vectors[position].copy()
+        return vector
 
     def sample(self) -> Sample:
         """Cells spread evenly over the highest level."""
@@ -211,7 +213,7 @@ def block_means(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]
     """
     rows, cols = (np.arange(0, side, factor) for side in values.shape[1:])
     known = np.isfinite(values[0])
-    filled = np.where(known, values, np.float32(0))
+    filled = np.where(known, values, np.float32(0)).astype(np.float32, copy=False)
     total = np.add.reduceat(np.add.reduceat(filled, cols, axis=2), rows, axis=1)
     count = np.add.reduceat(np.add.reduceat(known.astype(np.float32), cols, axis=1), rows, axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
@@ -230,7 +232,8 @@ def _overviews(files: contextlib.ExitStack, stack: FeatureStack, path: Path) -> 
     if factors[:count] != [2 ** (level + 1) for level in range(count)]:
         return []
     opened = (files.enter_context(rasterio.open(path, overview_level=i)) for i in range(count))
-    return [Finished(raster_map(file, info), info) for file in opened]
+    scales = stack.maps[0].rows.scales  # an overview does not say them
+    return [Finished(replace(raster_map(file, info), scales=scales), info) for file in opened]
 
 
 def _tile(values: NDArray[np.float32]) -> Tile:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.errors import ConfigError, SceneError
+from deo.errors import ConfigError, SceneError, require
 from deo.explorer.colour import TrueColour
 from deo.explorer.labelling import Example, Labelling, colour_text
 from deo.explorer.levels import SIDE, FeatureLevels, Sample, open_levels
@@ -26,6 +26,7 @@ from deo.explorer.views import (
 )
 from deo.maps.classifiers import Classifier, fit_classifier
 from deo.maps.classify import classify
+from deo.maps.label_files import EXTRA
 from deo.maps.labels import class_order
 from deo.maps.stack import FeatureMap, FeatureStack, open_stack
 from deo.scene.earth import Ground
@@ -286,6 +287,7 @@ def open_session(features: Sequence[FeatureMap], scene: Any = None) -> Iterator[
         SceneError: something cannot be read, or the scene lies elsewhere.
         DataError: the maps do not lie on one grid.
     """
+    require("sklearn.linear_model", extra=EXTRA)  # now, not at the first click, which waits for it
     with contextlib.ExitStack() as opened:
         stack = opened.enter_context(open_stack(features))
         levels = opened.enter_context(open_levels(stack, features))

@@ -30,7 +30,8 @@ Numbers = NDArray[np.float32]
 class View(Protocol):
     """A way to look at a map."""
 
-    title: str
+    @property
+    def title(self) -> str: ...
 
     def png(self, level: int, row: int, col: int) -> bytes:
         """A tile as an image."""
@@ -114,7 +115,7 @@ class SimilarityView:
 
     def legend(self) -> dict[str, Any]:
         return {
-            **_ramp(f"{self._low:.2f} or less", "1 (the same)"),
+            **_ramp(f"{self._low:.2f} or less".replace("-", "−"), "1 (the same)"),
             "note": "Cosine of the features and those of the place you chose.",
         }
 
@@ -133,9 +134,10 @@ class ChangeView:
         """Of vectors (n, 2 channels), from 0 to 2."""
         first, second = np.split(vectors, 2, axis=1)
         dot = np.einsum("nc,nc->n", first, second)
-        squares = (np.einsum("nc,nc->n", one, one) for one in (first, second))
-        length = np.sqrt(np.prod(list(squares), axis=0)).clip(min=_TINY)
-        change: Numbers = 1 - np.clip(dot / length, -1, 1)
+        lengths = (np.sqrt(np.einsum("nc,nc->n", one, one)) for one in (first, second))
+        for length in lengths:
+            dot /= length.clip(min=_TINY)
+        change: Numbers = 1 - np.clip(dot, -1, 1)
         return change
 
     def png(self, level: int, row: int, col: int) -> bytes:
@@ -196,5 +198,5 @@ class UncertaintyView:
 
 
 def _ramp(low: str, high: str) -> dict[str, Any]:
-    stops = ramp_colours()[:255:32]
+    stops = ramp_colours()[np.linspace(0, 254, 9).astype(int)]
     return {"ramp": [colour_text(colour) for colour in stops.tolist()], "low": low, "high": high}

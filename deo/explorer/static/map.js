@@ -127,7 +127,7 @@ class FeatureMap {
 
   /** Bring a cell into sight. */
   goTo([row, col]) {
-    this.map.panTo([-(row + 0.5), col + 0.5]);
+    this.map.panInside([-(row + 0.5), col + 0.5], { padding: [60, 60] });
   }
 
   _click(place, clicked) {
