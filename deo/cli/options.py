@@ -111,6 +111,12 @@ def contract(*names: str, default: str) -> Option:
     return click.option("--contract", type=click.Choice(names), help=text)
 
 
+CONTRACT_OR_FILE = click.option(
+    "--contract",
+    metavar=f"[{'|'.join(CONTRACTS)}|FILE]",
+    help="How digital numbers become the model's input; or a file that holds a fitted contract, "
+    ".json or features whose contract is taken. [default: that of the weights, else fixed]",
+)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 RESUME = click.option("--resume", is_flag=True, help="Go on with what a run that ended early left.")
 QUIET = click.option("--quiet", is_flag=True, help="Show no progress bar.")
@@ -198,7 +204,7 @@ EXTRACTION = (
     UNTRAINED,
     LAYER,
     SCENE_BANDS,
-    contract(*CONTRACTS, default="that of the weights, else scene"),
+    CONTRACT_OR_FILE,
     click.option("--mean", type=Numbers(), help="Mean of each band, for --contract stats."),
     click.option(
         "--std", type=Numbers(), help="Standard deviation of each band, for --contract stats."
@@ -243,6 +249,7 @@ DATA = (
         help="How to read m-eurosat's shifted keys. [default: corrected]",
     ),
     click.option("--partition", help="A partition of GEO-Bench, such as 0.10x_train."),
+    *SCALING,
     click.option(
         "--fraction", type=float, default=1.0, show_default=True, help="Share of labels to use."
     ),

@@ -41,8 +41,8 @@ def evaluate(
         settings: further ones by name: of the request (`weights`, `untrained`, `bands`,
             `contract`, `fraction`, `test`, `valid`, `seeds`, `layers`, `size`, `k`, `metric`,
             `temperature`, `folds`, `device`; see `Evaluation`), of the data (`classes`,
-            `stored_bands`, `band_keys`, `partition`; see `choose_benchmark`), and of tuning (see
-            `TuneConfig`).
+            `stored_bands`, `band_keys`, `partition`, `scale`, `offset`; see `choose_benchmark`),
+            and of tuning (see `TuneConfig`).
 
     Returns:
         The score in percent with its interval, beside the paper's number if there is one.
