@@ -75,6 +75,9 @@ def test_features__of_dates_come_one_by_one_under_one_contract(data: Any) -> Non
     for index, date in enumerate((data, bright)):
         expected = deo.features(date, contract="fixed", **MICRO)
         assert np.array_equal(made.values[index], expected.values, equal_nan=True)
+    shared = deo.features(dates.chunk({"time": 1}), contract="scene", **MICRO)
+    assert "rgb_maximum" in shared.attrs["DEO_CONTRACT"]  # the same of both, or it would be dropped
+    assert "DEO_SOURCE" not in shared.attrs
 
 
 def test_features__in_other_processes(data: Any) -> None:
@@ -107,5 +110,7 @@ def test_features__of_anything_else_are_refused(data: Any) -> None:
         deo.features(data.values, **MICRO)
     with pytest.raises(ConfigError, match="gives one layer, got layer='all'"):
         deo.features(data, layer="all", **MICRO)
+    with pytest.raises(ConfigError, match="components are fitted to the whole map"):
+        deo.features(data, components=2, **MICRO)
     with pytest.raises(ConfigError, match="a dimension time without a date"):
         deo.features(data.expand_dims("time").isel(time=[]), **MICRO)
