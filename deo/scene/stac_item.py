@@ -68,7 +68,7 @@ class StacItem(NamedTuple):
             return _beside_address(self.place, local)
         folder = None if self.place is None else os.path.dirname(os.path.abspath(self.place))
         path = local if folder is None else os.path.join(folder, local)
-        below = [*os.environ.get(SOURCES_VARIABLE, "").split()]
+        below = os.environ.get(SOURCES_VARIABLE, "").split()
         if folder is not None and not is_remote(str(self.place)):
             below.append(folder)
         if ".." in path.split("/") or not any(
@@ -179,6 +179,8 @@ def single_item(source: Any) -> StacItem:
 
 
 def _of_file(path: str) -> Iterator[StacItem]:
+    if not is_remote(path) and not os.path.isfile(path):
+        raise SceneError(f"{path} cannot be read as a STAC item: there is no such file")
     if path.lower().endswith(".parquet"):
         yield from _of_parquet(path)
         return
@@ -227,15 +229,17 @@ def _of_object(value: Any, place: str | None) -> Iterator[StacItem]:
             for key, asset in value["assets"].items()
             if isinstance(asset, Mapping) and isinstance(asset.get("href"), str)
         }
-        yield StacItem(str(value.get("id")), value.get("properties") or {}, assets, place)
+        said = value.get("properties")
+        yield StacItem(
+            str(value.get("id")), said if isinstance(said, Mapping) else {}, assets, place
+        )
     elif hasattr(value, "to_dict"):
         for item in getattr(value, "items", None) or [value]:
             plain = item.to_dict(include_self_link=False, transform_hrefs=False)
             yield from _of_object(plain, place or item.get_self_href())
     else:
-        raise SceneError(
-            f"{place or 'the object'} is no STAC item: it holds {type(value).__name__}"
-        )
+        name = place or "the object"
+        raise SceneError(f"{name} is no STAC item: it holds {type(value).__name__}")
 
 
 def _refuse_mixed(items: Sequence[StacItem], text: str) -> None:
