@@ -147,9 +147,15 @@ LAYER = click.option(
     show_default=True,
     help="0 for the finest layer, last, or all, which writes one file for each.",
 )
-TILE = click.option("--tile", type=int, help="Side of a tile in pixels. [default: near 384]")
+TILE = click.option(
+    "--tile",
+    type=int,
+    help="Side of a tile in pixels. [default: near 384; of a tuned network that of its samples]",
+)
 OVERLAP = click.option(
-    "--overlap", type=int, help="Pixels that neighbouring tiles share. [default: a quarter]"
+    "--overlap",
+    type=int,
+    help="Pixels that neighbouring tiles share. [default: a quarter; of tile classifiers none]",
 )
 RESOLUTION = click.option("--resolution", type=float, help="Pixel size in units of the CRS.")
 SCALING = (
