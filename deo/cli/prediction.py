@@ -47,10 +47,12 @@ def predict(
     """Map each SCENE with the network in TUNED.
 
     TUNED is a folder that `deo finetune` made. The network sees a scene in tiles of the size and
-    under the contract that it was tuned at, so that the map is what it was scored by. A SCENE, or a @LIST of them, is what `deo extract`
-    takes, and several are dealt with as there. A network for change takes two dates on one grid for
-    each map: FIRST SECOND, and in a list FIRST, SECOND, OUTPUT and PREVIEW. A scene may have any
-    size, because it is read, computed and written in parts.
+    under the contract that it was tuned at, so that the map is what it was scored by.
+
+    A SCENE, or a @LIST of them, is what `deo extract` takes, and several are dealt with as there. A
+    network for change takes two dates on one grid for each map: FIRST SECOND, and in a list FIRST,
+    SECOND, OUTPUT and PREVIEW. A scene may have any size, because it is read, computed and written
+    in parts.
     """
     from deo.cli.scenes import Options, make_scenes
     from deo.training.tasks.predict import Prediction
