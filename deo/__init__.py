@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
     from deo.models.weights import load_backbone
-    from deo.training.tasks.predict import predict
+    from deo.training.tasks.predict import predict, predict_many
 
 __version__ = version("deo")
 
@@ -36,6 +36,7 @@ __all__ = [
     "load_backbone",
     "open_scene",
     "predict",
+    "predict_many",
 ]
 
 _LATE = {
@@ -46,6 +47,7 @@ _LATE = {
     "load_backbone": "deo.models.weights",
     "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
+    "predict_many": "deo.training.tasks.predict",
 }
 
 

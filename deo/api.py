@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from deo.bands import BandSet
 from deo.contracts import Contract, fit_contract, model_bands
@@ -12,9 +12,11 @@ from deo.errors import ConfigError
 from deo.layers import Loaded, feature_model, parse_layer
 from deo.maps.engine import SceneResult
 from deo.maps.job import Job, Output
-from deo.maps.many import items_of, make_many
+from deo.maps.many import ScenesProgress, items_of, make_many
+from deo.maps.memory import IN_MEMORY, MapArray, map_arrays
 from deo.maps.metadata import map_info
 from deo.maps.plan import Plan, make_map, refuse_unknown
+from deo.maps.progress import Progress, shown
 from deo.maps.runner import plan_tiles
 from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
@@ -165,6 +167,18 @@ class Extraction(Plan):
         return fit_contract(name or "scene", bands=bands, scene=scene, mean=mean, std=std)
 
 
+@overload
+def extract(
+    source: Any,
+    output: None = None,
+    *,
+    progress: Progress = None,
+    extraction: Extraction | None = None,
+    **settings: Any,
+) -> MapArray | list[MapArray]: ...
+
+
+@overload
 def extract(
     source: Any,
     output: str | os.PathLike[str],
@@ -173,40 +187,65 @@ def extract(
     stac: bool = False,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
     extraction: Extraction | None = None,
     **settings: Any,
-) -> list[Path]:
+) -> list[Path]: ...
+
+
+def extract(
+    source: Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    preview: str | os.PathLike[str] | None = None,
+    stac: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress = None,
+    extraction: Extraction | None = None,
+    **settings: Any,
+) -> list[Path] | MapArray | list[MapArray]:
     """Turn a scene into a georeferenced map of features.
 
     Args:
         source: what `open_scene` opens, or a `Scene`.
         output: the file to write; its suffix says what: `.tif` (COG), `.parquet` (chips), `.zarr`.
+            None: nothing is written, and the features are returned.
         preview: a PNG to draw: true colour beside the first three principal components.
         stac: also write a STAC item and an MLM description of the model beside the output.
         overwrite: replace what is there.
         resume: go on with what a killed run left; nothing is done when the output is complete.
-        progress: told (tiles dealt with, tiles in all).
+        progress: True for a bar; or told (tiles dealt with, tiles in all).
         extraction: settings made before; then `settings` stay empty.
         settings: fields of `Extraction`: model, weights, layer, tile, ...
 
     Returns:
-        The files written: one, or one per layer.
+        The files written: one, or one per layer. Without an output the features in memory with
+        their place; with `layer="all"` a list of them, the finest first.
 
     Raises:
         DeoError: one of its children says what was wrong and what to do.
 
     Example:
         >>> deo.extract("scene.tif", "features.tif", model="deo_swin_b")  # doctest: +SKIP
+        >>> features = deo.extract("scene.tif")  # doctest: +SKIP
+        >>> features.array.shape, features.transform, features.crs  # doctest: +SKIP
     """
-    return make_map(
-        _chosen(extraction, settings),
-        Item(source, Path(output), None if preview is None else Path(preview)),
-        stac=stac,
-        overwrite=overwrite,
-        resume=resume,
-        progress=progress,
-    )
+    plan = _chosen(extraction, settings)
+    if output is not None:
+        item = Item(source, Path(output), None if preview is None else Path(preview))
+        with shown(progress, Path(output).name) as tell:
+            return make_map(
+                plan, item, stac=stac, overwrite=overwrite, resume=resume, progress=tell
+            )
+    if preview is not None or stac:
+        raise ConfigError("a preview and STAC are written beside an output; name one")
+    with (
+        plan.prepared(Item(source, IN_MEMORY)) as job,
+        shown(progress, job.scene.name) as tell,
+    ):
+        maps = map_arrays(job, progress=tell)
+    return maps if plan.layer is None else maps[0]
 
 
 def extract_many(
@@ -214,12 +253,12 @@ def extract_many(
     output: str | os.PathLike[str] | None,
     *,
     extraction: Extraction | None = None,
-    preview: str | None = None,
+    preview: str | os.PathLike[str] | None = None,
     stac: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Iterator[SceneResult]:
@@ -239,7 +278,7 @@ def extract_many(
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the scenes that is this process's; None: all of them.
-        progress: told (scene, tiles dealt with, tiles in all).
+        progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
 
     Raises:

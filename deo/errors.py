@@ -87,7 +87,7 @@ def require(module: str, *, extra: str) -> ModuleType:
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest of the choices, else all of them."""
     known = list(choices)
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"choose one of {', '.join(known)}"

@@ -68,22 +68,34 @@ def qualified(assignment: str) -> str:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--recipe", "recipe_name", help=f"A ready configuration: {', '.join(RECIPES)}.")
 @click.option(
-    "--config", "file", type=click.Path(path_type=Path), help="A TOML file, over the recipe."
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="A TOML file whose settings override the recipe's.",
 )
 @click.option(
-    "--set", "assignments", multiple=True, metavar="A.B=C", help="One setting; may be repeated."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="A.B=C",
+    help="One setting, e.g. run.steps=100; may be repeated.",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Shards, HDF5, tars or scenes (data.source)."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Shards, an HDF5 file, tars or scenes (data.source).",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="The run's folder."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the run.",
 )
 @click.option(
     "--dry-run",
     "dry",
     is_flag=True,
-    help="Build everything, take two steps, report, write nothing.",
+    help="Build everything, take two steps and report on them; write nothing.",
 )
 def command(
     recipe_name: str | None,

@@ -127,7 +127,7 @@ def recipe(name: str) -> Config:
     """The configuration of a recipe.
 
     Raises:
-        ConfigError: there is no such recipe; the message lists those there are.
+        ConfigError: there is no such recipe; the message lists the known ones.
     """
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=1)

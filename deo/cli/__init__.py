@@ -31,7 +31,7 @@ _COMMANDS = {
     "info": _Door("deo.cli.info", "Say what deo understands of SCENE."),
     "models": _Door("deo.cli.models", "List the backbones and where their weights come from."),
     "plot": _Door("deo.cli.training", "Draw the curves of the pretraining in RUN."),
-    "predict": _Door("deo.cli.downstream", "Map a scene with the network in TUNED."),
+    "predict": _Door("deo.cli.prediction", "Map each SCENE with the network in TUNED."),
     "prepare": _Door("deo.cli.training", "Make shards for `deo pretrain` from SOURCE."),
     "pretrain": _Door("deo.cli.training", "Pretrain a backbone, or resume a run."),
     "similar": _Door(

@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from deo.cli.options import MODEL, OVERWRITE, PATH, UNTRAINED, with_options
-from deo.cli.progress import tile_bar
 
 
 @click.command()
@@ -18,8 +17,9 @@ def demo(folder: Path, scene: Path | None, model: str, untrained: bool, overwrit
     Writes a scene, its features, and two pictures of them to DIR.
     """
     from deo.demo import take_tour
+    from deo.maps.progress import tile_bar
 
-    with tile_bar("extracting", quiet=False) as progress:
+    with tile_bar("extracting", quiet=None) as progress:
         tour = take_tour(
             folder,
             scene=scene,

@@ -1,6 +1,5 @@
-"""Commands on tasks: evaluate, finetune, predict."""
+"""Commands on labelled data: evaluate, finetune."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,16 @@ import click
 from deo.cli.options import (
     BACKBONE,
     DATA,
-    DEVICE,
     LAYERS,
-    OVERLAP,
     OVERWRITE,
     PATH,
-    QUIET,
     RESUME,
-    SCALING,
-    TILE,
     TUNING,
     Numbers,
-    bands,
     output,
     with_options,
 )
-from deo.cli.progress import show_epoch, tile_bar
+from deo.cli.progress import show_epoch
 from deo.training.tasks.protocols import PROTOCOLS
 
 
@@ -89,47 +82,3 @@ def finetune(task: str, **settings: Any) -> None:
     finished = finetune(task, report=show_epoch, **settings)
     click.echo(f"{finished.path}: {finished.summary}")
     click.echo(f"next: deo predict {settings['output']} SCENE -o map.tif")
-
-
-@click.command()
-@click.argument("tuned", type=PATH)
-@click.argument("scenes", nargs=-1, required=True, type=PATH, metavar="SCENE [SECOND_DATE]")
-@output("The class map to write, a GeoTIFF.")
-@click.option("--probabilities", type=PATH, help="Also write one band for each class to this file.")
-@bands("The bands of a scene that names none, in order.")
-@with_options(TILE, OVERLAP)
-@click.option("--batch-size", type=int, default=4, show_default=True, help="Tiles at once.")
-@with_options(DEVICE, *SCALING, RESUME, OVERWRITE, QUIET)
-def predict(
-    tuned: Path,
-    scenes: tuple[Path, ...],
-    output: Path,
-    probabilities: Path | None,
-    device: str | None,
-    resume: bool,
-    overwrite: bool,
-    quiet: bool,
-    **settings: Any,
-) -> None:
-    """Map a scene with the network in TUNED.
-
-    TUNED is a folder that `deo finetune` made. Networks for change take two dates on one grid. A
-    scene may have any size, because it is read, computed and written in parts.
-    """
-    from deo.models.devices import choose_device
-    from deo.training.tasks.predict import Prediction, predict
-    from deo.training.tasks.tuned import load_tuned
-
-    with tile_bar(scenes[0].name, quiet=quiet) as progress:
-        maps = predict(
-            load_tuned(tuned),
-            list(scenes),
-            output,
-            probabilities=probabilities,
-            settings=Prediction(device=str(choose_device(device)), **settings),
-            resume=resume,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    for path in maps:
-        click.echo(os.fspath(path))

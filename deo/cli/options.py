@@ -70,14 +70,9 @@ class Layer(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
     name = "layer"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
-        if value == "all":
-            return None
-        try:
-            return -1 if value == "last" else int(value)
-        except ValueError as error:
-            raise ConfigError(
-                f"layer {value!r} is neither a number nor last nor all; 0 is the finest"
-            ) from error
+        from deo.layers import parse_layer
+
+        return parse_layer(value)
 
 
 def with_options(*options: Option) -> Callable[[Command], Command]:
@@ -156,17 +151,7 @@ SCALING = (
     ),
 )
 
-EXTRACTION = (
-    MODEL,
-    WEIGHTS,
-    UNTRAINED,
-    LAYER,
-    bands("Bands to use. A file that names none needs all of its bands, in order."),
-    contract(*CONTRACTS, default="that of the weights, else scene"),
-    click.option("--mean", type=Numbers(), help="Mean of each band, for --contract stats."),
-    click.option(
-        "--std", type=Numbers(), help="Standard deviation of each band, for --contract stats."
-    ),
+COMPUTING = (
     TILE,
     OVERLAP,
     click.option("--batch-size", type=int, help="Tiles at once. [default: 32 on CUDA, else 4]"),
@@ -178,6 +163,28 @@ EXTRACTION = (
         help="Arithmetic of the model.",
     ),
     DEVICE,
+)
+SCENE_BANDS = bands("Bands to use. A file that names none needs all of its bands, in order.")
+WRITING = (
+    click.option("--stac", is_flag=True, help="Write STAC and MLM items beside the output."),
+    OVERWRITE,
+    RESUME,
+    click.option("--shard", help="i/n: take every n-th scene from number i on, counted from 0."),
+    QUIET,
+)
+
+EXTRACTION = (
+    MODEL,
+    WEIGHTS,
+    UNTRAINED,
+    LAYER,
+    SCENE_BANDS,
+    contract(*CONTRACTS, default="that of the weights, else scene"),
+    click.option("--mean", type=Numbers(), help="Mean of each band, for --contract stats."),
+    click.option(
+        "--std", type=Numbers(), help="Standard deviation of each band, for --contract stats."
+    ),
+    *COMPUTING,
     click.option(
         "--dtype",
         type=click.Choice(["float32", "float16", "int8"]),

@@ -80,7 +80,7 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
             out.update_tags(1, **names)
             for start, values in rows.blocks():
                 window = RasterioWindow(0, start, width, len(values))
-                out.write(_labels(values), 1, window=window)
+                out.write(labels(values), 1, window=window)
         factors = overview_factors(max(height, width))
         if factors:
             with rasterio.open(scratch, "r+", driver="GTiff") as out:
@@ -101,8 +101,8 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
         scratch.unlink()
 
 
-def _labels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def labels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(rows, classes, width) -> (rows, width); `NODATA` where a probability is NaN."""
     empty = np.isnan(values).any(1)
-    labels = np.nan_to_num(values, nan=0).argmax(1)
-    return np.where(empty, NODATA, labels).astype(np.uint8)
+    largest = np.nan_to_num(values, nan=0).argmax(1)
+    return np.where(empty, NODATA, largest).astype(np.uint8)

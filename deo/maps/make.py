@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from deo.errors import OutputError
-from deo.maps.job import Job, Lack, lacking, run_job
-from deo.maps.preview import check_picture, draw_preview
+from deo.maps.job import Job, Lack, Output, lacking, run_job
+from deo.maps.metadata import MapInfo
+from deo.maps.preview import check_picture, draw_classes, draw_preview
 from deo.maps.readback import open_finished
 from deo.maps.rows import RowReader
-from deo.maps.sinks import check_apart
+from deo.maps.sinks import ClassMapSink, check_apart
 from deo.maps.stac import check_items, item_paths, write_items
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def make_outputs(
     """Make the outputs of a job, or with `resume` those of them that are not complete.
 
     Args:
-        preview: a PNG to draw of the last output.
+        preview: a PNG to draw of the class map, or of the last output where there is none.
         stac: also describe the outputs and the model beside them.
         overwrite: replace what is there.
         resume: keep what is complete, and go on with what a killed run left.
@@ -90,10 +91,10 @@ def _run(
     if preview is None:
         return run_job(job, resume=resume, progress=count)
     check_picture(preview)
-    last = job.outputs[-1]
+    pictured = _pictured(job)
 
     def draw(maps: Sequence[RowReader]) -> None:
-        draw_preview(preview, job.scene, maps[last.position], last.info)
+        _draw(job, preview, maps[pictured.position], pictured.info)
 
     return run_job(job, resume=resume, progress=count, look=draw)
 
@@ -101,6 +102,17 @@ def _run(
 def _draw_finished(job: Job, preview: Path) -> None:
     """Draw the picture that a complete output lacks."""
     check_picture(preview)
-    last = job.outputs[-1]
-    with open_finished(last.path, last.info) as finished:
-        draw_preview(preview, job.scene, finished.rows, finished.info)
+    pictured = _pictured(job)
+    with open_finished(pictured.path, pictured.info) as finished:
+        _draw(job, preview, finished.rows, finished.info)
+
+
+def _pictured(job: Job) -> Output:
+    """The class map, where there is one, else the coarsest layer."""
+    maps = [output for output in job.outputs if isinstance(output.sink, ClassMapSink)]
+    return maps[0] if maps else job.outputs[-1]
+
+
+def _draw(job: Job, preview: Path, rows: RowReader, info: MapInfo) -> None:
+    draw = draw_classes if isinstance(_pictured(job).sink, ClassMapSink) else draw_preview
+    draw(preview, job.scene, rows, info)

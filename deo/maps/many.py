@@ -4,13 +4,17 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from deo.errors import ConfigError
 from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.plan import Plan, make_map
+from deo.maps.progress import Bars
 from deo.maps.shard import Shard
 from deo.maps.worklist import Entry, Item, pair
+
+ScenesProgress = Callable[[str, int, int], None] | Literal[True] | None
+"""What a caller asks for: to be told (scene, tiles dealt with, tiles in all), bars, or nothing."""
 
 
 def make_item(
@@ -50,7 +54,7 @@ def make_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
 ) -> Iterator[SceneResult]:
     """Make the maps of many items, and tell of each as it ends; complete ones are skipped.
@@ -59,9 +63,10 @@ def make_many(
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the items that is this process's; None: all of them.
-        progress: told (scene, tiles dealt with, tiles in all).
+        progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
     """
+    tell = Bars() if progress is True else progress
     listed = list(items)
     share = listed if shard is None else shard.of(listed)
 
@@ -71,9 +76,15 @@ def make_many(
         stac=stac,
         overwrite=overwrite,
         resume=resume or not overwrite,
-        progress=progress,
+        progress=tell,
     )
-    return run_scenes(share, work, busy=busy)
+    results = run_scenes(share, work, busy=busy)
+    return _with_bars(results, tell) if isinstance(tell, Bars) else results
+
+
+def _with_bars(results: Iterator[SceneResult], bars: Bars) -> Iterator[SceneResult]:
+    with bars:
+        yield from results
 
 
 def items_of(

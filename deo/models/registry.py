@@ -162,7 +162,7 @@ def spec_of(name: str) -> Spec:
     """The spec of a backbone, with or without a pretrained tag in its name.
 
     Raises:
-        ModelError: there is no such backbone; the message lists those there are.
+        ModelError: there is no such backbone; the message lists the known ones.
     """
     spec = SPECS.get(name.split(".")[0])
     if spec is None:

@@ -15,7 +15,6 @@ from rasterio.transform import from_origin
 
 from deo.cli import cli
 from deo.cli.downstream import finetune
-from deo.cli.progress import tile_bar
 from deo.errors import (
     BandError,
     BusyError,
@@ -57,17 +56,6 @@ def write(path: Path, values: np.ndarray, names: list[str] | None = None) -> Non
 
 def noise(seed: int, level: float, size: int = 32) -> np.ndarray:
     return np.random.default_rng(seed).normal(level, 50, (13, size, size)).astype(np.uint16)
-
-
-def test_tile_bar__counts_unless_quiet(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    for quiet in (False, True):
-        with tile_bar("scene.tif", quiet=quiet) as show:
-            for done in (1, 2, 5):
-                show(done, 5)
-        assert ("scene.tif: 100%" in capsys.readouterr().err) is not quiet
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +164,7 @@ def test_finetune_predict__segment_own_folder(
     with pytest.raises(WeightsError, match=r"tuned for a task.*deo predict"):
         load_backbone(MODEL[1], weights=folder / "best.safetensors")
     other = str(error(run(*command, "--contract", "s2", "--bands", "B02,B03", "--resume")))
-    assert "contract.name: 'pretrain' -> 's2'" in other
+    assert "contract.name: 'fixed' -> 's2'" in other
     assert "-> ['B02', 'B03']" in other
     other = str(error(run(*command, "--model", "test_deo_vit", "--resume")))
     assert "model: 'test_deo_swin' -> 'test_deo_vit'" in other
@@ -185,17 +173,17 @@ def test_finetune_predict__segment_own_folder(
     said: list[Any] = []
 
     @contextmanager
-    def bar(name: str, *, quiet: bool) -> Iterator[Any]:
+    def bar(name: str, *, quiet: bool | None) -> Iterator[Any]:
         said.append((name, quiet))
         yield lambda done, total: said.append((done, total))
 
-    monkeypatch.setattr("deo.cli.downstream.tile_bar", bar)
+    monkeypatch.setattr("deo.cli.scenes.tile_bar", bar)
     result = run(
         "predict", folder, scene, "-o", tmp_path / "map.tif",
         "--probabilities", tmp_path / "p.tif", "--device", "cpu",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert said == [("scene.tif", False), (1, 1)]
+    assert said == [("scene.tif", None), (1, 1)]
     with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(tmp_path / "p.tif") as shares:
         labels, probabilities = found.read(1), shares.read()
         assert found.tags(1) == {"CLASS_0": "ground", "CLASS_1": "field"}

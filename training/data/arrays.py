@@ -90,7 +90,7 @@ def own_dataset(file: Any, key: str, *, sample_axes: int = 0) -> Any:
         raise DataError(f"{name} is a link; copy the data into the file: h5repack follows none")
     dataset = file[key]
     if not isinstance(dataset, h5py.Dataset):
-        raise DataError(f"{name} is no data set but a {type(dataset).__name__.lower()}")
+        raise DataError(f"{name} is a {type(dataset).__name__.lower()}, not a data set")
     if dataset.is_virtual or dataset.external:
         raise DataError(f"{name} keeps its values in other files; copy them into this one")
     _check_numbers(dataset.dtype, name)

@@ -1,4 +1,4 @@
-"""One context for one process or many, so that nobody else asks how many there are."""
+"""One context for one process or many, so that no other module needs to know how many."""
 
 import inspect
 import os

@@ -42,7 +42,7 @@ from deo.training.tasks.online import Probe, no_probe
 CONFIG_NAME, TENSORBOARD_NAME = "config.toml", "tensorboard"
 
 _JUDGED_AFTER = 0.1
-"""Part of the run in which nobody asks for collapse: at random weights all samples look alike."""
+"""The first part of a run, in which collapse is not judged: random weights embed all alike."""
 
 
 class Prepared(NamedTuple):

@@ -1,6 +1,7 @@
 """Mapping scenes with tuned networks: equal to the network on the whole, tiled, resumed."""
 
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 import torch
+from PIL import Image
 from rasterio.transform import from_origin
 
 from deo.bands import MODEL_BANDS
@@ -23,7 +25,7 @@ from deo.scene.window import Window
 from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.heads import build_network
-from deo.training.tasks.predict import Prediction, predict
+from deo.training.tasks.predict import Prediction, predict, predict_many
 from deo.training.tasks.tuned import Description, Tuned, load_tuned, save_tuned
 
 NAMES = [band.name for band in SENTINEL2]
@@ -131,7 +133,7 @@ def test_predict__blended_shares_sum_to_one_and_keep_the_nodata(tmp_path: Path) 
             [scene],
             tmp_path / f"{name}.tif",
             probabilities=tmp_path / f"{name}_p.tif",
-            settings=Prediction(tile=tile),
+            tile=tile,
         )
     whole, tiled = read(tmp_path / "whole_p.tif"), read(tmp_path / "tiled_p.tif")
     valid = np.isfinite(whole[0])
@@ -144,8 +146,7 @@ def test_predict__killed_run_leaves_no_map_and_resumes_to_the_same(
 ) -> None:
     tuned = make(tmp_path / "run")
     scene = write_scene(tmp_path / "scene.tif", height=160)
-    settings = Prediction(tile=64)
-    predict(tuned, [scene], tmp_path / "straight.tif", settings=settings)
+    predict(tuned, [scene], tmp_path / "straight.tif", tile=64)
     interrupted(tuned, scene, tmp_path / "map.tif", monkeypatch)
     assert not (tmp_path / "map.tif").exists()
     assert (tmp_path / "map.tif.partial").is_dir()
@@ -154,7 +155,7 @@ def test_predict__killed_run_leaves_no_map_and_resumes_to_the_same(
         tuned,
         [scene],
         tmp_path / "map.tif",
-        settings=settings,
+        tile=64,
         resume=True,
         progress=lambda done, total: seen.append((done, total)),
     )
@@ -175,7 +176,7 @@ def interrupted(tuned: Tuned, scene: Path, target: Path, patch: pytest.MonkeyPat
     with patch.context() as context:
         context.setattr(job, "extract_rows", dies)
         with pytest.raises(KeyboardInterrupt):
-            predict(tuned, [scene], target, settings=Prediction(tile=64))
+            predict(tuned, [scene], target, tile=64)
 
 
 def test_predict__rows_of_another_batch_size_are_refused(
@@ -185,9 +186,8 @@ def test_predict__rows_of_another_batch_size_are_refused(
     scene, target = write_scene(tmp_path / "scene.tif", height=160), tmp_path / "map.tif"
     interrupted(tuned, scene, target, monkeypatch)
     assert "1 of 3 rows of tiles are kept in" in caplog.text
-    settings = Prediction(tile=64, batch_size=3)
     with pytest.raises(OutputError, match=r"other settings \(batch_size: 4 -> 3\)"):
-        predict(tuned, [scene], target, settings=settings, resume=True)
+        predict(tuned, [scene], target, tile=64, batch_size=3, resume=True)
 
 
 def test_predict__with_resume_keeps_what_is_complete(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_predict__with_resume_keeps_what_is_complete(tmp_path: Path) -> None:
     predict(tuned, [scene], target, probabilities=shares, resume=True)
     assert (read(shares)[:, read(target)[0] != NODATA].argmax(0) < 3).all()
     with pytest.raises(OutputError, match="made otherwise"):
-        predict(tuned, [scene], target, settings=Prediction(tile=64), resume=True)
+        predict(tuned, [scene], target, tile=64, resume=True)
     with pytest.raises(OutputError, match="not made by deo as a class map"):
         predict(tuned, [scene], shares, resume=True)
     with pytest.raises(OutputError, match="not made by deo as a GeoTIFF of probabilities"):
@@ -270,7 +270,9 @@ def test_predict__change_takes_two_dates_of_one_grid(tmp_path: Path) -> None:
     other = write_scene(tmp_path / "other.tif", height=64)
     with pytest.raises(SceneError, match=r"mismatched pair: 0.tif is 96 x 80 .*, other.tif 64"):
         predict(tuned, [first, other], tmp_path / "no.tif")
-    with pytest.raises(ConfigError, match=r"maps 2 scene\(s\), got 1"):
+    with pytest.raises(
+        ConfigError, match="needs two scenes of one grid, FIRST and SECOND; got one"
+    ):
         predict(tuned, [first], tmp_path / "no.tif")
 
 
@@ -331,3 +333,67 @@ def test_load_tuned__is_strict_and_knows_its_own(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match="no network tuned by deo finetune"):
         load_tuned(tmp_path / "other.safetensors")
+
+
+def test_predict__without_an_output_gives_what_the_files_hold(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run")
+    scene = write_scene(tmp_path / "scene.tif", height=160)
+    written = predict(
+        tmp_path / "run", scene, tmp_path / "map.tif", probabilities=tmp_path / "p.tif"
+    )
+    told = list[tuple[int, int]]()
+    shares = predict(tuned, scene, tile=None, progress=lambda *counts: told.append(counts))
+    assert np.array_equal(shares.array, read(written[1]), equal_nan=True)
+    assert np.array_equal(shares.classes(), read(written[0])[0])
+    assert shares.names == ("class0", "class1", "class2")
+    assert told[-1][0] == told[-1][1]
+    with rasterio.open(written[1]) as file:
+        assert (shares.crs, shares.transform) == (file.crs, file.transform)
+    with open_scene(scene) as opened:
+        assert np.array_equal(predict(tuned, opened).array, shares.array, equal_nan=True)
+    with pytest.raises(ConfigError, match="are written beside an output"):
+        predict(tuned, scene, stac=True)
+    with pytest.raises(ConfigError, match="no setting 'tiles'; did you mean 'tile'"):
+        predict(tuned, scene, tiles=64)
+
+
+def test_predict__draws_the_classes_of_a_run_and_of_a_complete_map(tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    scene, picture = write_scene(tmp_path / "scene.tif"), tmp_path / "map.png"
+    predict(tmp_path / "run", scene, tmp_path / "map.tif", preview=picture)
+    drawn = picture.read_bytes()
+    seen = set(map(tuple, np.asarray(Image.open(picture))[..., :3].reshape(-1, 3).tolist()))
+    labels = set(np.unique(read(tmp_path / "map.tif"))) - {NODATA}
+    assert {colours(3)[label][:3] for label in labels} <= seen
+    picture.unlink()
+    predict(tmp_path / "run", scene, tmp_path / "map.tif", preview=picture, resume=True)
+    assert picture.read_bytes() == drawn
+
+
+def test_predict_many__goes_through_a_list_as_extraction_does(tmp_path: Path) -> None:
+    make(tmp_path / "run")
+    good, other = (write_scene(tmp_path / f"{name}.tif") for name in ("a", "b"))
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"no raster")
+    plan = Prediction(tuned=tmp_path / "run")
+    output, shares = f"{tmp_path}/maps/{{name}}.tif", tmp_path / "shares"
+    results = list(predict_many(plan, [good, broken, other], output, probabilities=f"{shares}/"))
+    assert [result.state for result in results] == ["done", "failed", "done"]
+    assert results[0].outputs == (tmp_path / "maps/a.tif", shares / "a.tif")
+    again = list(predict_many(plan, [good], output, probabilities=f"{shares}/"))
+    assert [result.state for result in again] == ["skipped"]
+    assert len(plan._loaded) == 1
+    assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+def test_predict_many__pairs_of_dates(tmp_path: Path) -> None:
+    tuned = make(tmp_path / "run", "change", classes=2)
+    first, second = (write_scene(tmp_path / f"{seed}.tif", seed=seed) for seed in (0, 1))
+    (result,) = predict_many(tuned, [(first, second)], f"{tmp_path}/maps/{{name}}.tif")
+    assert result.outputs == (tmp_path / "maps/0.tif",)
+    predict(tuned, [first, second], tmp_path / "one.tif")
+    assert np.array_equal(read(tmp_path / "one.tif"), read(tmp_path / "maps/0.tif"))
+    with pytest.raises(ConfigError, match="is not two scenes"):
+        predict_many(tuned, [first], f"{tmp_path}/maps/{{name}}.tif")
+    with pytest.raises(OutputError, match="would be written over"):
+        predict_many(tuned, [(first, second, second)], None)
