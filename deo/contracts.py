@@ -35,6 +35,21 @@ SMALLEST_MAXIMUM = 1e-6
 """Below this a maximum divides nothing, as in the published training code."""
 
 
+class InputContract(Protocol):
+    """What turns pixels into a model's input: a `Contract`, or one that is made for each image."""
+
+    @property
+    def bands(self) -> BandSet: ...
+
+    @property
+    def per_image(self) -> bool:
+        """Whether the result depends on more of the image than the pixel itself."""
+
+    def apply(self, pixels: Pixels) -> NDArray[np.float32]: ...
+
+    def record(self) -> dict[str, Any]: ...
+
+
 class Sampled(Protocol):
     """What a scene offers for measuring it: an evenly spread sample of its pixels.
 
@@ -91,6 +106,11 @@ class Contract:
     @property
     def _has_maximum(self) -> bool:
         return self.name in ("fixed", "scene") and bool(self.rgb_positions)
+
+    @property
+    def per_image(self) -> bool:
+        """Whether red, green and blue are divided by the maximum of the image at hand."""
+        return self.name == "pretrain" and bool(self.rgb_positions)
 
     @property
     def rgb_positions(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ Here stand the sections of the run itself; those of the method are in `deo.train
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deo.training.method.config import Loss, Model, Optical, Switches, Views, require
+from deo.training.method.config import Direct, Loss, Model, Optical, Switches, Views, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +164,7 @@ class Config:
     optical: Optical = field(default_factory=Optical)
     views: Views = field(default_factory=Views)
     loss: Loss = field(default_factory=Loss)
+    direct: Direct = field(default_factory=Direct)
     optim: Optim = field(default_factory=Optim)
     switches: Switches = field(default_factory=Switches)
     data: Data = field(default_factory=Data)

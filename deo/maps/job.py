@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from deo.contracts import Contract
+from deo.contracts import InputContract
 from deo.errors import OutputError, SceneError
 from deo.files.publish import check_space
 from deo.files.records import differences
@@ -53,7 +53,7 @@ class Job:
 
     scenes: tuple[Scene, ...]
     model: FeatureModel
-    contract: Contract
+    contract: InputContract
     tiling: Tiling
     outputs: tuple[Output, ...]
     batch_size: int

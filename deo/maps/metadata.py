@@ -11,7 +11,7 @@ from typing import Any
 from affine import Affine
 from numpy.typing import NDArray
 
-from deo.contracts import Contract
+from deo.contracts import InputContract
 from deo.files.records import plain
 from deo.maps.runner import FeatureModel
 from deo.maps.windows import Tiling
@@ -72,7 +72,7 @@ def sensing_time(name: str) -> dt.datetime | None:
 def map_info(
     scene: Scene,
     model: FeatureModel,
-    contract: Contract,
+    contract: InputContract,
     tiling: Tiling,
     *,
     position: int,

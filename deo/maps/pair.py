@@ -8,30 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import BandSet, Pixels
-from deo.contracts import Contract
+from deo.contracts import InputContract
 from deo.errors import SceneError
 from deo.scene.scene import Scene
 from deo.scene.window import Window
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairContract(Contract):
-    """Two dates in one stack of channels, each through a contract of its own.
+class PairContract:
+    """Two dates in one stack of channels, each through the same contract by itself."""
 
-    The fields are the first date's.
-    """
+    each: InputContract
 
-    second: Contract
+    @property
+    def bands(self) -> BandSet:
+        """Of one date."""
+        return self.each.bands
+
+    @property
+    def per_image(self) -> bool:
+        return self.each.per_image
 
     def apply(self, pixels: Pixels) -> NDArray[np.float32]:
-        half = len(pixels.values) // 2
-        first = super().apply(pixels._replace(values=pixels.values[:half]))
-        return np.concatenate(
-            (first, self.second.apply(pixels._replace(values=pixels.values[half:])))
-        )
+        """(2 C, H, W) digital numbers, the dates one after the other -> the same, normalised."""
+        dates = np.split(pixels.values, 2)
+        return np.concatenate([self.each.apply(Pixels(date, pixels.valid)) for date in dates])
 
     def record(self) -> dict[str, Any]:
-        return {**super().record(), "second": self.second.record()}
+        return self.each.record()
 
 
 @dataclass(frozen=True, kw_only=True)

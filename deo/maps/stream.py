@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deo.bands import BandSet, Pixels
-from deo.contracts import Contract
+from deo.contracts import InputContract
 from deo.maps.background import read_ahead
 from deo.maps.blend import Canvas, RowBlock
 from deo.maps.runner import FeatureModel, Runner
@@ -59,7 +59,7 @@ class _Batch(NamedTuple):
 def extract_rows(
     scene: Readable,
     model: FeatureModel,
-    contract: Contract,
+    contract: InputContract,
     tiling: Tiling,
     *,
     batch_size: int,
@@ -118,7 +118,7 @@ def _first_row_seen_below(tiling: Tiling, finished: int) -> int:
 def _read(
     scene: Readable,
     model: FeatureModel,
-    contract: Contract,
+    contract: InputContract,
     tiling: Tiling,
     batch_size: int,
     first: int,

@@ -79,6 +79,7 @@ class Views:
         global_area, local_area: smallest and largest part of the image that a crop covers.
         vertical_flip: probability; the published run flips horizontally only.
         common_gain, band_gain: random gains of the bands other than RGB, jointly and one by one.
+        colour: strength of the operations on red, green and blue, a part of the published.
     """
 
     global_size: int = 224
@@ -89,6 +90,7 @@ class Views:
     vertical_flip: float = 0.0
     common_gain: float = 0.0
     band_gain: float = 0.0
+    colour: float = 1.0
 
     def __post_init__(self) -> None:
         def share(area: tuple[float, float]) -> bool:
@@ -102,6 +104,7 @@ class Views:
             global_area=(self.global_area, share(self.global_area), "two shares, 0 < a <= b <= 1"),
             local_area=(self.local_area, share(self.local_area), "two shares, 0 < a <= b <= 1"),
             vertical_flip=(self.vertical_flip, 0 <= self.vertical_flip <= 1, "in 0..1"),
+            colour=(self.colour, 0 <= self.colour <= 1, "in 0..1"),
         )
 
 
@@ -130,6 +133,39 @@ class Loss:
             coeff=(self.coeff, self.coeff >= 0, "0 or more"),
             expansion=(self.expansion, self.expansion >= 0, "0 or more"),
             alpha=(self.alpha, self.alpha >= 0, "0 or more"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direct:
+    """Direct distillation in the place of the published one; see `deo.training.method.direct`.
+
+    Both stems answer, through linear heads, and the optical teacher sees whole samples without
+    augmentation: a view is compared with the part on which it lies. Off in both presets.
+
+    Args:
+        maximum: digital numbers that are white to the optical teacher; 0 switches all of this off.
+        enlarge: the optical teacher sees samples so many times as large.
+        keep: hold the optical teacher's maps of every sample in memory after the first pass.
+        finer: the stages before the last two answer, not the last two.
+        similarity: weight of the similarities between views.
+        statistics: weight of the band statistics.
+    """
+
+    maximum: float = 0.0
+    enlarge: float = 2.0
+    keep: bool = False
+    finer: bool = False
+    similarity: float = 0.0
+    statistics: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            "direct",
+            maximum=(self.maximum, self.maximum >= 0, "0 or more"),
+            enlarge=(self.enlarge, self.enlarge > 0, "positive"),
+            similarity=(self.similarity, self.similarity >= 0, "0 or more"),
+            statistics=(self.statistics, self.statistics >= 0, "0 or more"),
         )
 
 

@@ -39,6 +39,12 @@ def student_layers(net: Any) -> Layers:
     return Layers(mid=depth // 2 - 1, late=depth - 1)
 
 
+def finer_layers(net: Any) -> Layers:
+    """The two layers before the last that are nearest to it: stages 2 and 3 of a Swin of four."""
+    late = student_layers(net).mid
+    return Layers(mid=max(late - 1, 0), late=late)
+
+
 def optical_layers(net: Any) -> Layers:
     """The published blocks of a ViT; the last two stages of a hierarchical network."""
     if is_vit(net):

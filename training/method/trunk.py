@@ -25,6 +25,13 @@ class Embedded(NamedTuple):
     late: Tensor | None = None
 
 
+class Layered(NamedTuple):
+    """What a trunk makes of images: pooled (V, width), and maps (V, width, h, w) of some layers."""
+
+    pooled: Tensor
+    maps: list[Tensor]
+
+
 class Head(nn.Module):
     """Three linear layers with GELU between, then L2 normalisation, along the last dimension."""
 
@@ -92,6 +99,18 @@ class Trunk(nn.Module):
                 x = self.net.forward_features(x)
             pooled.append(self.net.forward_head(x, pre_logits=True))
         return Embedded(torch.cat(pooled), mid, late)
+
+    def with_layers(self, images: Tensor, layers: Sequence[int]) -> Layered:
+        """Embed images (V, C, s, s), with the outputs of layers, before the final norm.
+
+        Args:
+            layers: indices, in rising order; one may be named twice.
+        """
+        wanted = sorted(set(layers))
+        final, maps = self.net.forward_intermediates(images, indices=wanted, norm=False)
+        by_layer = dict(zip(wanted, maps, strict=True))
+        pooled = self.net.forward_head(final, pre_logits=True)
+        return Layered(pooled, [by_layer[layer] for layer in layers])
 
     def _with_maps(self, x: Tensor, kept: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Final features, and the two named maps of the first `kept` images."""

@@ -95,6 +95,36 @@ def make_views(
     return [_reorder(view, ordered, bands) for view in views]
 
 
+def view_places(
+    samples: Tensor, specs: Sequence[ViewSpec], *, height: int, width: int, seed: int, epoch: int
+) -> list[Tensor]:
+    """Where the views of `make_views` lie on their samples, mirrored as they are.
+
+    Args:
+        height, width: of the samples, in pixels.
+
+    Returns:
+        Per view (B, 2, 3), as `torch.nn.functional.affine_grid` takes it: from the view's
+        coordinates, -1 to 1 from edge to edge, to the sample's.
+    """
+    keys = samples.cpu().numpy()
+    places = []
+    for place, spec in enumerate(specs):
+        drawn = uniforms(keys, np.full(len(keys), place), _FIXED, seed=seed, epoch=epoch)
+        box = random_boxes(
+            drawn[:, :_BOX], height=height, width=width, area=spec.area, aspect=spec.aspect
+        )
+        at = np.zeros((len(keys), 2, 3))
+        at[:, 0, 0] = box.width / width
+        at[:, 1, 1] = box.height / height
+        at[:, 0, 2] = (2 * box.left + box.width) / width - 1
+        at[:, 1, 2] = (2 * box.top + box.height) / height - 1
+        at[drawn[:, _COLUMN["horizontal_flip"]] < spec.horizontal_flip, 0, 0] *= -1
+        at[drawn[:, _COLUMN["vertical_flip"]] < spec.vertical_flip, 1, 1] *= -1
+        places.append(torch.from_numpy(at).float())
+    return places
+
+
 def _run(chunks: Sequence[Callable[[], None]], *, device: str) -> None:
     """Chunks in full precision; on a CPU side by side, each on one thread: what a product of
     matrices returns depends, in the last bit, on the threads that share it, and small operations

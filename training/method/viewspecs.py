@@ -1,8 +1,9 @@
 """What a view is, in plain numbers, and the table of the published ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deo.errors import ConfigError
+from deo.training.method import config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,4 +76,31 @@ def published_views(
         ViewSpec(size=global_size, area=wide, blur=1.0),
         ViewSpec(size=global_size, area=wide, blur=0.1, solarize=0.2),
         *(ViewSpec(size=local_size, blur=0.5) for _ in range(n_local)),
+    )
+
+
+def view_specs(views: config.Views) -> tuple[ViewSpec, ...]:
+    """Two global views and the local ones, as a configuration has them.
+
+    Raises:
+        ConfigError: a view cannot be made so.
+    """
+    published = published_views(views.global_size, views.local_size, views.local_crops)
+    areas = (views.global_area,) * 2 + (views.local_area,) * views.local_crops
+    return tuple(
+        replace(
+            spec,
+            area=area,
+            vertical_flip=views.vertical_flip,
+            brightness=views.colour * spec.brightness,
+            contrast=views.colour * spec.contrast,
+            saturation=views.colour * spec.saturation,
+            hue=views.colour * spec.hue,
+            grayscale=views.colour * spec.grayscale,
+            blur=views.colour * spec.blur,
+            solarize=views.colour * spec.solarize,
+            common_gain=views.common_gain,
+            band_gain=views.band_gain,
+        )
+        for spec, area in zip(published, areas, strict=True)
     )

@@ -50,7 +50,7 @@ class JsonLines:
 
     def write(self, record: Record) -> None:
         self._file.write(f"{_line(record)}\n")
-        self._file.flush()
+        self._file.flush()  # what is recorded survives a kill of the process
 
     def close(self) -> None:
         self._file.close()
@@ -63,6 +63,7 @@ class TensorBoard:
         require("tensorboard", extra="train")
         from torch.utils.tensorboard import SummaryWriter
 
+        # hides what a resumed run walks again; event files themselves can only grow
         self._writer = SummaryWriter(folder, purge_step=resume_at + 1)
 
     def write(self, record: Record) -> None:

@@ -49,8 +49,9 @@ class CollapseAlarm:
         limits = self.limits
         low = limits.rank * limits.possible
         collapsed = head_cosine > limits.cosine or effective_rank < low
+        # one bad record may be chance, and random weights look collapsed until they have learned
         self._in_a_row = self._in_a_row + 1 if collapsed and step >= limits.after else 0
-        if self._in_a_row != limits.patience:
+        if self._in_a_row != limits.patience:  # equal, not above: the alarm is raised once
             return None
         return (
             f"COLLAPSE at step {step}: mean cosine between samples {head_cosine:.3f} "
@@ -162,6 +163,7 @@ def memory_gib(device: torch.device) -> float:
     """The most memory used so far: on a CUDA device, or resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    # getrusage counts in bytes on macOS, in KiB on Linux
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
@@ -180,5 +182,6 @@ def drift(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         [(ours - other).float().norm() for ours, other in zip(student, teacher, strict=True)]
     )
     sizes = torch.stack([ours.float().norm() for ours in student])
+    # the norm of the norms is that of all parameters together
     ratio: Tensor = apart.norm() / sizes.norm()
     return ratio

@@ -1,7 +1,7 @@
 """Everything that a run carries from step to step, built from its configuration."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from deo.errors import ConfigError
 from deo.training.config import Config
+from deo.training.method.clean import CleanTeacher
 from deo.training.method.ema import Average, EmaTeacher
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalTeacher, build_optical_teacher
 from deo.training.method.student import Student
 from deo.training.method.views import make_views
-from deo.training.method.viewspecs import ViewSpec, published_views
+from deo.training.method.viewspecs import view_specs
 from deo.training.run.distributed import Context, shard, share
 from deo.training.run.optim import build_optimizer
 from deo.training.run.schedules import Cosine, Schedules
@@ -38,6 +39,7 @@ class State:
         teacher: its EMA teacher.
         average: moves the teacher towards the student.
         optical: the frozen optical teacher, or None.
+        clean: the same under direct distillation, as it sees whole samples; else None.
         optimizer: of the student.
         scaler: of fp16 gradients; disabled otherwise.
         dtype: of autocast; None computes in fp32.
@@ -54,6 +56,7 @@ class State:
     teacher: EmaTeacher
     average: Average
     optical: OpticalTeacher | None
+    clean: CleanTeacher | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dtype: torch.dtype | None
@@ -111,6 +114,7 @@ def build(
         device=context.device,
         view_statistics=config.switches.optical_view_statistics,
     )
+    clean = _clean_teacher(config, optical, own_views=views is not None)
     networks = _networks(config, context, optical=None if optical is None else optical.widths)
     average = Average(networks.teacher, networks.student)
     average.update(0.0)  # the teacher starts as a copy of the student
@@ -123,6 +127,7 @@ def build(
         teacher=networks.teacher,
         average=average,
         optical=optical,
+        clean=clean,
         optimizer=build_optimizer(
             networks.student, config.optim, decay_tables=config.switches.decay_tables
         ),
@@ -136,6 +141,24 @@ def build(
     )
 
 
+def _clean_teacher(
+    config: Config, optical: OpticalTeacher | None, *, own_views: bool
+) -> CleanTeacher | None:
+    if not config.direct.maximum:
+        return None
+    if optical is None or config.model.input == "rgb":
+        raise ConfigError(
+            "direct.maximum asks for direct distillation, which needs an optical teacher and both "
+            f"stems; got optical.name={config.optical.name!r}, model.input={config.model.input!r}"
+        )
+    if own_views:
+        raise ConfigError(
+            "direct.maximum asks for direct distillation, which has to know where on its sample a "
+            "view lies; a view maker of your own does not say it: leave out one of the two"
+        )
+    return CleanTeacher(optical, config.direct)
+
+
 class _Networks(NamedTuple):
     student: Student
     model: nn.Module
@@ -146,7 +169,8 @@ def _networks(config: Config, context: Context, *, optical: Widths | None) -> _N
     """Student, student as it is called, and EMA teacher, on the device and among the processes."""
     run, switches = config.run, config.switches
     torch.manual_seed(run.seed)  # the same weights in every process
-    student = Student(config.model, optical=optical, swapped=switches.swapped_layers)
+    direct = config.direct if config.direct.maximum else None
+    student = Student(config.model, optical=optical, swapped=switches.swapped_layers, direct=direct)
     teacher = EmaTeacher(config.model, stochastic=switches.teacher_drop_path)
     torch.manual_seed(run.seed + context.rank)  # stochastic depth differs from rank to rank
     student, teacher = student.to(context.device), teacher.to(context.device)
@@ -180,33 +204,12 @@ def build_schedules(config: Config, *, steps_per_epoch: int, world_size: int) ->
 
 def configured_views(config: Config) -> ViewMaker:
     """The published views with the configuration's sizes, areas and gains."""
-    specs = view_specs(config)
+    specs = view_specs(config.views)
 
     def views(images: Tensor, keys: Tensor, epoch: int) -> Sequence[Tensor]:
         return make_views(images, keys, specs, seed=config.run.seed, epoch=epoch)
 
     return views
-
-
-def view_specs(config: Config) -> tuple[ViewSpec, ...]:
-    """Two global views and the local ones.
-
-    Raises:
-        ConfigError: a view cannot be made so.
-    """
-    views = config.views
-    published = published_views(views.global_size, views.local_size, views.local_crops)
-    areas = (views.global_area,) * 2 + (views.local_area,) * views.local_crops
-    return tuple(
-        replace(
-            spec,
-            area=area,
-            vertical_flip=views.vertical_flip,
-            common_gain=views.common_gain,
-            band_gain=views.band_gain,
-        )
-        for spec, area in zip(published, areas, strict=True)
-    )
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

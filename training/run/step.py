@@ -8,6 +8,8 @@ from torch import Tensor
 
 from deo.bands import RGB_BANDS
 from deo.training.data.loading import Batch
+from deo.training.method.clean import targets_of
+from deo.training.method.direct import direct_terms
 from deo.training.method.losses import (
     GLOBAL_VIEWS,
     coding_rate_loss,
@@ -16,6 +18,8 @@ from deo.training.method.losses import (
 )
 from deo.training.method.optical import OpticalFeatures
 from deo.training.method.student import Predictions
+from deo.training.method.views import view_places
+from deo.training.method.viewspecs import view_specs
 from deo.training.run.optim import advance, clip_each, clip_global, set_step
 from deo.training.run.state import State
 
@@ -101,15 +105,15 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
     global_views = views[:GLOBAL_VIEWS]
     # before the student's pass, whose activations are kept for the backward pass: in this order
     # the teacher's own are freed first and the peak of memory is lower
-    with torch.no_grad(), state.autocast():
-        target = state.teacher(global_views)
-    # outside autocast: the optical teacher has a precision of its own, `optical.precision`
-    seen = state.optical(optical_input(global_views)) if state.optical is not None else None
+    target = ema_target(state, global_views)
+    seen = optical_target(state, global_views)
 
     with state.autocast():
         predictions = state.model(views)
     # outside autocast: cosines and determinants of half-precision products lose their differences
     terms = objective(state, predictions, target, seen)
+    if state.clean is not None:
+        terms = directly(state, terms, predictions, images, samples)
 
     torch.autograd.backward(state.scaler.scale(terms.loss))
     state.scaler.unscale_(state.optimizer)  # the limit is meant for gradients as they are
@@ -130,21 +134,73 @@ def train_step(state: State, images: Tensor, samples: Tensor) -> StepRecord:
     )
 
 
+def ema_target(state: State, views: Sequence[Tensor]) -> Tensor | None:
+    """(2 * B, z) of the EMA teacher; None where self-distillation has no weight."""
+    if not (state.config.loss.coeff or state.config.loss.expansion):
+        return None
+    with torch.no_grad(), state.autocast():
+        target: Tensor = state.teacher(views)
+    return target
+
+
+def optical_target(state: State, views: Sequence[Tensor]) -> OpticalFeatures | None:
+    """Features of the global views; None where the optical teacher sees none of them."""
+    if state.optical is None or state.clean is not None:
+        return None
+    # outside autocast: the optical teacher has a precision of its own, `optical.precision`
+    return state.optical(optical_input(views))
+
+
+def directly(
+    state: State, terms: Terms, predictions: Predictions, images: Tensor, samples: Tensor
+) -> Terms:
+    """The terms of self-distillation, and those of direct distillation added to them.
+
+    Args:
+        images, samples: as in `train_step`.
+    """
+    assert state.clean is not None
+    assert predictions.direct is not None
+    config, of_ms = state.config, predictions.direct[0]
+    height, width = images.shape[-2:]
+    places = view_places(
+        state.keys(samples),
+        view_specs(config.views)[:GLOBAL_VIEWS],
+        height=height,
+        width=width,
+        seed=config.run.seed,
+        epoch=state.epoch,
+    )
+    grids = (of_ms.mid.shape[-1], of_ms.late.shape[-1], of_ms.cells.shape[-1])
+    targets = targets_of(state.clean(images, samples), places, grids=grids)
+    direct = direct_terms(predictions.direct, targets)
+    loss = (
+        terms.loss
+        - config.loss.alpha * (direct.cls + direct.patch)
+        + config.direct.statistics * direct.statistics
+        + config.direct.similarity * direct.similarity
+    )
+    return terms._replace(loss=loss, cls=direct.cls, patch=direct.patch)
+
+
 def optical_input(views: Sequence[Tensor]) -> Tensor:
     """Red, green and blue of the global views, (2 * B, 3, s, s)."""
     return torch.cat([view[:, : len(RGB_BANDS)] for view in views])
 
 
 def objective(
-    state: State, predictions: Predictions, target: Tensor, seen: OpticalFeatures | None
+    state: State, predictions: Predictions, target: Tensor | None, seen: OpticalFeatures | None
 ) -> Terms:
     """The weighted sum of coding rate and distillation, in fp32.
 
     Args:
-        target: (2 * B, z) of the EMA teacher.
+        target: (2 * B, z) of the EMA teacher; without it the monitors are those of the student
+            alone.
         seen: the optical teacher's features of the global views, or None.
     """
     loss, switches, context = state.config.loss, state.config.switches, state.context
+    if target is None:
+        target = predictions.z[: GLOBAL_VIEWS * state.config.run.batch_size].detach()
     # the coding rate is no mean over samples, so that of the whole batch is not the mean of its
     # parts: embeddings are gathered, where the published code took each process's alone
     several = context.world_size > 1 and not switches.local_gram

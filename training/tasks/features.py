@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deo.bands import BandSet, Pixels
+from deo.contracts import InputContract
 from deo.training.tasks.backbones import BAND_STATISTICS, RAW_BANDS
-from deo.training.tasks.inputs import InputContract
 
 
 class FeatureSource(Protocol):

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deo.contracts import InputContract
 from deo.errors import OutputError
 from deo.training.run import checkpoint
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.heads import Network, build_network
 from deo.training.tasks.inference import confusions
-from deo.training.tasks.inputs import InputContract
-from deo.training.tasks.patches import Examples
+from deo.training.tasks.patches import Examples, TrainingSize, training_size
 from deo.training.tasks.request import Chosen, Report, Request, chosen_backbone
 from deo.training.tasks.task import Task
 from deo.training.tasks.tune import LOG_NAME, tune
@@ -73,6 +73,7 @@ def fit(
         name: Examples(split=part, unit=bench.unit, contract=chosen.contract)
         for name, part in parts.items()
     }
+    size = training_size(examples["train"], config.crop)
     if folder is not None and not resume:
         _clear(folder)
     epochs = 0
@@ -85,7 +86,9 @@ def fit(
         folder=folder,
         resume=resume,
         origin=_origin(chosen),
-        keep=None if folder is None else functools.partial(_keep, network, request, chosen, folder),
+        keep=None
+        if folder is None
+        else functools.partial(_keep, network, request, chosen, size, folder),
         device=request.device,
     ):
         epochs = epoch.number
@@ -94,7 +97,7 @@ def fit(
     matrices = None
     if "test" in examples and len(examples["test"]):
         matrices = confusions(
-            network, examples["test"], bench, crop=config.crop, device=request.device
+            network, examples["test"], bench, size=size.side, device=request.device
         )
     return Fitted(network, chosen.contract, chosen.identity, epochs, matrices)
 
@@ -129,7 +132,14 @@ def _origin(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _keep(network: Network, request: Request, chosen: Chosen, folder: Path, score: float) -> None:
+def _keep(
+    network: Network,
+    request: Request,
+    chosen: Chosen,
+    size: TrainingSize,
+    folder: Path,
+    score: float,
+) -> None:
     """Write the network as the best so far."""
     bench = request.benchmark
     description = Description(
@@ -143,6 +153,7 @@ def _keep(network: Network, request: Request, chosen: Chosen, folder: Path, scor
         contract=chosen.contract.record(),
         dataset=bench.name,
         score=None if math.isnan(score) else score,
-        crop=request.tuning.crop,
+        size=size.side,
+        whole=size.whole,
     )
     save_tuned(network, description, folder / BEST)

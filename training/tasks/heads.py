@@ -81,7 +81,7 @@ HEADS: dict[str, Callable[..., nn.Module]] = {"upernet": Decoder, "linear": Line
 
 
 class Network(nn.Module):
-    """A backbone and a head. `frozen` keeps the backbone as it is, without gradients."""
+    """A backbone and a head, which give scores; `frozen` keeps the backbone as it is."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, *, frozen: bool) -> None:
         super().__init__()
@@ -95,6 +95,11 @@ class Network(nn.Module):
             self.backbone.eval()
         return self
 
+    def probabilities(self, images: Tensor) -> Tensor:
+        """What `forward` gives, with shares of one among the classes for scores."""
+        scores: Tensor = self(images)
+        return scores.softmax(1)
+
     def maps(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) -> maps, NCHW, finest first."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
@@ -102,19 +107,19 @@ class Network(nn.Module):
 
 
 class Classifier(Network):
-    """(B, C, H, W) -> (B, classes): mean of the last map, one linear layer.
-
-    The layer is a 1 x 1 convolution, so the same weights also score every cell: `dense`.
-    """
+    """(B, C, H, W) -> (B, classes): mean of the last map, one linear layer."""
 
     def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.dense(images).mean((2, 3))
-        return scores
-
-    def dense(self, images: Tensor) -> Tensor:
-        """(B, classes, h, w) scores per cell of the last map; their mean is `forward`."""
         scores: Tensor = self.head(self.maps(images), images.shape[-2:])
-        return scores
+        return scores.mean((2, 3))
+
+
+class MultiLabelClassifier(Classifier):
+    """A classifier whose classes do not exclude each other."""
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        scores: Tensor = self(images)
+        return scores.sigmoid()
 
 
 class Segmenter(Network):
@@ -123,8 +128,6 @@ class Segmenter(Network):
     def forward(self, images: Tensor) -> Tensor:
         scores = self.head(self.maps(images), images.shape[-2:])
         return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
-
-    dense = forward
 
 
 class ChangeDetector(Network):
@@ -139,16 +142,10 @@ class ChangeDetector(Network):
         scores = self.head([(both[:batch] - both[batch:]).abs() for both in maps], shape)
         return F.interpolate(scores, size=shape, mode="bilinear", align_corners=False)
 
-    def dense(self, images: Tensor) -> Tensor:
-        """(B, 2 C, H, W), the dates one after the other in the channels."""
-        first, second = images.chunk(2, dim=1)
-        scores: Tensor = self(torch.stack((first, second), 1))
-        return scores
-
 
 NETWORKS: dict[str, type[Network]] = {
     "classify": Classifier,
-    "multilabel": Classifier,
+    "multilabel": MultiLabelClassifier,
     "segment": Segmenter,
     "change": ChangeDetector,
 }

@@ -1,4 +1,4 @@
-"""A tuned network over samples in memory: scores, labels, confusion matrices per unit."""
+"""A tuned network over samples in memory: probabilities, labels, confusion matrices per unit."""
 
 import numpy as np
 import torch
@@ -6,13 +6,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deo.errors import DataError
-from deo.maps.windows import tiles
+from deo.maps.windows import default_overlap, tiles
 from deo.training.tasks.heads import Classifier, Network
 from deo.training.tasks.outcome import block_confusions, tile_confusions
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.task import Benchmark, Task
-
-_LARGEST = 1024  # samples up to this side are predicted whole
 
 
 def confusions(
@@ -20,14 +18,13 @@ def confusions(
     examples: Examples,
     benchmark: Benchmark,
     *,
-    crop: int | None = None,
+    size: int,
     device: str = "cpu",
 ) -> NDArray[np.int64]:
     """(units, K, K): one matrix per tile, or per block of a mask.
 
     Args:
-        crop: side that the network was tuned on; larger samples are covered by overlapping
-            windows of it. None: whole samples.
+        size: side of the tiles that the network sees; see `sample_probabilities`.
 
     Raises:
         DataError: a score is not finite, so that no class can be read from it.
@@ -35,43 +32,49 @@ def confusions(
     matrices = []
     for index in range(len(examples)):
         image, target = examples[index]
-        scores = sample_scores(network, torch.from_numpy(image), crop=crop, device=device)
-        if not scores.isfinite().all():
+        shares = sample_probabilities(network, torch.from_numpy(image), size=size, device=device)
+        if not shares.isfinite().all():
             raise DataError(
                 f"the network's scores of {examples.split.names[index]} are not finite: its "
                 "weights are not, or the sample's pixels"
             )
         if benchmark.task in (Task.CLASSIFY, Task.MULTILABEL):
             multilabel = benchmark.task is Task.MULTILABEL
-            label = (scores > 0).long() if multilabel else scores.argmax(0)
+            label = (shares > 0.5).long() if multilabel else shares.argmax(0)
             matrices += list(tile_confusions(target[None], label.numpy()[None], benchmark))
         else:
             matrices += block_confusions(
-                target, scores.argmax(0).numpy(), classes=benchmark.class_count
+                target, shares.argmax(0).numpy(), classes=benchmark.class_count
             )
     return np.stack(matrices)
 
 
 @torch.inference_mode()
-def sample_scores(
-    network: Network, image: Tensor, *, crop: int | None = None, device: str = "cpu"
+def sample_probabilities(
+    network: Network, image: Tensor, *, size: int, device: str = "cpu"
 ) -> Tensor:
-    """Scores of one sample, on the CPU: (K,) for tiles, (K, H, W) for masks.
+    """Of one sample, on the CPU: (K,) for tiles, (K, H, W) for masks.
 
-    Masks of samples larger than `crop` are the mean over windows that overlap by a quarter.
+    A sample larger than `size` is covered by the tiles that a map of it would have, blended by the
+    same weights, so that a score is that of the map. A tile classifier's windows weigh the same.
     """
     network.eval()
     height, width = image.shape[-2:]
-    side = crop or _LARGEST
-    if max(height, width) <= side or isinstance(network, Classifier):
-        whole: Tensor = network(image[None].to(device))[0].float().cpu()
-        return whole
-    total, weight = torch.zeros(()), torch.zeros(height, width)
-    for window in tiles(height=height, width=width, tile=side, overlap=side // 4, multiple=1):
-        rows, cols = window.slices
-        part = network(image[None, ..., rows, cols].to(device))[0].float().cpu()
-        if not total.ndim:
-            total = torch.zeros(len(part), height, width)
-        total[:, rows, cols] += part
-        weight[rows, cols] += 1
-    return total / weight
+    tiling = tiles(
+        height=height, width=width, tile=size, overlap=default_overlap(size, 1), multiple=1
+    )
+    if len(tiling) == 1:
+        return network.probabilities(image[None].to(device))[0].float().cpu()
+    total = torch.zeros(())
+    for row in range(len(tiling.rows.starts)):
+        for col, window in enumerate(tiling.row_of_tiles(row)):
+            rows, cols = window.slices
+            part = network.probabilities(image[None, ..., rows, cols].to(device))[0].float().cpu()
+            if isinstance(network, Classifier):
+                total = total + part / len(tiling)
+                continue
+            if not total.ndim:
+                total = torch.zeros(len(part), height, width)
+            weight = np.outer(tiling.rows.weights(row, 1), tiling.cols.weights(col, 1))
+            total[:, rows, cols] += part * torch.from_numpy(weight)
+    return total

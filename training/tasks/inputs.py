@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
-from deo.contracts import CONTRACTS, Contract, fit_contract
+from deo.contracts import CONTRACTS, Contract, InputContract, fit_contract
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import (
     BandMoments,
@@ -33,6 +33,10 @@ class PerImageContract:
 
     bands: BandSet
 
+    @property
+    def per_image(self) -> bool:
+        return bool(set(self.bands) & set(RGB_BANDS))
+
     def apply(self, pixels: Pixels) -> NDArray[np.float32]:
         """(C, H, W) float32; 0 where not valid."""
         image = _WholeImage(pixels, self.bands)
@@ -40,10 +44,6 @@ class PerImageContract:
 
     def record(self) -> dict[str, Any]:
         return {"name": "scene", "bands": list(self.bands)}
-
-
-InputContract = Contract | PerImageContract
-"""What turns the pixels of a sample into a tensor."""
 
 
 class _WholeImage(NamedTuple):

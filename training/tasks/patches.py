@@ -9,9 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deo.contracts import InputContract
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import Split, Unit
-from deo.training.tasks.inputs import InputContract, network_input
+from deo.training.tasks.inputs import network_input
+
+LARGEST_TILE = 512
+"""Larger samples are mapped and scored in tiles of this side, which memory holds everywhere."""
 
 _MEMORY = 2 * 2**30  # bytes of inputs kept; the rest is read again
 
@@ -91,6 +95,25 @@ def batches(
             return
         images, targets = _stack([_patch(examples[index], crop, flips, rng) for index in chosen])
         yield Batch(images, targets, tuple(examples.split.names[index] for index in chosen))
+
+
+class TrainingSize(NamedTuple):
+    """`side`: of the tiles that a network sees when it maps, and when it is scored.
+
+    `whole`: whether each sample is one such tile.
+    """
+
+    side: int
+    whole: bool
+
+
+def training_size(examples: Examples, crop: int | None) -> TrainingSize:
+    """The side of the patches, or of whole samples the shortest, up to `LARGEST_TILE`."""
+    if crop is not None:
+        return TrainingSize(crop, whole=False)
+    sides = {side for example in examples for side in example.image.shape[-2:]}
+    side = min(min(sides), LARGEST_TILE)
+    return TrainingSize(side, whole=sides == {side})
 
 
 def patch_count(examples: Examples, crop: int | None) -> int:

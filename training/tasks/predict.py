@@ -6,11 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
-import torch
-from torch import Tensor
-
-from deo.bands import BandSet
-from deo.contracts import Contract, fit_contract
 from deo.errors import ConfigError, OutputError
 from deo.files.publish import check_folder
 from deo.maps.engine import SceneResult
@@ -18,21 +13,17 @@ from deo.maps.job import Job, Output
 from deo.maps.many import ScenesProgress, items_of, make_many
 from deo.maps.memory import IN_MEMORY, MapArray, map_arrays
 from deo.maps.metadata import map_info
-from deo.maps.pair import PairContract, joined
+from deo.maps.pair import joined
 from deo.maps.plan import Plan, make_map, refuse_unknown
 from deo.maps.progress import Progress, shown
-from deo.maps.runner import FeatureModel, plan_tiles
 from deo.maps.shard import Shard
 from deo.maps.sinks import ClassMapSink, CogSink, Sink
 from deo.maps.worklist import Item
 from deo.models.devices import choose_device
-from deo.models.registry import SPECS
 from deo.scene.inputs import read_inputs
 from deo.scene.scene import Scene
-from deo.training.tasks.heads import Classifier
+from deo.training.tasks.mapping import mapped
 from deo.training.tasks.tuned import Tuned, load_tuned
-
-_CELL = 32  # the coarsest stride of the networks tuned here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +33,8 @@ class Prediction(Plan):
     Args:
         tuned: the folder or the file that `deo finetune` wrote, or what `load_tuned` made of it.
 
-    The other settings are those of `deo.maps.plan.Plan`; without `tile` and `overlap` a tile is
-    near 384 pixels, and neighbours share a quarter of it.
+    The other settings are those of `deo.maps.plan.Plan`; what stands for `tile` and `overlap`
+    without them, `deo.training.tasks.mapping.mapped` says.
     """
 
     tuned: str | os.PathLike[str] | Tuned
@@ -83,14 +74,19 @@ class Prediction(Plan):
         inputs = read_inputs(*scenes)  # before anything is sampled: what changes later is noticed
         joined(scenes)  # refuses dates of different grids before the first is looked at
         tuned = self.network
-        contract = _contract(tuned, scenes)
-        model = _feature_model(tuned, choose_device(self.device), self.precision)
-        tiling = plan_tiles(scenes[0], model, tile=self.tile, overlap=self.overlap)
+        how = mapped(
+            tuned,
+            scenes[0],
+            tile=self.tile,
+            overlap=self.overlap,
+            device=choose_device(self.device),
+            precision=self.precision,
+        )
         info = map_info(
             scenes[0],
-            model,
-            contract,
-            tiling,
+            how.model,
+            how.contract,
+            how.tiling,
             position=0,
             layer=0,
             names=tuned.description.classes,
@@ -99,14 +95,14 @@ class Prediction(Plan):
         sinks: tuple[Sink, ...] = (ClassMapSink(), CogSink("GeoTIFF of probabilities"))
         return Job(
             scenes=tuple(scenes),
-            model=model,
-            contract=contract,
-            tiling=tiling,
+            model=how.model,
+            contract=how.contract,
+            tiling=how.tiling,
             outputs=tuple(
                 Output(path=path, position=0, info=info, sink=sink)
                 for path, sink in zip(_targets(item), sinks, strict=False)
             ),
-            batch_size=self.batch_size or model.batch_size,
+            batch_size=self.batch_size or how.batch_size,
             inputs=inputs,
         )
 
@@ -153,9 +149,9 @@ def predict(
 ) -> list[Path] | MapArray:
     """Map one scene, or a pair of dates for a change network.
 
-    A classifier of tiles is applied per cell of its last map, 32 pixels for a Swin: its linear
-    layer scores each cell as it scores their mean. Memory does not grow with the scene's height;
-    finished rows wait in `<output>.partial`, where `resume` finds them.
+    The network sees the scene in tiles of the size that it was tuned at, under the contract that it
+    was tuned under, see `mapped`. Memory does not grow with the scene's height; finished rows wait
+    in `<output>.partial`, where `resume` finds them.
 
     Args:
         tuned: the folder or the file that `deo finetune` wrote, a loaded network, or a `Prediction`
@@ -267,53 +263,3 @@ def _check_targets(paths: list[Path]) -> None:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise OutputError(f"cannot write {path}: maps are GeoTIFFs, give a name with .tif")
         check_folder(path)
-
-
-def _contract(tuned: Tuned, scenes: Sequence[Scene]) -> Contract:
-    """`scene` stands for `pretrain`, so that tiles show no seams; others are used as tuned."""
-    bands = tuned.contract.bands
-    if isinstance(tuned.contract, Contract) and tuned.contract.name in ("fixed", "s2", "stats"):
-        fitted = [tuned.contract] * len(scenes)
-    else:
-        fitted = [fit_contract("scene", bands=bands, scene=scene) for scene in scenes]
-    if len(fitted) == 1:
-        return fitted[0]
-    one = fitted[0]
-    return PairContract(
-        name=one.name,
-        bands=one.bands,
-        mean=one.mean,
-        std=one.std,
-        rgb_maximum=one.rgb_maximum,
-        second=fitted[1],
-    )
-
-
-def _feature_model(tuned: Tuned, device: torch.device, precision: str) -> FeatureModel:
-    """The network's class probabilities as the one layer of a model."""
-    description = tuned.description
-    network: Any = tuned.network.to(device)
-    info: Any = network.backbone.feature_info
-    coarse = int(info.reduction()[-1])
-    several = description.task == "multilabel"
-
-    def call(images: Tensor) -> list[Tensor]:
-        scores = network.dense(images)
-        return [scores.sigmoid() if several else scores.softmax(1)]
-
-    spec = SPECS.get(description.backbone.split(".")[0])
-    window = spec.window_size if spec is not None else None
-    return FeatureModel(
-        call=call,
-        channels=(len(description.classes),),
-        reductions=(coarse if isinstance(network, Classifier) else 1,),
-        bands=BandSet(description.bands),
-        multiple=max(coarse, _CELL) * (window or 1),
-        device=device,
-        precision=precision,
-        identity={
-            "model": description.backbone,
-            "weights": f"tuned for {description.task} on {description.dataset}",
-            "weights_sha256": tuned.sha256,
-        },
-    )

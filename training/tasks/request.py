@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import torch
 
 from deo.bands import BandSet
+from deo.contracts import InputContract
 from deo.errors import ConfigError
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.benchmarks.catalogue import benchmark
 from deo.training.tasks.benchmarks.folder import FOLDER, folder_benchmark
 from deo.training.tasks.benchmarks.geobench import BandKeys
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.inputs import InputContract, choose_bands, choose_contract
+from deo.training.tasks.inputs import choose_bands, choose_contract
 from deo.training.tasks.splits import first_part
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tune import Epoch

@@ -21,7 +21,7 @@ from deo.training.run.journal import JsonLines
 from deo.training.tasks.heads import Network, least_batch
 from deo.training.tasks.inference import confusions
 from deo.training.tasks.objectives import LOSSES, class_weights
-from deo.training.tasks.patches import Batch, Examples, batches, patch_count
+from deo.training.tasks.patches import Batch, Examples, batches, patch_count, training_size
 from deo.training.tasks.scores import STATISTICS
 from deo.training.tasks.survey import listed, survey, warn_of_unseen
 from deo.training.tasks.task import Benchmark, Task
@@ -148,6 +148,7 @@ class _Run:
         surveyed = survey(train, benchmark)
         warn_of_unseen(surveyed.counts, benchmark)
         self.identity = surveyed.identity
+        self.size = training_size(train, config.crop).side
         self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
         self.epoch, self.stale = 0, 0
         self.best_score = math.nan
@@ -199,7 +200,7 @@ class _Run:
         score = math.nan
         if self.valid is not None:
             matrices = confusions(
-                self.network, self.valid, self.benchmark, crop=self.config.crop, device=self.device
+                self.network, self.valid, self.benchmark, size=self.size, device=self.device
             )
             score = STATISTICS[self.benchmark.metric](matrices.sum(0))
         if math.isnan(self.best_score) or score > self.best_score:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deo.bands import BandSet
+from deo.contracts import InputContract
 from deo.errors import WeightsError
 from deo.files.documents import parse_json
 from deo.models import weight_files
 from deo.models.sources import TUNED
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.heads import Network, build_network
-from deo.training.tasks.inputs import InputContract, contract_from_record
+from deo.training.tasks.inputs import contract_from_record
 
 BEST = "best.safetensors"
 
@@ -32,7 +33,8 @@ class Description:
         head, width: of the head.
         contract: record of the contract from pixels to input.
         dataset, score: what it was tuned on, and its validation score.
-        crop: side of the patches it was tuned on.
+        size: side of the tiles that it maps in, see `training_size`.
+        whole: whether each training sample was one such tile.
     """
 
     task: str
@@ -44,8 +46,9 @@ class Description:
     width: int
     contract: Mapping[str, Any]
     dataset: str
+    size: int
+    whole: bool
     score: float | None = None
-    crop: int | None = None
     deo: str = version("deo")
 
 

@@ -6,6 +6,7 @@ import timm
 from deo.training.method.layers import (
     Layers,
     Widths,
+    finer_layers,
     is_vit,
     optical_layers,
     published_layers,
@@ -45,3 +46,9 @@ def test_is_vit__of_two_networks_that_have_blocks(name: str, vit: bool) -> None:
     net = timm.create_model(name)
     assert hasattr(net, "blocks")
     assert is_vit(net) == vit
+
+
+def test_finer_layers__come_before_the_last() -> None:
+    swin, vit = (timm.create_model(f"test_deo_{kind}", in_chans=3) for kind in ("swin", "vit"))
+    assert finer_layers(swin) == Layers(mid=1, late=2)
+    assert finer_layers(vit) == Layers(mid=0, late=1)

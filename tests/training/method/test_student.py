@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deo.errors import ModelError
-from deo.training.method.config import Model
+from deo.training.method.config import Direct, Model
 from deo.training.method.layers import Widths, student_layers
 from deo.training.method.student import Student
 
@@ -36,7 +36,7 @@ def perturbed(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("name", TRUNKS)
 def test_student__shapes_for_several_sizes(name: str) -> None:
     student = Student(micro(name), optical=WIDTHS)
-    z, optical = student(views(64, 64, 48, 32, 32))
+    z, optical, _ = student(views(64, 64, 48, 32, 32))
     assert z.shape == (10, 8)
     assert optical is not None
     assert optical.cls.shape == (10, 20)
@@ -144,3 +144,21 @@ def test_student__refuses_other_models() -> None:
     for name in ("resnet18", "deo_swin_x"):
         with pytest.raises(ModelError, match=rf"unknown model '{name}'; known are deo_swin_t"):
             Student(micro(name), optical=None)
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("finer", [False, True])
+def test_student__both_stems_answer_directly(name: str, finer: bool) -> None:
+    direct = Direct(maximum=3000.0, finer=finer)
+    student = Student(micro(name), optical=WIDTHS, direct=direct)
+    z, optical, answers = student(views(64, 64, 32))
+    assert z.shape == (6, 8)
+    assert optical is None
+    assert answers is not None
+    of_ms, of_rgb = answers
+    assert (of_ms.cls.shape, of_rgb.cls.shape) == ((4, 40), (2, 40)), "RGB: the first view alone"
+    assert (of_ms.cells.shape[1], of_ms.statistics.shape) == (15, (4, 30))
+    side = {"test_deo_swin": (8 if finer else 4, 4 if finer else 2), "test_deo_vit": (4, 4)}[name]
+    assert (of_ms.mid.shape, of_ms.late.shape) == ((4, 12, *side[:1] * 2), (4, 28, *side[1:] * 2))
+    sum(x.square().mean() for x in (z, *of_ms, *of_rgb)).backward()
+    assert not [n for n, p in student.named_parameters() if p.grad is None]

@@ -8,7 +8,7 @@ from torch import Tensor
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet
 from deo.errors import BandError, DataError
 from deo.training.method import crops, views
-from deo.training.method.views import make_views
+from deo.training.method.views import make_views, view_places
 from deo.training.method.viewspecs import ViewSpec, published_views
 
 SPECS = published_views(global_size=33, local_size=18, n_local=3)
@@ -204,3 +204,26 @@ def test_make_views__gpu_equals_cpu() -> None:
     there = make_views(images.cuda(), torch.arange(6), specs, seed=0, epoch=0)
     for one, other in zip(here, there, strict=True):
         torch.testing.assert_close(one, other.cpu(), atol=1e-4, rtol=0)
+
+
+def test_view_places__is_where_the_views_lie() -> None:
+    side, names = 40, ("B08", "B11")
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    images = torch.zeros(6, 10, side, side)
+    images[:, MODEL_BANDS.names.index(names[0])] = 1000 + columns
+    images[:, MODEL_BANDS.names.index(names[1])] = 1000 + rows
+    samples, specs = list(range(6)), (replace(SPECS[0], vertical_flip=0.5), SPECS[2])
+    made = views_of(images, samples, specs, seed=3, epoch=2)
+    places = view_places(torch.tensor(samples), specs, height=side, width=side, seed=3, epoch=2)
+    mirrored = torch.cat([place[:, [0, 1], [0, 1]] for place in places])
+    assert (mirrored < 0).any(0).all(), "both mirrors were tried"
+    for view, place in zip(made, places, strict=True):
+        at = torch.nn.functional.affine_grid(place, list(view[:, :1].shape), align_corners=False)
+        for axis, name in enumerate(names):
+            band = MODEL_BANDS.names.index(name)
+            pixels = view[:, band] * MODEL_BANDS.std[band] + MODEL_BANDS.mean[band]
+            want = 1000 + (at[..., axis] + 1) / 2 * side - 0.5
+            inner = slice(4, -4)  # a resize stops at the edge of the crop
+            torch.testing.assert_close(
+                pixels[:, inner, inner], want[:, inner, inner], atol=0.05, rtol=0
+            )

@@ -1,7 +1,8 @@
 import pytest
 
 from deo.errors import ConfigError
-from deo.training.method.viewspecs import ViewSpec, published_views
+from deo.training.method.config import Views
+from deo.training.method.viewspecs import ViewSpec, published_views, view_specs
 
 
 def test_published_views__counts_and_probabilities() -> None:
@@ -24,3 +25,13 @@ def test_published_views__counts_and_probabilities() -> None:
 def test_view_spec__refuses(bad: dict) -> None:
     with pytest.raises(ConfigError, match=rf"view ({'|'.join(bad)}|blur_kernel) is"):
         ViewSpec(**{"size": 64} | bad)
+
+
+def test_view_specs__are_the_published_ones_where_nothing_is_set() -> None:
+    published = published_views()
+    made = view_specs(Views())
+    assert made == published
+    weak = view_specs(Views(colour=0.5, local_crops=0))
+    assert [spec.blur for spec in weak] == [0.5, 0.05]
+    assert {(s.jitter, s.brightness, s.hue, s.grayscale) for s in weak} == {(0.8, 0.2, 0.05, 0.1)}
+    assert {spec.brightness for spec in view_specs(Views(colour=0.0))} == {0.0}

@@ -8,9 +8,10 @@ import torch
 from deo.errors import ConfigError
 from deo.training.config import Config
 from deo.training.method.config import Views
+from deo.training.method.viewspecs import view_specs
 from deo.training.recipes import recipe
 from deo.training.run.distributed import Context
-from deo.training.run.state import autocast_dtype, build, build_schedules, view_specs
+from deo.training.run.state import autocast_dtype, build, build_schedules
 
 
 def test_autocast_dtype__is_chosen_by_the_hardware() -> None:
@@ -44,7 +45,7 @@ def test_build_schedules__the_rate_grows_with_the_samples_per_step(tiny_config: 
 
 def test_view_specs__two_global_ones_first() -> None:
     config = Config(views=Views(global_size=64, local_size=32, local_crops=3, band_gain=0.1))
-    specs = view_specs(config)
+    specs = view_specs(config.views)
     assert [spec.size for spec in specs] == [64, 64, 32, 32, 32]
     assert [spec.area for spec in specs] == [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 3
     assert {spec.band_gain for spec in specs} == {0.1}

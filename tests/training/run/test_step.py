@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deo.errors import ConfigError
 from deo.training.config import Config, Optim, Run
-from deo.training.method.config import Loss, Model, Optical, Switches, Views
+from deo.training.method.config import Direct, Loss, Model, Optical, Switches, Views
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 from deo.training.run.distributed import Context
-from deo.training.run.state import State, build, compile_blocks
+from deo.training.run.state import State, autocast_dtype, build, compile_blocks
 from deo.training.run.step import StepRecord, train_step
 
 SAMPLES = 4
@@ -95,6 +96,49 @@ def test_train_step__with_and_without_optical_teacher_and_bands(kind: Any, optic
     assert (record.cls != 0) == (record.patch != 0) == (optical is not None)
 
 
+DIRECT = Direct(maximum=3000.0, similarity=2.0, statistics=1.0)
+
+
+def test_train_step__distils_directly() -> None:
+    run = state(Pixels(), direct=DIRECT)
+    before = weights(run)
+    records = steps(run, 2)
+    assert all(record.loss.isfinite() for record in records)
+    assert not [name for name, value in weights(run).items() if torch.equal(value, before[name])]
+    alone = replace(config().loss, coeff=0.0, expansion=0.0)
+    for part in ("similarity", "statistics"):
+        without = state(Pixels(), direct=replace(DIRECT, **{part: 0.0}), loss=alone)
+        assert steps(without)[0].loss != steps(state(Pixels(), direct=DIRECT, loss=alone))[0].loss
+
+
+def test_train_step__without_weight_self_distillation_asks_no_teacher() -> None:
+    run = state(Pixels(), direct=DIRECT, loss=Loss(coeff=0.0, expansion=0.0))
+    run.teacher.register_forward_hook(lambda module, args, out: pytest.fail("asked"))
+    record = steps(run)[0]
+    assert record.effective_rank >= 1
+
+
+def test_train_step__kept_maps_are_those_seen_afresh() -> None:
+    fresh, kept = (state(Pixels(), direct=replace(DIRECT, keep=keep)) for keep in (False, True))
+    for a, b in zip(steps(fresh, 2), steps(kept, 2), strict=True):
+        torch.testing.assert_close(a.loss, b.loss, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({}, "needs an optical teacher"),
+        ({"optical": Pixels(), "model": replace(Model(name="test_deo_vit"), input="rgb")}, "rgb"),
+        ({"optical": Pixels(), "views": lambda images, keys, epoch: []}, "view maker of your own"),
+    ],
+)
+def test_build__refuses_direct_distillation_that_cannot_work(options: Any, match: str) -> None:
+    own = {name: options.get(name) for name in ("optical", "views")}
+    changes = {name: value for name, value in options.items() if name == "model"}
+    with pytest.raises(ConfigError, match=match):
+        build(config(direct=DIRECT, **changes), Context(), steps_per_epoch=4, **own)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_train_step__half_precision_keeps_losses_in_fp32(precision: Any) -> None:
     half = state(Pixels(), run=replace(config().run, precision=precision))
@@ -103,6 +147,12 @@ def test_train_step__half_precision_keeps_losses_in_fp32(precision: Any) -> None
     assert rounded.loss.dtype == torch.float32
     torch.testing.assert_close(rounded.loss, full.loss, rtol=0.1, atol=0.1)
     assert rounded.loss != full.loss
+
+
+def test_autocast_dtype__is_chosen_by_the_hardware() -> None:
+    cpu = torch.device("cpu")
+    got = {name: autocast_dtype(name, cpu) for name in ("auto", "fp32", "bf16", "fp16")}
+    assert got == {"auto": None, "fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def test_train_step__without_a_finite_gradient_nothing_is_learned() -> None:

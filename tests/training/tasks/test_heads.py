@@ -51,11 +51,23 @@ def test_segmenter__equals_upernet_of_smp() -> None:
     torch.testing.assert_close(scores, wanted)
 
 
-def test_classifier__cells_average_to_the_tile(make: Callable[..., Network]) -> None:
+def test_classifier__scores_a_tile_by_the_mean_of_its_last_map(
+    make: Callable[..., Network],
+) -> None:
     network = make("classify", head="linear").eval()
     images = torch.randn(2, 10, 64, 96)
-    assert network.dense(images).shape == (2, 3, 2, 3)
-    torch.testing.assert_close(network.dense(images).mean((2, 3)), network(images))
+    wanted = network.head.score(network.maps(images)[-1].mean((2, 3), keepdim=True))[:, :, 0, 0]
+    torch.testing.assert_close(network(images), wanted)
+
+
+def test_probabilities__sum_to_one_unless_classes_may_meet(make: Callable[..., Network]) -> None:
+    images = torch.randn(2, 10, 64, 64)
+    for task in ("classify", "segment"):
+        network = make(task, head="linear").eval()
+        shares = network.probabilities(images)
+        torch.testing.assert_close(shares.sum(1), torch.ones_like(shares[:, 0]))
+    network = make("multilabel", head="linear").eval()
+    torch.testing.assert_close(network.probabilities(images), network(images).sigmoid())
 
 
 def test_change__one_backbone_and_no_order(make: Callable[..., Network]) -> None:
@@ -64,7 +76,6 @@ def test_change__one_backbone_and_no_order(make: Callable[..., Network]) -> None
     with torch.no_grad():
         scores = network(pair)
         torch.testing.assert_close(network(pair.flip(1)), scores)
-        torch.testing.assert_close(network.dense(pair.flatten(1, 2)), scores)
         first = network.backbone(pair[:, 0])
         second = network.backbone(pair[:, 1])
         maps = [(one - other).abs() for one, other in zip(first, second, strict=True)]

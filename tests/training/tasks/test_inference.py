@@ -11,8 +11,8 @@ from deo.bands import BandSet
 from deo.contracts import fit_contract
 from deo.errors import DataError
 from deo.training.tasks.dataset import Sample, Unit
-from deo.training.tasks.heads import Network
-from deo.training.tasks.inference import confusions, sample_scores
+from deo.training.tasks.heads import Classifier, Network
+from deo.training.tasks.inference import confusions, sample_probabilities
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.task import Benchmark, Task
 
@@ -57,17 +57,28 @@ def halves() -> tuple[Benchmark, Examples]:
     return bench, Examples(split=split, unit=Unit.DN, contract=contract)
 
 
-def test_sample_scores__windows_equal_the_whole_for_a_local_network() -> None:
+def test_sample_probabilities__tiles_equal_the_whole_for_a_local_network() -> None:
     image = torch.randn(2, 50, 41)
-    torch.testing.assert_close(sample_scores(FirstOrSecond(), image, crop=16), image)
+    shares = sample_probabilities(FirstOrSecond(), image, size=16)
+    torch.testing.assert_close(shares, image.softmax(0))
 
 
-@pytest.mark.parametrize("crop", [None, 32])
-def test_confusions__one_matrix_per_block(
-    halves: tuple[Benchmark, Examples], crop: int | None
-) -> None:
+def test_sample_probabilities__of_a_tile_are_the_mean_of_its_windows() -> None:
+    class Means(Classifier):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3))
+
+    image = torch.randn(2, 8, 14)
+    windows = [image[:, :, start : start + 8] for start in (0, 6)]
+    wanted = torch.stack([window.mean((1, 2)).softmax(0) for window in windows]).mean(0)
+    network = Means(nn.Identity(), nn.Identity(), frozen=True)
+    torch.testing.assert_close(sample_probabilities(network, image, size=8), wanted)
+
+
+@pytest.mark.parametrize("size", [512, 32])
+def test_confusions__one_matrix_per_block(halves: tuple[Benchmark, Examples], size: int) -> None:
     bench, examples = halves
-    matrices = confusions(FirstOrSecond(), examples, bench, crop=crop)
+    matrices = confusions(FirstOrSecond(), examples, bench, size=size)
     assert matrices.shape == (2 * 4, 2, 2)  # 70 x 70 pixels are four blocks of 64 or less
     assert matrices.sum(0).tolist() == [[2 * 70 * 35, 0], [0, 2 * 70 * 35]]
 
@@ -77,4 +88,4 @@ def test_confusions__no_class_is_read_from_scores_that_are_not_finite(
 ) -> None:
     bench, examples = halves
     with pytest.raises(DataError, match="scores of 0 are not finite"):
-        confusions(FirstOrSecond(bias=float("inf")), examples, bench)
+        confusions(FirstOrSecond(bias=float("inf")), examples, bench, size=70)

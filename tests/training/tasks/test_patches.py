@@ -10,7 +10,7 @@ from deo.bands import MODEL_BANDS, BandSet
 from deo.contracts import fit_contract
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import Sample, Split, Unit
-from deo.training.tasks.patches import Examples, batches, patch_count
+from deo.training.tasks.patches import Example, Examples, batches, patch_count, training_size
 from deo.training.tasks.scores import IGNORE
 
 
@@ -94,3 +94,23 @@ def test_batches__crop_must_fit() -> None:
     part = bright()
     with pytest.raises(ConfigError, match="choose --crop below 96"):
         next(iter(batches(part, size=2, crop=96, flips=False, seed=0, epoch=0)))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "crop", "wanted"),
+    [
+        ([(64, 64)] * 2, None, (64, True)),
+        ([(64, 64)] * 2, 32, (32, False)),
+        ([(64, 48)] * 2, None, (48, False)),
+        ([(64, 64), (80, 96)], None, (64, False)),
+        ([(900, 900)], None, (512, False)),
+    ],
+)
+def test_training_size__of_patches_or_of_the_shortest_side(
+    shapes: list[tuple[int, int]], crop: int | None, wanted: tuple[int, bool]
+) -> None:
+    part = bright(len(shapes))
+    for index, shape in enumerate(shapes):
+        image = np.zeros((1, *shape), np.float32)
+        part._kept[index] = Example(image, np.zeros(shape, np.int64))
+    assert training_size(part, crop) == wanted

@@ -92,7 +92,7 @@ def test_tune__learns(pair: bool) -> None:
     config = replace(CONFIG, epochs=6, balance=pair)
     epochs = list(tune(model, bench, parts["train"], parts["valid"], config))
     assert epochs[-1].loss < 0.85 * epochs[0].loss
-    score = STATISTICS[bench.metric](confusions(model, parts["test"], bench, crop=32).sum(0))
+    score = STATISTICS[bench.metric](confusions(model, parts["test"], bench, size=32).sum(0))
     assert score > 0.7
 
 
@@ -102,7 +102,7 @@ def test_tune__ends_with_the_best_weights() -> None:
     epochs = list(tune(model, bench, parts["train"], parts["valid"], CONFIG))
     best = max(epoch.score for epoch in epochs)
     assert epochs[-1].best == best
-    again = confusions(model, parts["valid"], bench, crop=CONFIG.crop)
+    again = confusions(model, parts["valid"], bench, size=32)
     assert macro_iou(again.sum(0)) == pytest.approx(best)
 
 

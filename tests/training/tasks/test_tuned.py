@@ -25,6 +25,8 @@ DESCRIPTION = Description(
     width=8,
     contract=fit_contract("s2", bands=MODEL_BANDS).record(),
     dataset="toy",
+    size=64,
+    whole=True,
     score=0.5,
 )
 
