@@ -100,6 +100,7 @@ def map_info(
         "CONTRACT": json.dumps(plain(contract.record()), sort_keys=True),
         "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
         "MASK": scene.mask_source,
+        **({"MASKS": json.dumps(plain(scene.mask_records))} if scene.masks else {}),
         "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
         "OVERLAP": str(tiling.overlap),
         "PRECISION": model.precision,

@@ -107,7 +107,9 @@ def read_inputs(*scenes: Scene) -> Inputs:
     """Everything that GDAL reads for some scenes: files, the sources of VRTs, sidecars, XML."""
     addresses: dict[str, RasterSource] = {}  # to what reads it
     arrays = []
-    for source in {id(a.source): a.source for scene in scenes for a in scene.assets}.values():
+    sources = {asset.source: None for scene in scenes for asset in scene.assets}
+    sources |= dict.fromkeys(raster for scene in scenes for raster in scene.mask_rasters)
+    for source in sources:
         if isinstance(source, ArraySource):
             arrays.append(_array(source))
         elif isinstance(source, RasterSource):
