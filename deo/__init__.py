@@ -16,6 +16,7 @@ from deo.sensors.table import Band
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
+    from deo.maps.similar import similar
     from deo.models.weights import load_backbone
     from deo.training.tasks.predict import predict, predict_many
 
@@ -37,6 +38,7 @@ __all__ = [
     "open_scene",
     "predict",
     "predict_many",
+    "similar",
 ]
 
 _LATE = {
@@ -48,6 +50,7 @@ _LATE = {
     "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
     "predict_many": "deo.training.tasks.predict",
+    "similar": "deo.maps.similar",
 }
 
 

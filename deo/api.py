@@ -22,6 +22,7 @@ from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
 from deo.maps.worklist import Item
 from deo.models.registry import spec_of
+from deo.models.weight_files import model_named_in
 from deo.scene.inputs import read_inputs
 from deo.scene.opening import open_scene
 from deo.scene.scene import Scene
@@ -45,7 +46,8 @@ class Extraction(Plan):
     Threads may share it. A pickled one holds the settings alone: who reads it loads the model anew.
 
     Args:
-        model: a backbone's name, see `deo models`.
+        model: a backbone's name, see `deo models`; None: the one that the file of `weights`
+            names, else `deo_swin_n`.
         weights: a file with weights; None: those that belong to the model.
         untrained: random weights (seed 0), for trials only.
         layer: among the model's layers, 0 the finest, negative from the coarsest, or `last`; `all`
@@ -62,7 +64,7 @@ class Extraction(Plan):
     `scale`, `offset`, `resolution`, `nodata`, `crs` and `transform` as in `open_scene`.
     """
 
-    model: str = DEFAULT_MODEL
+    model: str | None = None
     weights: Path | None = None
     untrained: bool = False
     layer: int | str | None = -1
@@ -77,9 +79,17 @@ class Extraction(Plan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        spec_of(self.model)
+        named = None if self.weights is None else model_named_in(Path(self.weights))
+        object.__setattr__(self, "model", self.model or named or DEFAULT_MODEL)
+        spec_of(self._name)
         # two spellings of a layer are one setting
         object.__setattr__(self, "layer", parse_layer(self.layer))
+
+    @property
+    def _name(self) -> str:
+        """The model's name, which is settled once this is made."""
+        assert self.model is not None
+        return self.model
 
     def load(self, scene: Scene) -> Loaded:
         """The model for the bands of a scene."""
@@ -89,7 +99,7 @@ class Extraction(Plan):
         with self._loading:
             if bands not in self._loaded:
                 self._loaded[bands] = feature_model(
-                    self.model,
+                    self._name,
                     weights=self.weights,
                     untrained=self.untrained,
                     bands=bands,

@@ -84,10 +84,15 @@ def require(module: str, *, extra: str) -> ModuleType:
         ) from error
 
 
+def nearest(name: str, choices: Iterable[str]) -> list[str]:
+    """The choices that a mistyped name may stand for, at most two."""
+    return difflib.get_close_matches(name, list(choices), n=2, cutoff=0.7)
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest of the choices, else all of them."""
     known = list(choices)
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
+    near = nearest(name, known)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"choose one of {', '.join(known)}"

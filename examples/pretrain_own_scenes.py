@@ -40,7 +40,8 @@ def main() -> None:
     images = torch.randn(1, len(loaded.bands), 64, 64)
     print("features:", [tuple(features.shape) for features in loaded.model(images)])
 
-    # the same file serves every command: deo extract scene.tif -o features.tif --weights FILE
+    bands = ",".join(loaded.bands)  # the model takes these alone, whatever else a scene holds
+    print(f"next: deo extract SCENE -o features.tif --weights {weights} --bands {bands}")
     model = timm.create_model(config.model.name, in_chans=len(loaded.bands), num_classes=4)
     print(f"deo {deo.__version__}, {sum(p.numel() for p in model.parameters()):,} parameters")
 

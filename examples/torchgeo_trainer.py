@@ -44,13 +44,14 @@ def main() -> None:
     parser.add_argument("--untrained", action="store_true")
     parser.add_argument("--steps", type=int, default=100)
     chosen = parser.parse_args()
-
     task = SemanticSegmentationTask(
         model="upernet", backbone=f"tu-{chosen.model}", weights=None if chosen.untrained else True,
         in_channels=10, task="multiclass", num_classes=2, loss="ce", ignore_index=-1, lr=3e-4,
     )  # fmt: skip
     trainer = lightning.Trainer(max_steps=chosen.steps, accelerator="auto", logger=False)
     train = DataLoader(Floods(chosen.data), batch_size=2, shuffle=True, drop_last=True)
+    if not len(train):
+        raise SystemExit("nothing can be trained: two training samples are needed for a batch")
     trainer.fit(task, train, DataLoader(Floods(chosen.data, "valid")))
     print(f"trained {trainer.global_step} steps")
 

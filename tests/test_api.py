@@ -27,8 +27,8 @@ from deo.errors import (
     SceneError,
     WeightsError,
 )
+from deo.maps import compute, make
 from deo.maps import job as mapping
-from deo.maps import make
 from deo.maps.cache import cache_size
 from deo.maps.shard import Shard
 from deo.maps.spool import Spool
@@ -364,7 +364,7 @@ def test_extract__a_failure_while_writing_leaves_rows_to_resume(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OutputError("cannot write: the disk is full")
 
-    monkeypatch.setattr(mapping, "write_output", fail)
+    monkeypatch.setattr(compute, "write_output", fail)
     with pytest.raises(OutputError, match="disk is full"):
         deo.extract(scene(), tmp_path / "out.tif", **MICRO)
     assert leftovers(tmp_path) == ["out.tif.partial"]

@@ -81,4 +81,5 @@ def finetune(task: str, **settings: Any) -> None:
 
     finished = finetune(task, report=show_epoch, **settings)
     click.echo(f"{finished.path}: {finished.summary}")
-    click.echo(f"next: deo predict {settings['output']} SCENE -o map.tif")
+    scenes = "FIRST_DATE SECOND_DATE" if task == "change" else "SCENE"
+    click.echo(f"next: deo predict {settings['output']} {scenes} -o map.tif")

@@ -186,7 +186,10 @@ WRITING = (
 )
 
 EXTRACTION = (
-    MODEL,
+    click.option(
+        "--model",
+        help="A backbone that `deo models` lists. [default: that of --weights, else deo_swin_n]",
+    ),
     WEIGHTS,
     UNTRAINED,
     LAYER,

@@ -18,7 +18,7 @@ from deo.cli.options import (
 
 
 @click.command()
-@click.argument("source", type=PATH)
+@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="SOURCE...")
 @output("Folder for the shards.", kind=FOLDER)
 @click.option(
     "--rgb", type=FOLDER, help="Root of fMoW-RGB, whose aerial images give red, green and blue."
@@ -41,7 +41,7 @@ from deo.cli.options import (
 @with_options(*SCALING)
 @click.option("-j", "--workers", default=1, show_default=True, help="Processes at work.")
 def prepare(
-    source: Path,
+    sources: tuple[Path, ...],
     output: Path,
     rgb: Path | None,
     unpaired: str,
@@ -58,15 +58,17 @@ def prepare(
     """Make shards for `deo pretrain` from SOURCE.
 
     SOURCE is fMoW-Sentinel's root, a folder of scenes, an HDF5 file with a dataset `images`, or
-    WebDataset tars. The same command again goes on where it was stopped. Beside the shards stand
-    report.md (counts, statistics of each band), samples.csv and skipped.csv.
+    WebDataset tars; several scenes and folders of scenes may be named. The same command again goes
+    on where it was stopped. Beside the shards stand report.md (counts, statistics of each band),
+    samples.csv and skipped.csv.
     """
     from deo.training.data.preparation import Preparation, recognise_source
     from deo.training.data.prepare import prepare as prepare_shards
 
     preparation = Preparation(
-        source=source,
-        kind=recognise_source(source),
+        source=sources[0],
+        kind=recognise_source(sources[0]),
+        further=sources[1:],
         aerial=rgb,
         unpaired="skip" if unpaired == "skip" else "keep",
         splits=splits,

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import shutil
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from deo.files.atomic import beside, create, flush, flush_folder, replace, writt
 
 _BLOCK = 2**20  # the most that is written at once: a disk with less free may be what refused
 _WRITING = ".writing-"
+_PARTIAL = re.compile(r"(\.rows-\d+-\d+)?\.partial$")
 _REASONS = {
     errno.ENOSPC: "the disk is full (No space left on device)",
     errno.EDQUOT: "the disk quota is used up",
@@ -124,7 +126,8 @@ def is_scratch(name: str) -> bool:
 def asked_for(path: Path) -> Path:
     """The output that a run writes `path` for.
 
-    That is NAME for `NAME.partial` and what is in it, and OTHER for `.writing-*/OTHER` anywhere.
+    That is NAME for `NAME.partial`, `NAME.rows-0-3.partial` and what is in them, and OTHER for
+    `.writing-*/OTHER` anywhere.
     """
     folder = path.parent
     if is_scratch(folder.name):
@@ -132,7 +135,7 @@ def asked_for(path: Path) -> Path:
         return (place.parent if place.suffix == ".partial" else place) / path.name
     for place in (path, folder):
         if place.suffix == ".partial":
-            return place.with_suffix("")
+            return place.with_name(_PARTIAL.sub("", place.name))
     return path
 
 

@@ -19,7 +19,7 @@ class RowBlock(NamedTuple):
 
     Args:
         layer: position of the layer in the model's list.
-        row: first row, in cells.
+        row: first row, in cells of the whole map.
         values: (rows, channels, width); NaN where no input pixel is valid.
         valid: (rows, width), the valid fraction of each cell's pixels, 0..1.
     """
@@ -40,45 +40,66 @@ def cell_fractions(valid: NDArray[np.bool_], stride: int) -> NDArray[np.float32]
 
 
 class Canvas:
-    """The rows of one layer that some tile has yet to add to: one row of tiles at most."""
+    """The rows of one layer that some tile has yet to add to: one row of tiles at most.
 
-    def __init__(self, *, layer: int, channels: int, stride: int, tiling: Tiling) -> None:
+    Args:
+        layer, channels, stride: of the map.
+        tiling: over the whole raster.
+        window: the pixels whose cells are wanted; it starts on a multiple of `stride`. Only tiles
+            that hold some of them are added.
+    """
+
+    def __init__(
+        self, *, layer: int, channels: int, stride: int, tiling: Tiling, window: Window
+    ) -> None:
         self.layer, self.stride, self.tiling = layer, stride, tiling
+        columns = tiling.cols.touching(window.col, window.col + window.width)
+        self._left = tiling.cols.starts[columns[0]] // stride
+        right = (tiling.cols.starts[columns[-1]] + tiling.cols.tile) // stride
+        self._wanted_rows = _cells(window.row, window.height, stride)
+        wanted = _cells(window.col, window.width, stride)
+        self._wanted_columns = slice(wanted.start - self._left, wanted.stop - self._left)
         rows = tiling.rows.tile // stride
-        cols = (tiling.cols.starts[-1] + tiling.cols.tile) // stride
-        self.height = -(-tiling.rows.length // stride)
-        self.width = -(-tiling.cols.length // stride)
-        self._values = np.zeros((rows, channels, cols), np.float32)
-        self._valid = np.zeros((rows, cols), np.float32)
-        self._down = [tiling.rows.weights(i, stride) for i in range(len(tiling.rows.starts))]
-        self._across = {
-            start: tiling.cols.weights(i, stride) for i, start in enumerate(tiling.cols.starts)
-        }
+        self._values = np.zeros((rows, channels, right - self._left), np.float32)
+        self._valid = np.zeros((rows, right - self._left), np.float32)
+        touching = tiling.rows.touching(window.row, window.row + window.height)
+        self._down = {row: tiling.rows.weights(row, stride) for row in touching}
+        self._across = {column: tiling.cols.weights(column, stride) for column in columns}
 
-    def add(self, index: int, window: Window, features: NDArray[np.float32]) -> None:
-        """Add a tile of tile row `index`: features (channels, rows, cols), weighted."""
-        weights = self._down[index][:, None, None] * self._across[window.col]
-        first = window.col // self.stride
-        place = self._values[:, :, first : first + features.shape[2]]
-        place += features.transpose(1, 0, 2) * weights
+    def add(self, row: int, column: int, features: NDArray[np.float32]) -> None:
+        """Add the tile at a row and a column of tiles: features (channels, rows, cols), weighted.
 
-    def mark(self, window: Window, valid: NDArray[np.bool_]) -> None:
+        Float32 sums depend on their order: tiles are added row by row, from left to right.
+        """
+        weights = self._down[row][:, None, None] * self._across[column]
+        self._place(self._values, column)[:] += features.transpose(1, 0, 2) * weights
+
+    def mark(self, column: int, valid: NDArray[np.bool_]) -> None:
         """Note which pixels (rows, cols) of a tile are valid."""
-        fractions = cell_fractions(valid, self.stride)
-        first = window.col // self.stride
-        self._valid[:, first : first + fractions.shape[1]] = fractions
+        self._place(self._valid, column)[:] = cell_fractions(valid, self.stride)
 
-    def finish(self, index: int) -> RowBlock:
-        """Take out the rows that no tile below tile row `index` adds to."""
-        starts = self.tiling.rows.starts
-        row = starts[index] // self.stride
-        end = starts[index + 1] // self.stride if index + 1 < len(starts) else self.height
-        rows = end - row
-        values = self._values[:rows, :, : self.width].copy()
-        valid = self._valid[:rows, : self.width].copy()
+    def finish(self, row: int) -> RowBlock:
+        """Take out the rows that no tile below this row of tiles adds to, cut to the window."""
+        pixels = self.tiling.rows.finished_by(row)
+        first, rows = pixels.start // self.stride, -(-len(pixels) // self.stride)
+        start = max(first, self._wanted_rows.start)
+        stop = max(start, min(first + rows, self._wanted_rows.stop))
+        part = slice(start - first, stop - first)
+        values = self._values[part, :, self._wanted_columns].copy()
+        valid = self._valid[part, self._wanted_columns].copy()
         values.transpose(0, 2, 1)[valid == 0] = np.nan
         for open_rows in (self._values, self._valid):
             kept = open_rows[rows:].copy()
             open_rows[: len(kept)] = kept
             open_rows[len(kept) :] = 0
-        return RowBlock(layer=self.layer, row=row, values=values, valid=valid)
+        return RowBlock(layer=self.layer, row=start, values=values, valid=valid)
+
+    def _place(self, open_rows: NDArray[np.float32], column: int) -> NDArray[np.float32]:
+        """Where a tile lies among the open rows, a view."""
+        first = self.tiling.cols.starts[column] // self.stride - self._left
+        return open_rows[..., first : first + self.tiling.cols.tile // self.stride]
+
+
+def _cells(first: int, pixels: int, stride: int) -> range:
+    """The cells that hold a run of pixels."""
+    return range(first // stride, -(-(first + pixels) // stride))

@@ -1,30 +1,22 @@
-"""One scene through a model into finished outputs: checked first, spooled, then written."""
+"""What is to be made of a scene, what of it is lacking, and whether it can be written."""
 
-import contextlib
-import logging
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from deo.contracts import InputContract
-from deo.errors import OutputError, SceneError
+from deo.errors import OutputError
 from deo.files.publish import check_space
 from deo.files.records import differences
-from deo.maps.background import WriteBehind
-from deo.maps.cache import gdal_settings, reading
 from deo.maps.metadata import MapInfo
 from deo.maps.pair import joined
-from deo.maps.rows import Rows, Shape
+from deo.maps.rows import Shape
 from deo.maps.runner import FeatureModel
-from deo.maps.sinks import Sink, check_target, write_output
-from deo.maps.spool import SOURCE_ID, Spool, spooled
-from deo.maps.stream import RowBand, extract_rows
+from deo.maps.sinks import Sink, check_target
+from deo.maps.spool import SOURCE_ID
 from deo.maps.windows import Tiling
 from deo.scene.inputs import Inputs
 from deo.scene.scene import Scene
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +129,11 @@ def lacking(job: Job) -> list[Lack]:
 
 
 def check_job(job: Job) -> None:
-    """Refuse before anything is computed what could not be written afterwards."""
+    """Refuse before anything is computed outputs that could not be written afterwards.
+
+    Raises:
+        DeoError: one could not.
+    """
     for output in job.outputs:
         check_target(
             output.path,
@@ -146,113 +142,20 @@ def check_job(job: Job) -> None:
             height=job.scene.height,
             width=job.scene.width,
         )
-    check_space(job.outputs[0].path, _space(job))
 
 
-def _space(job: Job) -> int:
-    """Bytes that the disk must still take at the fullest moment, while the last is written."""
+def check_room(job: Job, *, kept: int) -> None:
+    """Refuse to begin where the disk cannot take the rows and the outputs.
+
+    Args:
+        kept: bytes of finished rows that it holds already.
+
+    Raises:
+        OutputError: it cannot at the fullest moment, while the last output is written.
+    """
     needed = peak = sum(shape.bytes for shape in job.shapes)
     for output in job.outputs:
         more = output.sink.room(job.shapes[output.position], output.info)
         needed += more.output
         peak = max(peak, needed + more.scratch)
-    return peak - spooled(job.folder)
-
-
-def run_job(
-    job: Job,
-    *,
-    resume: bool = False,
-    progress: Callable[[int], None] | None = None,
-    look: Callable[[Sequence[Rows]], None] | None = None,
-) -> bool:
-    """Compute the maps and write the outputs.
-
-    What is interrupted stays in `job.folder`; with `resume` an equal job goes on from there and
-    writes the same bytes as an uninterrupted run, and nothing is done where another run has
-    finished meanwhile.
-
-    Returns:
-        False when, with `resume`, there was nothing to do: another run has just done it.
-
-    Args:
-        progress: told how many tiles have been dealt with.
-        look: called with every layer's finished rows before they are deleted (pictures).
-
-    Raises:
-        OutputError: something cannot be written, or `resume` meets the rows of another job.
-        SceneError: from reading; or the input changed meanwhile, and nothing was written or kept.
-        ModelError: from computing.
-    """
-    check_job(job)
-    with (
-        gdal_settings(),
-        Spool(job.folder, job=job.record(), shapes=job.shapes, resume=resume) as spool,
-    ):
-        if resume and spool.finished < len(job.tiling.rows.starts) and not lacking(job):
-            spool.remove()
-            return False
-        with _hint(job, spool):
-            _fill(job, spool, progress)
-            refuse_mixture(job.inputs, spool)
-            for output in job.outputs:
-                write_output(
-                    spool.layer(output.position),
-                    output.info,
-                    output.path,
-                    output.sink,
-                    folder=job.folder,
-                    height=job.scene.height,
-                    width=job.scene.width,
-                )
-            if look is not None:
-                look([spool.layer(index) for index in range(len(job.shapes))])
-        spool.remove()
-    return True
-
-
-def _fill(job: Job, spool: Spool, progress: Callable[[int], None] | None) -> None:
-    with reading(job.scenes, job.tiling.rows.tile) as scene:
-        rows = extract_rows(
-            scene,
-            job.model,
-            job.contract,
-            job.tiling,
-            batch_size=job.batch_size,
-            finished=spool.finished,
-            progress=progress,
-        )
-        with WriteBehind[RowBand](spool.append, depth=1) as writer, contextlib.closing(rows):
-            for band in rows:
-                writer.put(band)
-
-
-def refuse_mixture(inputs: Inputs, spool: Spool) -> None:
-    """Throw the rows away when a file changed while they were computed.
-
-    Raises:
-        SceneError: one did.
-    """
-    try:
-        inputs.refuse_changes()
-    except SceneError:
-        spool.discard()
-        raise
-
-
-@contextlib.contextmanager
-def _hint(job: Job, spool: Spool) -> Iterator[None]:
-    """Keep what an interrupted run finished, and say so; delete the folder when that is nothing."""
-    try:
-        yield
-    except BaseException:
-        if spool.finished:
-            log.warning(
-                "%d of %d rows of tiles are kept in %s; go on with resume, or delete it",
-                spool.finished,
-                len(job.tiling.rows.starts),
-                job.folder,
-            )
-        else:
-            spool.remove()
-        raise
+    check_space(job.outputs[0].path, peak - kept)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from deo.errors import OutputError
-from deo.maps.job import Job, Lack, Output, lacking, run_job
+from deo.maps.compute import run_job
+from deo.maps.job import Job, Lack, Output, lacking
 from deo.maps.metadata import MapInfo
 from deo.maps.preview import check_picture, draw_classes, draw_preview
 from deo.maps.readback import open_finished

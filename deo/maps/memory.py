@@ -40,6 +40,16 @@ class MapArray:
     names: tuple[str, ...]
     tags: Mapping[str, str]
 
+    @property
+    def height(self) -> int:
+        """Rows of cells."""
+        return len(self.valid)
+
+    @property
+    def width(self) -> int:
+        """Columns of cells."""
+        return int(self.valid.shape[1])
+
     def classes(self) -> NDArray[np.uint8]:
         """(height, width): number of the channel with the largest value; 255 where no data are."""
         return labels(self.array.transpose(1, 0, 2))

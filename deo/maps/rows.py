@@ -1,6 +1,7 @@
 """Finished rows of a map: how large a map is, and how its rows are read a few at a time."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -42,15 +43,24 @@ class RowReader(Protocol):
 
     def valid(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
-    def blocks(self, budget: int = ...) -> Iterator[tuple[int, NDArray[np.float32]]]: ...
+    def blocks(self, budget: int = 32 * 2**20) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(first row, values) from the top, in blocks of about `budget` bytes."""
+        row = self.shape.channels * self.shape.width * ITEM.itemsize
+        step = max(1, budget // row)
+        for start in range(0, self.shape.height, step):
+            yield start, self.values(start, min(start + step, self.shape.height))
 
 
-class Rows:
+class Rows(RowReader):
     """One layer's finished map, read a few rows at a time; nothing is kept in memory."""
 
     def __init__(self, values: Path, valid: Path, shape: Shape) -> None:
-        self.shape = shape
+        self._shape = shape
         self._values_path, self._valid_path = values, valid
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape
 
     def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
         """Rows `start` to `stop` of some channels: (rows, channels, width), NaN = nodata."""
@@ -71,9 +81,32 @@ class Rows:
         flat = np.fromfile(self._valid_path, ITEM, count, offset=offset)
         return flat.reshape(stop - start, self.shape.width)
 
-    def blocks(self, budget: int = 32 * 2**20) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(first row, values) from the top, in blocks of about `budget` bytes."""
-        row = self.shape.channels * self.shape.width * ITEM.itemsize
-        step = max(1, budget // row)
-        for start in range(0, self.shape.height, step):
-            yield start, self.values(start, min(start + step, self.shape.height))
+
+class JoinedRows(RowReader):
+    """Maps of one width, each below the one before, read as one."""
+
+    def __init__(self, parts: Sequence[RowReader]) -> None:
+        self._parts = parts
+        self._tops = [0, *itertools.accumulate(part.shape.height for part in parts)]
+        self._shape = parts[0].shape._replace(height=self._tops[-1])
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape
+
+    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
+        return np.concatenate(
+            [part.values(first, end, channels) for part, first, end in self._cut(start, stop)]
+        )
+
+    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
+        return np.concatenate(
+            [part.valid(first, end) for part, first, end in self._cut(start, stop)]
+        )
+
+    def _cut(self, start: int, stop: int) -> Iterator[tuple[RowReader, int, int]]:
+        """The parts that hold some of the rows, each with its own first and end."""
+        for part, top in zip(self._parts, self._tops, strict=False):
+            first, end = max(start - top, 0), min(stop - top, part.shape.height)
+            if first < end:
+                yield part, first, end

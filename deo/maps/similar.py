@@ -1,29 +1,25 @@
 """Cosine similarity of every place in a feature map to one chosen place."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
-from deo.errors import OutputError, SceneError
+from deo.errors import OutputError
 from deo.files.publish import check_folder, disk_errors, publish, scratch_folder
-from deo.maps.cog import read_tags, write_cog
+from deo.maps.cog import write_cog
+from deo.maps.cosine import compare_file, compare_held
+from deo.maps.memory import MapArray
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, ramp
 from deo.maps.preview import check_picture, metres_across, write_picture
 from deo.maps.rows import Shape
 from deo.maps.sinks import check_apart
-from deo.scene.earth import Ground, Place, check_proj, parse_place
-from deo.scene.formats import Door, open_raster
+from deo.scene.earth import Place, check_proj, parse_place
 from deo.scene.grid import upright
-
-_BLOCK = 512
-_BANDS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,138 +42,95 @@ class Plane:
         yield 0, self.values(0, len(self.data))
 
 
-def map_similarity(
-    features: Path, place: Place, output: Path, *, preview: Path | None = None
-) -> float:
-    """Write the cosine similarity (-1..1) of every cell's features to those at `place`.
+def similar(
+    features: str | os.PathLike[str] | MapArray,
+    place: tuple[float, float],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    preview: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> MapArray:
+    """Compare every cell of a map of features with one place: `deo.similar`.
 
     Args:
-        features: a GeoTIFF with one band per feature, as `deo extract` writes it.
-        place: its longitude may be told in -180..180 or 0..360.
-        output: a `.tif` to write, one band, on the same grid.
+        features: a GeoTIFF that `deo extract` wrote, or what `deo.extract` returned.
+        place: longitude, in -180..180 or 0..360, and latitude in degrees.
+        output: a `.tif` to write, one band, on the same grid; None: nothing is written.
         preview: a `.png` to draw.
+        overwrite: replace an output that is there.
 
     Returns:
-        The share of valid cells with a similarity above 0.9.
+        A map of one channel: the cosine of the features of each cell and those of the place, from
+        -1 to 1; NaN where there are no features.
 
     Raises:
         SceneError: `features` cannot be read or has no position on the Earth; `place` is outside or
             on nodata.
-        OutputError: something cannot be written.
+        OutputError: something cannot be written, or exists and may not be replaced.
+
+    Example:
+        >>> likeness = deo.similar("features.tif", (11.35, 44.49), "map.tif")  # doctest: +SKIP
     """
-    if output.suffix.lower() not in (".tif", ".tiff"):
-        raise OutputError(f"cannot write {output}: similarity maps are GeoTIFFs, name it *.tif")
-    place = parse_place(*place)
+    target = None if output is None else Path(output)
+    picture = None if preview is None else Path(preview)
+    read = [] if isinstance(features, MapArray) else [features]
+    _check(target, picture, read, overwrite=overwrite)
+    sought = parse_place(*place)
     check_proj()
-    check_folder(output)
-    check_apart([output, *([preview] if preview is not None else [])], [features])
-    if preview is not None:
-        check_picture(preview)
-    try:
-        with _opened(features) as file:
-            info = _describe(file, features, place)
-            row, col = _locate(file, place, features)
-            similarity = _cosine(file, _column(file, row, col, place))
-    except RasterioError as error:
-        raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
+    if isinstance(features, MapArray):
+        similarity, info, cell = compare_held(features, sought)
+    else:
+        similarity, info, cell = compare_file(features, sought)
     plane = Plane(data=similarity)
-    with disk_errors(output), scratch_folder(output.parent) as scratch:
-        write_cog(plane, info, scratch / output.name, scratch / f".{output.name}")
-        publish(scratch / output.name, output)
-    if preview is not None:
-        _draw(preview, plane, info, place, (row, col))
-    return float((similarity > 0.9).sum() / max(np.isfinite(similarity).sum(), 1))
-
-
-def _opened(features: Path) -> Any:
-    try:
-        return open_raster(features, door=Door.FEATURES)
-    except SceneError as error:
-        raise SceneError(f"{features} cannot be read as a map of features: {error}") from error
-
-
-def _locate(file: Any, place: Place, path: Path) -> tuple[int, int]:
-    """Row and column of the cell at `place`."""
-    ground = Ground(name=str(path), crs=file.crs, transform=file.transform)
-    try:
-        for col, row in ground.find(place):
-            if 0 <= row < file.height and 0 <= col < file.width:
-                return int(row), int(col)
-        west, south, east, north = ground.area(height=file.height, width=file.width).box
-    except SceneError as error:
-        raise SceneError(f"{error}, so no place on it can be told in degrees") from error
-    over = " over the 180th meridian" if west > east else ""
-    raise SceneError(
-        f"{place.longitude:g},{place.latitude:g} is outside {path}, which reaches from "
-        f"{west:.4f},{south:.4f}{over} to {east:.4f},{north:.4f} (longitude,latitude)"
+    if target is not None:
+        _write(plane, info, target)
+    if picture is not None:
+        _draw(picture, plane, info, sought, cell)
+    return MapArray(
+        array=similarity[None],
+        valid=plane.valid(0, len(similarity)),
+        transform=info.transform,
+        crs=info.crs,
+        names=info.names,
+        tags=info.tags,
     )
 
 
-def _column(file: Any, row: int, col: int, place: Place) -> NDArray[np.float32]:
-    """The features of one cell, (channels,)."""
-    values = _read(file, list(file.indexes), RasterioWindow(col, row, 1, 1))[:, 0, 0]
-    if not np.isfinite(values).all():
-        raise SceneError(
-            f"there are no features at {place.longitude:g},{place.latitude:g}: nodata; "
-            "choose another place"
-        )
-    return values
+def map_similarity(
+    features: Path, place: Place, output: Path, *, preview: Path | None = None
+) -> float:
+    """Write the map of `similar`, over one that is there.
+
+    Returns:
+        The share of valid cells with a similarity above 0.9.
+    """
+    likeness = similar(features, place, output, preview=preview, overwrite=True).array
+    return float((likeness > 0.9).sum() / max(np.isfinite(likeness).sum(), 1))
 
 
-def _cosine(file: Any, reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Block by block, some bands at a time: (height, width), NaN where there are no features."""
-    out = np.empty((file.height, file.width), np.float32)
-    length = max(float(np.linalg.norm(reference)), np.finfo(np.float32).tiny)
-    for top in range(0, file.height, _BLOCK):
-        for left in range(0, file.width, _BLOCK):
-            window = RasterioWindow(
-                left, top, min(_BLOCK, file.width - left), min(_BLOCK, file.height - top)
-            )
-            dot = np.zeros((int(window.height), int(window.width)))
-            square = np.zeros_like(dot)
-            for first in range(0, file.count, _BANDS_AT_ONCE):
-                own = reference[first : first + _BANDS_AT_ONCE]
-                values = _read(file, list(range(first + 1, first + len(own) + 1)), window)
-                dot += np.einsum("chw,c->hw", values, own)
-                square += np.einsum("chw,chw->hw", values, values)
-            cosine = dot / (np.sqrt(square).clip(min=np.finfo(np.float32).tiny) * length)
-            out[top : top + dot.shape[0], left : left + dot.shape[1]] = cosine
-    return np.clip(out, -1, 1)
+def _check(
+    target: Path | None,
+    picture: Path | None,
+    read: Sequence[str | os.PathLike[str]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Refuse before anything is computed what cannot be written, or may not be replaced."""
+    if target is not None:
+        if target.suffix.lower() not in (".tif", ".tiff"):
+            raise OutputError(f"cannot write {target}: similarity maps are GeoTIFFs, name it *.tif")
+        check_folder(target)
+    if picture is not None:
+        check_picture(picture)
+    check_apart([path for path in (target, picture) if path is not None], read)
+    if target is not None and target.exists() and not overwrite:
+        raise OutputError(f"{target} exists; use --overwrite (overwrite=True) to replace it")
 
 
-def _read(file: Any, indexes: list[int], window: RasterioWindow) -> NDArray[np.float32]:
-    """Values with the bands' scales applied, NaN for nodata."""
-    stored = file.read(indexes, window=window)
-    values: NDArray[np.float32] = stored.astype(np.float32)
-    scales = np.array([file.scales[index - 1] for index in indexes], np.float32)
-    values *= scales[:, None, None]
-    if file.nodata is not None:
-        values[stored == file.nodata] = np.nan
-    return values
-
-
-def _describe(file: Any, path: Path, place: Place) -> MapInfo:
-    tags = read_tags(path) or {}
-    try:
-        layer, stride, _ = int(tags["DEO_LAYER"]), int(tags["DEO_STRIDE"]), tags["DEO_MODEL"]
-    except (KeyError, ValueError) as error:
-        raise SceneError(
-            f"{path} is no map of features: give a GeoTIFF that `deo extract` wrote"
-        ) from error
-    return MapInfo(
-        layer=layer,
-        stride=stride,
-        crs=file.crs,
-        transform=file.transform,
-        dtype="float32",
-        tags={
-            **tags,
-            "DEO_DTYPE": "float32",
-            "DEO_SIMILAR_TO": f"{place.longitude!r},{place.latitude!r}",
-        },
-        names=("cosine similarity",),
-        source=path.name,
-    )
+def _write(plane: Plane, info: MapInfo, target: Path) -> None:
+    with disk_errors(target), scratch_folder(target.parent) as scratch:
+        write_cog(plane, info, scratch / target.name, scratch / f".{target.name}")
+        publish(scratch / target.name, target)
 
 
 def _draw(path: Path, plane: Plane, info: MapInfo, place: Place, cell: tuple[int, int]) -> None:

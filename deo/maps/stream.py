@@ -44,15 +44,15 @@ class RowBand(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    window: Window
+    column: int  # among the columns of tiles
     valid: NDArray[np.bool_]  # (height, width)
 
 
 class _Batch(NamedTuple):
     tile_row: int
     tiles: tuple[_Tile, ...]
-    images: Tensor | None  # (tiles, bands, height, width), contract applied; None without tiles
-    seen: int  # tiles dealt with since the last batch, empty ones included
+    images: Tensor | None  # (tiles, bands, height, width), contract applied; None: none is needed
+    seen: int  # tiles dealt with, empty ones included
     last: bool  # no more tiles in this row
 
 
@@ -63,29 +63,33 @@ def extract_rows(
     tiling: Tiling,
     *,
     batch_size: int,
-    finished: int = 0,
+    window: Window | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Generator[RowBand]:
     """Run `model` over every tile that holds valid pixels; yield the blended maps from the top.
 
-    Batches never reach over rows of tiles, so the arithmetic of a row does not depend on where
-    the run started: rows from `finished` on are bit for bit those of a run from the top.
+    What is in a batch is fixed by the tiling: batches never reach over rows of tiles, and begin at
+    every `batch_size`th tile from the left edge of the raster. So the bits of a cell depend neither
+    on the window nor on where the run started.
 
     Args:
         batch_size: tiles per call of the model. Halved when the device runs out of memory.
-        finished: rows of tiles whose bands are not needed again (resume).
-        progress: told how many tiles have been dealt with, empty ones included.
+        window: pixels whose cells are wanted, with edges on multiples of the model's stride, or at
+            the lower and right edges of the raster; None: all.
+        progress: told how many tiles have been dealt with, empty ones included. What a window needs
+            of the row of tiles above it, which a run from the top has dealt with, is not counted.
 
     Raises:
         SceneError: a window cannot be read.
         ModelError: the model's maps have wrong shapes, are not finite, or one tile does not fit
             on the device.
     """
-    first = _first_row_seen_below(tiling, finished)
-    batches = read_ahead(_read(scene, model, contract, tiling, batch_size, first), depth=1)
+    wanted = window or tiling.raster
+    columns = tiling.cols.touching(wanted.col, wanted.col + wanted.width)
+    batches = read_ahead(_read(scene, model, contract, tiling, batch_size, wanted), depth=1)
     runner = Runner(model, batch_size)
     canvases = [
-        Canvas(layer=layer, channels=channels, stride=stride, tiling=tiling)
+        Canvas(layer=layer, channels=channels, stride=stride, tiling=tiling, window=wanted)
         for layer, (channels, stride) in enumerate(
             zip(model.channels, model.reductions, strict=True)
         )
@@ -95,24 +99,16 @@ def extract_rows(
             maps = () if batch.images is None else runner(batch.images)
             for canvas, features in zip(canvases, maps, strict=batch.images is not None):
                 for tile, feature in zip(batch.tiles, features, strict=True):
-                    canvas.add(batch.tile_row, tile.window, feature)
-                    canvas.mark(tile.window, tile.valid)
-            if progress is not None and batch.tile_row >= finished:
+                    if tile.column in columns:
+                        canvas.add(batch.tile_row, tile.column, feature)
+                        canvas.mark(tile.column, tile.valid)
+            is_wanted = tiling.rows.finished_by(batch.tile_row).stop > wanted.row
+            if progress is not None and is_wanted:
                 progress(batch.seen)
             if batch.last:
-                band = RowBand(
-                    batch.tile_row, tuple(canvas.finish(batch.tile_row) for canvas in canvases)
-                )
-                if batch.tile_row >= finished:
-                    yield band
-
-
-def _first_row_seen_below(tiling: Tiling, finished: int) -> int:
-    """The first row of tiles that adds to a row of cells at or below tile row `finished`."""
-    starts, tile = tiling.rows.starts, tiling.rows.tile
-    if finished >= len(starts):
-        return len(starts)
-    return next(index for index, start in enumerate(starts) if start + tile > starts[finished])
+                blocks = tuple(canvas.finish(batch.tile_row) for canvas in canvases)
+                if is_wanted:
+                    yield RowBand(batch.tile_row, blocks)
 
 
 def _read(
@@ -121,30 +117,34 @@ def _read(
     contract: InputContract,
     tiling: Tiling,
     batch_size: int,
-    first: int,
+    wanted: Window,
 ) -> Iterator[_Batch]:
-    """Batches of tiles with valid pixels, row by row; an empty batch for an empty row."""
-    most = min(batch_size, len(tiling.cols.starts))
-    for index in range(first, len(tiling.rows.starts)):
-        tiles: list[_Tile] = []
-        images = np.empty(0, np.float32)
-        seen = 0
-        for window in tiling.row_of_tiles(index):
-            if len(tiles) == batch_size:
-                yield _Batch(index, tuple(tiles), _tensor(images, model), seen, False)
-                tiles, seen = [], 0
-            seen += 1
-            inside = window.clip(height=scene.height, width=scene.width)
-            with enough_memory(f"cannot read a batch of {most} tiles of {window.height} pixels"):
-                pixels = scene.read(inside, model.bands)
-                if pixels.valid.any():
-                    image = _fill(contract.apply(pixels), window)
-                    if not tiles:
-                        images = np.empty((most, *image.shape), np.float32)
-                    images[len(tiles)] = image
-                    tiles.append(_Tile(window, _extend(pixels.valid, window)))
-        found = _tensor(images[: len(tiles)], model) if tiles else None
-        yield _Batch(index, tuple(tiles), found, seen, True)
+    """Batches of tiles with valid pixels, row by row; an empty one where none is valid."""
+    columns = tiling.cols.touching(wanted.col, wanted.col + wanted.width)
+    count = len(tiling.cols.starts)
+    most = min(batch_size, count)
+    starts = range(columns.start // batch_size * batch_size, columns.stop, batch_size)
+    for row in tiling.rows.touching(wanted.row, wanted.row + wanted.height):
+        for start in starts:
+            tiles: list[_Tile] = []
+            images = np.empty(0, np.float32)
+            batch = range(start, min(start + batch_size, count))
+            for column in batch:
+                window = tiling.window(row, column)
+                inside = window.clip(height=scene.height, width=scene.width)
+                with enough_memory(
+                    f"cannot read a batch of {most} tiles of {window.height} pixels"
+                ):
+                    pixels = scene.read(inside, model.bands)
+                    if pixels.valid.any():
+                        image = _fill(contract.apply(pixels), window)
+                        if not tiles:
+                            images = np.empty((most, *image.shape), np.float32)
+                        images[len(tiles)] = image
+                        tiles.append(_Tile(column, _extend(pixels.valid, window)))
+            needed = any(tile.column in columns for tile in tiles)
+            tensor = _tensor(images[: len(tiles)], model) if needed else None
+            yield _Batch(row, tuple(tiles), tensor, len(batch), start == starts[-1])
 
 
 def _tensor(images: NDArray[np.float32], model: FeatureModel) -> Tensor:

@@ -34,6 +34,15 @@ class Axis:
     tile: int
     starts: tuple[int, ...]
 
+    def touching(self, start: int, stop: int) -> range:
+        """The tiles that hold some of the pixels from `start` on, before `stop`."""
+        return range(bisect_right(self.starts, start - self.tile), bisect_left(self.starts, stop))
+
+    def finished_by(self, index: int) -> range:
+        """The pixels of tile `index` that no later tile holds."""
+        later = self.starts[index + 1 : index + 2] or (self.length,)
+        return range(self.starts[index], later[0])
+
     def weights(self, index: int, stride: int) -> NDArray[np.float32]:
         """Blend weight of tile `index` in each of its cells of `stride` pixels, shape (cells,).
 
@@ -79,20 +88,35 @@ class Tiling:
     overlap: int
 
     def __iter__(self) -> Iterator[Window]:
-        for index in range(len(self.rows.starts)):
-            yield from self.row_of_tiles(index)
+        for row in range(len(self.rows.starts)):
+            yield from self.row_of_tiles(row)
 
     def __len__(self) -> int:
         return len(self.rows.starts) * len(self.cols.starts)
 
-    def row_of_tiles(self, index: int) -> tuple[Window, ...]:
-        """The tiles of one row, left to right."""
-        return tuple(
-            Window(
-                row=self.rows.starts[index], col=col, height=self.rows.tile, width=self.cols.tile
-            )
-            for col in self.cols.starts
+    @property
+    def raster(self) -> Window:
+        """All pixels that are covered."""
+        return Window(row=0, col=0, height=self.rows.length, width=self.cols.length)
+
+    def window(self, row: int, col: int) -> Window:
+        """The tile at a row and a column of tiles."""
+        return Window(
+            row=self.rows.starts[row],
+            col=self.cols.starts[col],
+            height=self.rows.tile,
+            width=self.cols.tile,
         )
+
+    def row_of_tiles(self, row: int) -> tuple[Window, ...]:
+        """The tiles of one row, left to right."""
+        return tuple(self.window(row, col) for col in range(len(self.cols.starts)))
+
+    def finished_rows(self, start: int, stop: int) -> Window:
+        """The pixels, over the whole width, that rows of tiles from `start` to `stop` finish."""
+        row = self.rows.starts[start]
+        end = self.rows.finished_by(stop - 1).stop
+        return Window(row=row, col=0, height=end - row, width=self.cols.length)
 
 
 def default_tile(multiple: int, near: int = DEFAULT_TILE) -> int:

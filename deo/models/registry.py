@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deo.errors import ModelError
+from deo.errors import ModelError, nearest
 from deo.models.stems import DUAL
 from deo.models.swin import DeoSwin
 from deo.models.vit import DeoViT
@@ -166,7 +166,9 @@ def spec_of(name: str) -> Spec:
     """
     spec = SPECS.get(name.split(".")[0])
     if spec is None:
-        raise ModelError(f"unknown model {name!r}; known are {', '.join(SPECS)}")
+        near = nearest(name, SPECS)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ModelError(f"unknown model {name!r}; known are {', '.join(SPECS)}{hint}")
     return spec
 
 

@@ -61,6 +61,15 @@ def read(path: Path, *, verified: bool = False) -> Stored:
     )
 
 
+def model_named_in(path: Path) -> str | None:
+    """The backbone that a file says its weights are for; None where it does not say."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("model")
+    except (SafetensorError, OSError):  # reading the weights tells what is wrong with it
+        return None
+
+
 def write(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Write a safetensors file; it appears under its name only when it is complete.
 

@@ -84,8 +84,7 @@ def test_sequence__from_scenes_to_features(tmp_path: Path) -> None:
     assert str(weights) in deo("export", output, "-o", weights).output
     features = tmp_path / "features.tif"
     deo(
-        "extract", scenes / "city_0.tif", "-o", features, "--model", "test_deo_swin",
-        "--weights", weights,
+        "extract", scenes / "city_0.tif", "-o", features, "--weights", weights,
     )  # fmt: skip
     with rasterio.open(features) as raster:
         assert raster.crs.to_epsg() == 32631

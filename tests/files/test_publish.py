@@ -69,6 +69,9 @@ def test_scratch_folder__is_deleted_and_known_by_its_name(tmp_path: Path) -> Non
         (scratch / "map.tif").touch()
         assert asked_for(scratch / "map.tif") == tmp_path / "map.tif"
     assert list(tmp_path.iterdir()) == []
+    for rows in ("map.tif.partial", "map.tif.rows-0-12.partial"):
+        assert asked_for(tmp_path / rows) == tmp_path / "map.tif"
+        assert asked_for(tmp_path / rows / "values-0.f32") == tmp_path / "map.tif"
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ZeroDivisionError(), KeyboardInterrupt()])

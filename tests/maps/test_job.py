@@ -1,96 +1,61 @@
-"""Killed at any moment, a run leaves nothing half-written, and resumed it gives the same bytes."""
+"""What is to be made: its record, what is lacking, and whether there is room for it."""
 
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-# One process imports once; every run is a fork of it, so that a run can be killed.
-SCRIPT = """
-import os, random, signal, sys, time, torch
-torch.set_num_threads(1)
-import deo
-from pathlib import Path
-from deo.maps.spool import Spool
-
-scene, folder = sys.argv[1], Path(sys.argv[2])
-sent, kills, seed = getattr(signal, sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
-
-def begin(output, delay, resume):
-    told, tell = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(tell)
-        return child, told
-    append = Spool.append
-    def slowly(self, band):
-        append(self, band)
-        os.write(tell, b"r")
-        time.sleep(delay)
-    Spool.append = slowly
-    try:
-        deo.extract(scene, output, model="test_deo_swin", untrained=True, layer=None, tile=64,
-                    overlap=32, resume=resume)
-    except BaseException as error:
-        print(repr(error), file=sys.stderr)
-        os._exit(1)
-    os._exit(0)
-
-def finish(output, resume):
-    child, told = begin(output, 0, resume)
-    assert os.waitpid(child, 0)[1] == 0
-    done = len(os.read(told, 1000))
-    files = sorted(folder.glob(output.stem + "_layer?.tif"))
-    assert len(files) == 4, files
-    assert not list(folder.glob("*.partial"))
-    return [path.read_bytes() for path in files], done
-
-wanted, rows = finish(folder / "straight.tif", False)
-assert rows == 9, rows
-moments = random.Random(seed)
-output = folder / "killed.tif"
-for number in range(kills):
-    child, told = begin(output, 0.03, number > 0)
-    for _ in range(moments.randrange(1, 3)):
-        os.read(told, 1)
-    time.sleep(moments.uniform(0, 0.04))
-    os.kill(child, sent)
-    status = os.waitpid(child, 0)[1]
-    assert status, "it was killed before it was done"
-    assert not list(folder.glob("killed_layer?.tif")), "nothing has its final name"
-    assert list(folder.glob("killed*.partial"))
-found, rows = finish(output, True)
-assert found == wanted, "bytes differ"
-assert rows < 9, "rows were kept"
-print("equal")
-"""
+from deo import Extraction
+from deo.errors import OutputError
+from deo.maps import job as module
+from deo.maps.compute import run_job
+from deo.maps.job import Job, check_job, check_room, lacking
 
 
-def kill_and_resume(
-    scene_file: Callable[..., Path], folder: Path, *, sent: str, kills: int, seed: int
+@pytest.fixture
+def job(scene_file: Callable[..., Path], tmp_path: Path) -> Iterator[Job]:
+    extraction = Extraction(model="test_deo_swin", untrained=True, layer=None, tile=64)
+    with extraction.open(scene_file(100, 70)) as scene:
+        yield extraction.job(scene, tmp_path / "map.tif")
+
+
+def test_job__its_record_tells_what_decides_the_rows(job: Job) -> None:
+    record = job.record()
+    assert record["layers"] == [0, 1, 2, 3]
+    assert (record["height"], record["width"], record["device"]) == (100, 70, "cpu")
+    assert replace(job, batch_size=7).record() != record
+    assert [shape.height for shape in job.shapes] == [25, 13, 7, 4]
+    assert job.folder.name == "map_layer0.tif.partial"
+
+
+def test_lacking__names_outputs_that_are_absent_or_damaged(job: Job) -> None:
+    assert [lack.reason for lack in lacking(job)] == [None] * 4
+    run_job(job)
+    assert lacking(job) == []
+    second = job.outputs[1].path
+    second.write_bytes(second.read_bytes()[:-2000])
+    (lack,) = lacking(job)
+    assert lack.path == second
+    assert "is damaged" in f"{lack.path} {lack.reason}"
+    second.write_bytes(b"somebody else's")
+    with pytest.raises(OutputError, match="was not made by deo"):
+        lacking(job)
+
+
+def test_check_job__refuses_an_output_whose_folder_is_missing(job: Job, tmp_path: Path) -> None:
+    check_job(job)
+    lost = replace(job.outputs[0], path=tmp_path / "nowhere" / "map.tif")
+    with pytest.raises(OutputError, match="there is no folder"):
+        check_job(replace(job, outputs=(lost,)))
+
+
+def test_check_room__rows_that_are_kept_need_no_room(
+    job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = scene_file(300, 130, hole=(slice(0, 90), slice(0, 40)))
-    arguments = [str(scene), str(folder), sent, str(kills), str(seed)]
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, timeout=500
-    )
-    assert run.stdout == "equal\n", run.stderr
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_resume__after_kills_gives_the_same_bytes(
-    scene_file: Callable[..., Path], tmp_path: Path
-) -> None:
-    kill_and_resume(scene_file, tmp_path, sent="SIGKILL", kills=2, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("sent", ["SIGKILL", "SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("seed", range(5))
-def test_resume__after_more_kills_gives_the_same_bytes(
-    scene_file: Callable[..., Path], tmp_path: Path, sent: str, seed: int
-) -> None:
-    kill_and_resume(scene_file, tmp_path, sent=sent, kills=3, seed=seed)
+    asked: list[int] = []
+    monkeypatch.setattr(module, "check_space", lambda path, size: asked.append(size))
+    check_room(job, kept=0)
+    check_room(job, kept=1000)
+    assert asked[0] - asked[1] == 1000
+    assert asked[0] > sum(shape.bytes for shape in job.shapes)

@@ -8,7 +8,7 @@ from rasterio.transform import from_origin
 
 import deo
 from deo import MODEL_BANDS
-from deo.errors import ConfigError
+from deo.errors import ConfigError, OutputError, SceneError
 from deo.maps.class_map import NODATA
 from deo.maps.memory import MapArray
 
@@ -73,3 +73,22 @@ def test_classes__are_the_largest_channels() -> None:
         tags={},
     )
     assert shares.classes().tolist() == [[1, 0, NODATA]]
+
+
+def test_similar__of_a_map_in_memory_is_that_of_its_file(scene: Path, tmp_path: Path) -> None:
+    place = (15.006, 45.1495)
+    features = deo.extract(scene, **MICRO, layer=0)
+    assert isinstance(features, MapArray)
+    deo.extract(scene, tmp_path / "features.tif", **MICRO, layer=0)
+    of_file = deo.similar(tmp_path / "features.tif", place, tmp_path / "map.tif")
+    of_array = deo.similar(features, place, preview=tmp_path / "map.png")
+    np.testing.assert_allclose(of_array.array, of_file.array, atol=1e-6)
+    assert np.nanmax(of_array.array) == pytest.approx(1, abs=1e-5)
+    assert (of_array.names, of_array.transform) == (("cosine similarity",), features.transform)
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert np.array_equal(file.read(), of_file.array, equal_nan=True)
+    assert (tmp_path / "map.png").exists()
+    with pytest.raises(OutputError, match=r"overwrite=True"):
+        deo.similar(features, place, tmp_path / "map.tif")
+    with pytest.raises(SceneError, match="nodata; choose another place"):
+        deo.similar(features, (15.0005, 45.1532))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deo.errors import OutputError
-from deo.maps.rows import Rows, Shape
+from deo.maps.rows import JoinedRows, Rows, Shape
 
 
 def written(folder: Path, shape: Shape) -> Rows:
@@ -42,3 +42,24 @@ def test_rows__a_file_that_ends_early_is_refused(tmp_path: Path) -> None:
     (tmp_path / "values").write_bytes(b"\0" * 100)
     with pytest.raises(OutputError, match="ends early"):
         rows.values(0, 5)
+
+
+def test_joined_rows__are_read_as_one_map(tmp_path: Path) -> None:
+    parts = []
+    for index, height in enumerate((2, 1, 3)):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        parts.append(written(folder, Shape(3, height, 4)))
+    whole = np.concatenate([part.values(0, part.shape.height) for part in parts])
+    valid = np.concatenate([part.valid(0, part.shape.height) for part in parts])
+    joined = JoinedRows(parts)
+    assert joined.shape == Shape(3, 6, 4)
+    for start, stop in ((0, 6), (0, 1), (1, 4), (2, 3), (5, 6)):
+        np.testing.assert_array_equal(joined.values(start, stop), whole[start:stop])
+        np.testing.assert_array_equal(
+            joined.values(start, stop, slice(1, 2)), whole[start:stop, 1:2]
+        )
+        np.testing.assert_array_equal(joined.valid(start, stop), valid[start:stop])
+    blocks = list(joined.blocks(budget=2 * 3 * 4 * 4))
+    assert [start for start, _ in blocks] == [0, 2, 4]
+    np.testing.assert_array_equal(np.concatenate([part for _, part in blocks]), whole)

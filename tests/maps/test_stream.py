@@ -22,7 +22,8 @@ def stitched(
     """Per layer: values (channels, height, width) and valid fractions (height, width)."""
     layout = {"tile": 32, "overlap": 8, **tiling}
     laid = tiles(height=scene.height, width=scene.width, multiple=model.stride, **layout)
-    bands = list(extract_rows(scene, model, contract, laid, batch_size=3, finished=finished))
+    below = laid.finished_rows(finished, len(laid.rows.starts))
+    bands = list(extract_rows(scene, model, contract, laid, batch_size=3, window=below))
     layers = []
     for layer in range(len(model.channels)):
         blocks = [band.blocks[layer] for band in bands]

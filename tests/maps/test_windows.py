@@ -75,6 +75,32 @@ def test_tiles__iterate_row_by_row() -> None:
     tiling = tiles(height=10, width=10, tile=8, overlap=0, multiple=2)
     assert [(w.row, w.col) for w in tiling] == [(0, 0), (0, 2), (2, 0), (2, 2)]
     assert len(tiling) == 4
+    assert tiling.window(1, 0) == list(tiling)[2] == Window(row=2, col=0, height=8, width=8)
+
+
+@given(grids, st.data())
+@settings(max_examples=60, deadline=None)
+def test_axis__touching_tiles_are_those_that_hold_some_of_the_pixels(
+    grid: tuple[int, int, int, int], data: st.DataObject
+) -> None:
+    length, multiple, tile, overlap = grid
+    axis = tiles(height=length, width=1, tile=tile, overlap=overlap, multiple=multiple).rows
+    start = data.draw(st.integers(0, length - 1))
+    stop = data.draw(st.integers(start + 1, length))
+    touching = [i for i, first in enumerate(axis.starts) if first < stop and first + tile > start]
+    if axis.tile == tile:  # a raster that is shorter than a tile has one of its own length
+        assert list(axis.touching(start, stop)) == touching
+
+
+def test_tiling__rows_of_tiles_finish_every_pixel_once() -> None:
+    tiling = tiles(height=101, width=30, tile=32, overlap=8, multiple=4)
+    count = len(tiling.rows.starts)
+    parts = [tiling.finished_rows(row, row + 1) for row in range(count)]
+    ends = [part.row + part.height for part in parts]
+    assert [part.row for part in parts] == [0, *ends[:-1]]
+    assert tiling.finished_rows(0, count) == tiling.raster
+    assert tiling.raster == Window(row=0, col=0, height=101, width=30)
+    assert {(part.col, part.width) for part in parts} == {(0, 30)}
 
 
 @pytest.mark.parametrize(

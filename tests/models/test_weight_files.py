@@ -72,3 +72,12 @@ def test_read__what_is_no_weights_file_is_an_error(tmp_path: Path, content: byte
 def test_read__absent_file_is_an_error(tmp_path: Path, place: str) -> None:
     with pytest.raises(WeightsError, match="cannot read weights"):
         weight_files.read(tmp_path / place)
+
+
+def test_model_named_in__reads_the_metadata_alone(tmp_path: Path) -> None:
+    weight_files.write({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"model": "deo_swin_b"})
+    weight_files.write({"a": torch.zeros(1)}, tmp_path / "b.safetensors", {})
+    torch.save({"a": torch.zeros(1)}, tmp_path / "c.pt")
+    names = ("a.safetensors", "b.safetensors", "c.pt", "missing")
+    named = [weight_files.model_named_in(tmp_path / name) for name in names]
+    assert named == ["deo_swin_b", None, None, None]

@@ -15,7 +15,7 @@ import rasterio
 import deo
 from deo.bands import BandSet
 from deo.errors import SceneError
-from deo.maps import job
+from deo.maps import compute
 from deo.maps.cache import reading
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
@@ -164,7 +164,7 @@ def test_http__no_secret_waits_with_the_rows(
         raise SceneError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "refuse_mixture", lambda inputs, spool: fail())
+        patch.setattr(compute, "refuse_mixture", lambda inputs, spool: fail())
         with pytest.raises(SceneError, match="stopped"):
             micro(f"http://me:SECRET@{server.address}/scene.tif?sig=SECRET", tmp_path / "out.tif")
     kept = (tmp_path / "out.tif.partial" / "job.json").read_text()

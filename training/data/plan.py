@@ -84,7 +84,9 @@ def list_pieces(settings: Preparation) -> list[tuple[Piece, int]]:
 
 
 def _strips(settings: Preparation) -> Iterator[tuple[Strip, int]]:
-    scenes = list_scenes(settings.source, settings.pattern)
+    sources = (settings.source, *settings.further)
+    named = [path for source in sources for path in list_scenes(source, settings.pattern)]
+    scenes = list({path.absolute(): path for path in named}.values())  # each once
     if not scenes:
         raise DataError(f"{settings.source} holds no scene whose name matches {settings.pattern!r}")
     for path in scenes:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from deo.bands import BandSet
 from deo.errors import ConfigError, DataError
+from deo.scene.formats import Door
 from deo.training.data import fmow
 from deo.training.data.cuts import find_scenes, scene_door
 from deo.training.data.samples import find_tars
@@ -20,6 +21,7 @@ class Preparation:
     Args:
         source: fMoW-Sentinel's root, a folder of scenes, an HDF5 file, or tars.
         kind: what the source is; see `recognise_source`.
+        further: more scenes, and folders of them, where the source is scenes too.
         aerial: fMoW-RGB's root; its images take the red, green and blue slots.
         unpaired: what happens to records without an aerial image: `keep` Sentinel-2's own
             colours, or `skip`.
@@ -34,6 +36,7 @@ class Preparation:
 
     source: Path
     kind: SourceKind
+    further: tuple[Path, ...] = ()
     aerial: Path | None = None
     unpaired: Literal["keep", "skip"] = "keep"
     splits: tuple[str, ...] = ()
@@ -50,6 +53,13 @@ class Preparation:
             raise ConfigError(f"size {self.size} and stride {self.stride} must be at least 1")
         if not 0 <= self.valid <= 1:
             raise ConfigError(f"the valid part is {self.valid}; wanted 0 to 1")
+        for path in self.further:
+            kind = recognise_source(path)
+            if (self.kind, kind) != ("scenes", "scenes"):
+                raise ConfigError(
+                    f"{self.source} ({self.kind}) and {path} ({kind}) cannot be prepared together; "
+                    "only scenes and folders of scenes can"
+                )
         if self.aerial is not None and self.kind != "fmow":
             raise ConfigError("aerial images can be paired with fMoW-Sentinel only")
 
@@ -60,12 +70,16 @@ class Preparation:
     @property
     def scene_options(self) -> dict[str, Any]:
         """What `open_scene` is told."""
-        door = scene_door(self.source)
+        doors = {scene_door(path) for path in (self.source, *self.further)}
+        door = doors.pop() if len(doors) == 1 else Door.FOUND  # the one that admits less
         return {"bands": self.bands, "scale": self.scale, "offset": self.offset, "door": door}
 
     def record(self) -> dict[str, Any]:
         """The settings in JSON's own types."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        settings = {name: _plain(value) for name, value in asdict(self).items()}
+        if not self.further:
+            del settings["further"]
+        return settings
 
 
 def recognise_source(source: Path) -> SourceKind:
@@ -87,5 +101,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BandSet):
         return str(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, RGB_BANDS
-from deo.errors import ConfigError
+from deo.errors import ConfigError, WeightsError
 from deo.models.registry import SPECS, is_ours
 from deo.models.weights import load_backbone
 from deo.training.method import config
@@ -178,7 +178,29 @@ def _timm_network(optical: config.Optical) -> nn.Module:
         load_packaged(net, package)
         net.reset_classifier(0)
         return cast(nn.Module, net)
-    return timm.create_model(name, pretrained=optical.pretrained, num_classes=0, **options)
+    try:
+        return timm.create_model(name, pretrained=optical.pretrained, num_classes=0, **options)
+    except (OSError, RuntimeError) as error:  # the Hub's and the network's errors
+        if not optical.pretrained or not _is_network_fault(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"the weights of the optical teacher {optical.name} ({name}) cannot be fetched "
+            f"({reason}); fetch them once where there is a network and set HF_HOME to that cache, "
+            "or name another teacher, for instance a deo_* backbone with optical.weights",
+            retriable=True,
+        ) from error
+
+
+def _is_network_fault(error: BaseException) -> bool:
+    """Whether fetching failed, rather than building: by the classes of the clients that fetch."""
+    kinds = {kind.__module__.split(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, OSError) or bool(kinds & {"httpx", "requests", "huggingface_hub"})
+
+
+def fetched_with_timm(optical: config.Optical) -> bool:
+    """Whether a teacher's weights are timm's, which are fetched when they are not cached."""
+    return not (optical.name == "none" or is_ours(optical.name) or optical.name in WEIGHT_PACKAGES)
 
 
 def _deo_network(optical: config.Optical) -> nn.Module:

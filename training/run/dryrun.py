@@ -1,10 +1,12 @@
 """What a pretraining run would take: built in full, two steps taken, nothing written."""
 
+import dataclasses
 from contextlib import closing
 from typing import Any
 
 from deo.training.config import Config
 from deo.training.data.loading import batches
+from deo.training.method.optical import fetched_with_timm
 from deo.training.run import distributed
 from deo.training.run.monitors import Speedometer, memory_gib
 from deo.training.run.pretraining import prepare
@@ -19,6 +21,11 @@ def dry_run(config: Config) -> str:
         DeoError: the data or the configuration cannot be used.
     """
     with distributed.connect(config.run.device) as context:
+        # what a run takes does not depend on the teacher's weights, which a run may have to fetch
+        random = config.optical.pretrained and fetched_with_timm(config.optical)
+        if random:
+            optical = dataclasses.replace(config.optical, pretrained=False)
+            config = dataclasses.replace(config, optical=optical)
         state, samples, order, _ = prepare(config, None, context)
         speed = Speedometer(samples_per_step=config.run.batch_size * context.world_size)
         seconds: list[float] = []
@@ -40,4 +47,6 @@ def dry_run(config: Config) -> str:
             f"up); at the last one's speed the run takes {hours:.2f} h\n"
             f"memory: {memory_gib(context.device):.2f} GiB "
             f"({'device' if context.device.type == 'cuda' else 'resident'}, this process)"
+            + f"\n{config.optical.name}: weights were not fetched, which a run does"
+            * random
         )

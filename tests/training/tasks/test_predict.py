@@ -16,7 +16,7 @@ from rasterio.transform import from_origin
 from deo.bands import MODEL_BANDS
 from deo.contracts import fit_contract
 from deo.errors import ConfigError, OutputError, SceneError, WeightsError
-from deo.maps import job
+from deo.maps import compute
 from deo.maps.class_map import NODATA, colours
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
@@ -169,14 +169,14 @@ def test_predict__killed_run_leaves_no_map_and_resumes_to_the_same(
 
 def interrupted(tuned: Tuned, scene: Path, target: Path, patch: pytest.MonkeyPatch) -> None:
     """Leave the first row of tiles, as a killed run does."""
-    rows = job.extract_rows
+    rows = compute.extract_rows
 
     def dies(*args: object, **named: object) -> Iterator[object]:
         yield next(rows(*args, **named))  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     with patch.context() as context:
-        context.setattr(job, "extract_rows", dies)
+        context.setattr(compute, "extract_rows", dies)
         with pytest.raises(KeyboardInterrupt):
             predict(tuned, [scene], target, tile=64)
 
