@@ -52,7 +52,7 @@ class ClassLayer(NamedTuple):
     """Where a scene classification lies: a file, its band (from 1), and how the file came in."""
 
     path: str
-    index: int
+    band: int
     door: Door
 
 

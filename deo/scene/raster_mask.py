@@ -155,12 +155,13 @@ class RasterMask:
             return None
         t = ~other.transform @ grid.transform
         if abs(t.b) > 1e-6 or abs(t.d) > 1e-6:
-            return None if grid.crs is not None else _no_way(self.raster)
+            if grid.crs is None:
+                raise SceneError(
+                    f"{self.raster.label} runs in a different direction from the scene, and neither "
+                    "has a coordinate reference system to warp it by"
+                )
+            return None
         return _Lines(Line(t.e, t.f), Line(t.a, t.c))
-
-
-def _no_way(raster: RasterSource) -> None:
-    raise SceneError(f"{raster.label} runs in a different direction from the scene; warp it first")
 
 
 def _sides(grid: Grid) -> str:
@@ -240,7 +241,7 @@ def _classification(inventory: Inventory, classes: Sequence[int] | None, grid: G
     return RasterMask(
         name=sensor.classification,
         raster=raster,
-        index=layer.index,
+        index=layer.band,
         grid=grid,
         classes=tuple(sensor.cloud_classes if classes is None else classes),
         outside=True,
