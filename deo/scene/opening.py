@@ -18,8 +18,8 @@ from deo.scene.find import array_assets, find
 from deo.scene.formats import Door
 from deo.scene.grid import relate
 from deo.scene.mask import Mask, mask_source, with_zero_convention
+from deo.scene.mask_request import masks_of
 from deo.scene.raster import RasterSource
-from deo.scene.raster_mask import masks_of
 from deo.scene.scene import Scene
 from deo.scene.sources import Source
 from deo.scene.units import FloatJudge, with_float_evidence
@@ -82,14 +82,8 @@ def open_scene(
             source, door=door, bands=wanted, resolution=resolution, overruled=overruled
         )
     try:
-        scene = _assemble(
-            inventory,
-            wanted,
-            scale=scale,
-            offset=offset,
-            resolution=resolution,
-            judge_floats=judge_floats,
-        )
+        numbers = {"scale": scale, "offset": offset, "resolution": resolution}
+        scene = _assemble(inventory, wanted, judge_floats=judge_floats, **numbers)
         masks = masks_of(mask, mask_classes, inventory=inventory, grid=scene.grid)
         return scene.masked(*masks) if masks else scene
     except BaseException:

@@ -17,7 +17,7 @@ import deo
 from deo.bands import BandSet
 from deo.cli import cli
 from deo.contracts import fit_contract
-from deo.errors import ConfigError, OutputError, SceneError
+from deo.errors import OutputError, SceneError
 from deo.scene.inputs import read_inputs
 from deo.scene.opening import open_scene
 from deo.scene.raster_mask import RasterMask
@@ -127,11 +127,6 @@ def test_clouds__of_a_product_as_it_comes(shared: Path) -> None:
     np.testing.assert_array_equal(~mask, unclear.repeat(step, axis=0).repeat(step, axis=1))
 
 
-def test_clouds__without_a_classification(bands: Path) -> None:
-    with pytest.raises(SceneError, match=r"needs a scene classification \(SCL\) beside the bands"):
-        open_scene(bands, mask="clouds", offset=0)
-
-
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:32632", "EPSG:4326"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_file__goes_by_the_nearest_pixel_whatever_the_grid(
@@ -215,23 +210,6 @@ def test_file__that_is_no_mask_for_the_scene_is_one_message(
         open_scene(bands, mask=no_crs, offset=0)
     with pytest.raises(SceneError, match="cannot open"):
         open_scene(bands, mask=tmp_path / "absent.tif", offset=0)
-
-
-def test_classes__need_a_raster(bands: Path) -> None:
-    class Nothing:
-        source = "nothing"
-
-        def valid(self, window: Window) -> np.ndarray:
-            return np.ones((window.height, window.width), bool)
-
-    with pytest.raises(ConfigError, match="no mask is given"):
-        open_scene(bands, mask_classes=(1,), offset=0)
-    with pytest.raises(ConfigError, match="the mask given is none"):
-        open_scene(bands, mask=Nothing(), mask_classes=(1,), offset=0)
-    with pytest.raises(ConfigError, match="name at least one"):
-        open_scene(bands, mask="clouds", mask_classes=(), offset=0)
-    with open_scene(bands, mask=Nothing(), offset=0) as scene:
-        assert scene.record()["masks"] == [{"name": "nothing"}]
 
 
 def test_inputs__include_the_mask(product: Path) -> None:
