@@ -16,6 +16,7 @@ from deo.sensors.table import Band
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import fit_contract
+    from deo.labelled import features
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
     from deo.training.tasks.predict import predict, predict_many
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "extract",
     "extract_many",
+    "features",
     "fit_contract",
     "load_backbone",
     "open_scene",
@@ -45,6 +47,7 @@ _LATE = {
     "Extraction": "deo.api",
     "extract": "deo.api",
     "extract_many": "deo.api",
+    "features": "deo.labelled",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
     "open_scene": "deo.scene.opening",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -17,7 +18,8 @@ from deo.maps.memory import IN_MEMORY, MapArray, map_arrays
 from deo.maps.metadata import map_info
 from deo.maps.plan import Plan, make_map, refuse_unknown
 from deo.maps.progress import Progress, shown
-from deo.maps.runner import plan_tiles
+from deo.maps.reduction import Features, Reduction, plan_reduction
+from deo.maps.runner import FeatureModel, plan_tiles
 from deo.maps.shard import Shard
 from deo.maps.sinks import DEFAULT_CHIP, check_suffix, feature_sink
 from deo.maps.worklist import Item
@@ -59,6 +61,9 @@ class Extraction(Plan):
         tile, overlap: in pixels; None: the side near 384 at which no stage pads, and a quarter.
         dtype: float32, float16 or int8 (one scale per channel).
         chip: side of GeoParquet's chips in pixels.
+        components: write so many principal components in place of the features, fitted on each map
+            and kept beside it as `NAME.components.json`; or the path of such a record, whose
+            components are taken.
 
     The other settings are those of `deo.maps.plan.Plan`: `batch_size`, `precision`, `device`, and
     `scale`, `offset`, `resolution`, `nodata`, `crs` and `transform` as in `open_scene`.
@@ -73,6 +78,7 @@ class Extraction(Plan):
     std: tuple[float, ...] | None = None
     dtype: str = "float32"
     chip: int = DEFAULT_CHIP
+    components: int | Path | None = None
     _loaded: dict[BandSet, Loaded] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -125,8 +131,13 @@ class Extraction(Plan):
         model = loaded.model
         contract = self._fit(scene, loaded)
         tiling = plan_tiles(scene, model, tile=self.tile, overlap=self.overlap)
-        infos = [
-            map_info(
+        outputs = []
+        for position, (path, layer) in enumerate(
+            zip(self.targets(output, loaded.layers), loaded.layers, strict=True)
+        ):
+            reduction = self._reduction(model, position, layer)
+            sink = feature_sink(path, chip=self.chip)
+            info = map_info(
                 scene,
                 model,
                 contract,
@@ -135,26 +146,19 @@ class Extraction(Plan):
                 layer=layer,
                 dtype=self.dtype,
                 chip=self.chip if check_suffix(output) == ".parquet" else None,
+                components=None if reduction is None else reduction.tag,
+                names=None if reduction is None else reduction.names,
                 source_id=inputs.digest,
             )
-            for position, layer in enumerate(loaded.layers)
-        ]
+            if reduction is not None:
+                sink = reduction.reduced(sink)
+            outputs.append(Output(path=path, position=position, info=info, sink=sink))
         return Job(
             scenes=(scene,),
             model=model,
             contract=contract,
             tiling=tiling,
-            outputs=tuple(
-                Output(
-                    path=path,
-                    position=position,
-                    info=info,
-                    sink=feature_sink(path, chip=self.chip),
-                )
-                for position, (path, info) in enumerate(
-                    zip(self.targets(output, loaded.layers), infos, strict=True)
-                )
-            ),
+            outputs=tuple(outputs),
             batch_size=self.batch_size or model.batch_size,
             inputs=inputs,
         )
@@ -164,6 +168,18 @@ class Extraction(Plan):
         if self.layer is not None:
             return [output]
         return [output.with_stem(f"{output.stem}_layer{layer}") for layer in layers]
+
+    def _reduction(self, model: FeatureModel, position: int, layer: int) -> Reduction | None:
+        """What takes the features of a layer to components, where that was asked for."""
+        if self.components is None:
+            return None
+        features = Features(
+            model=model.identity["model"],
+            weights_sha256=model.identity["weights_sha256"],
+            layer=layer,
+            channels=model.channels[position],
+        )
+        return plan_reduction(self.components, features)
 
     def _fit(self, scene: Scene, loaded: Loaded) -> Contract:
         """The contract asked for, else the one that the weights were tuned with, else `scene`."""
@@ -241,15 +257,17 @@ def extract(
         >>> features = deo.extract("scene.tif")  # doctest: +SKIP
         >>> features.array.shape, features.transform, features.crs  # doctest: +SKIP
     """
-    plan = _chosen(extraction, settings)
+    plan = chosen(extraction, settings)
     if output is not None:
         item = Item(source, Path(output), None if preview is None else Path(preview))
         with shown(progress, Path(output).name) as tell:
             return make_map(
                 plan, item, stac=stac, overwrite=overwrite, resume=resume, progress=tell
             )
-    if preview is not None or stac:
-        raise ConfigError("a preview and STAC are written beside an output; name one")
+    if preview is not None or stac or plan.components is not None:
+        raise ConfigError(
+            "a preview, STAC and components are written beside an output or into it; name one"
+        )
     with (
         plan.prepared(Item(source, IN_MEMORY)) as job,
         shown(progress, job.scene.name) as tell,
@@ -268,6 +286,7 @@ def extract_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
+    executor: Executor | None = None,
     progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
     **settings: Any,
@@ -288,6 +307,10 @@ def extract_many(
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the scenes that is this process's; None: all of them.
+        executor: any `concurrent.futures.Executor`, such as a process pool or
+            `dask.distributed.Client.get_executor()`, which works on several scenes at once and is
+            neither started nor shut down here. Settings and paths travel, never weights; each
+            worker loads the model once. None: one scene after the other, in this thread.
         progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
         busy: told once of each scene that is left to another process for the time being.
 
@@ -300,18 +323,19 @@ def extract_many(
         ...     print(result.source, result.state)
     """
     return make_many(
-        _chosen(extraction, settings),
+        chosen(extraction, settings),
         items_of(scenes, output, preview),
         stac=stac,
         overwrite=overwrite,
         resume=resume,
         shard=shard,
+        executor=executor,
         progress=progress,
         busy=busy,
     )
 
 
-def _chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
+def chosen(extraction: Extraction | None, settings: Mapping[str, Any]) -> Extraction:
     if extraction is not None and settings:
         raise ConfigError(f"pass extraction= or {', '.join(settings)}, not both")
     if extraction is not None:

@@ -1,9 +1,11 @@
 """Fixtures that every part of the suite may use."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,50 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the real data folder {SHARED} (set DEO_SHARED)")
     return SHARED
+
+
+_UNKNOWN: dict[str, Any] = {
+    "definitions": {
+        "fields": {"properties": {"processing:expression": {}, "classification:classes": {}}},
+        "bands": {"items": {"properties": {"data_type": {}}}},
+    }
+}
+"""What holds for everything, also in the parts that schemas at hand refer to."""
+
+
+@pytest.fixture(scope="session")
+def valid(shared: Path) -> Callable[[Any, str], None]:
+    """Asserts that a document satisfies one of the specifications' schemas.
+
+    References to schemas that are not at hand hold for everything; the snapshot of STAC is the
+    last before 1.1.0, and stands for it and for 1.0.0.
+    """
+    jsonschema = pytest.importorskip("jsonschema")
+    import referencing
+    from referencing.jsonschema import DRAFT7
+
+    folder = shared / "schemas"
+
+    def load(path: Path) -> Any:
+        return json.loads(path.read_text().replace("1.1.0-beta.1", "1.1.0"))
+
+    def retrieve(uri: str) -> Any:
+        name = uri.split("#")[0].rsplit("/", 1)[1]
+        path = folder / "stac" / name
+        known = "schemas.stacspec.org" in uri and path.is_file()
+        content = load(path) if known else _UNKNOWN
+        content.pop("$id", None)
+        return referencing.Resource.from_contents(content, default_specification=DRAFT7)
+
+    registry: Any = referencing.Registry(retrieve=retrieve)
+
+    def check(document: Any, name: str) -> None:
+        schema = load(folder / name)
+        kind = jsonschema.validators.validator_for(schema)
+        errors = list(kind(schema, registry=registry).iter_errors(document))
+        assert not errors, "; ".join(jsonschema.exceptions.best_match([e]).message for e in errors)
+
+    return check
 
 
 def pytest_sessionstart() -> None:
@@ -148,5 +194,53 @@ def scene_file(tmp_path: Path) -> Callable[..., Path]:
             file.write(values)
             file.descriptions = tuple(bands)
         return path
+
+    return make
+
+
+@pytest.fixture
+def stac_item(scene_file: Callable[..., Path]) -> Callable[..., Any]:
+    """Writes a scene as an item of one file a band, as Earth Search has them; returns the item.
+
+    The files lie beside `item.json`, and neither their names nor their tags name a band.
+    """
+
+    def make(
+        folder: Path, *, name: str = "S2A_scene_20200102", properties: Any = None, **asset: Any
+    ) -> Any:
+        folder.mkdir(parents=True, exist_ok=True)
+        with rasterio.open(scene_file(60, 70, hole=(slice(0, 10), slice(0, 20)))) as file:
+            values, profile = file.read(), {**file.profile, "count": 1, "tiled": False}
+        assets = {}
+        for index, band in enumerate(MODEL_BANDS.bands):
+            with rasterio.open(folder / f"a{index}.tif", "w", **profile) as file:
+                file.write(values[index], 1)
+            assets[band.common_name] = {
+                "href": f"./a{index}.tif",
+                "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+                "roles": ["data", "reflectance"],
+                "eo:bands": [{"name": band.common_name, "common_name": band.common_name}],
+                "proj:shape": [60, 70],
+                "proj:transform": [10, 0, 500_000, 0, -10, 5_000_000],
+                **asset,
+            }
+        item = {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "geometry": {"type": "Point", "coordinates": [15.0, 45.1]},
+            "bbox": [15.0, 45.1, 15.0, 45.1],
+            "properties": {
+                "datetime": "2020-01-02T10:00:00Z",
+                "platform": "sentinel-2a",
+                "instruments": ["msi"],
+                "proj:epsg": 32633,
+                **(properties or {}),
+            },
+            "links": [],
+            "assets": assets,
+        }
+        (folder / "item.json").write_text(json.dumps(item))
+        return item
 
     return make

@@ -29,7 +29,6 @@ from deo.errors import (
 )
 from deo.maps import compute, make
 from deo.maps import job as mapping
-from deo.maps.cache import cache_size
 from deo.maps.shard import Shard
 from deo.maps.spool import Spool
 from deo.maps.stream import RowBand
@@ -388,8 +387,8 @@ def test_extract__preview_and_stac(scene: Callable[..., Path], tmp_path: Path) -
         assert np.asarray(picture)[..., 3].min() == 0
     item = pystac.Item.from_file(str(tmp_path / "out.stac.json"))
     assert item.assets["embeddings"].href == "./out.tif"
-    assert item.properties["emb:type"] == "pixel"
-    assert item.properties["emb:dimensions"] == 128
+    assert item.properties["deo:type"] == "pixel"
+    assert item.properties["deo:dimensions"] == 128
     assert {link.rel for link in item.links} >= {"emb:model", "emb:source-data"}
     west, south, east, north = item.bbox or ()
     assert 15 <= west < east < 15.02
@@ -400,21 +399,6 @@ def test_extract__preview_and_stac(scene: Callable[..., Path], tmp_path: Path) -
     assert described["bands"] == list(MODEL_BANDS)
     assert model["properties"]["mlm:name"] == "test_deo_swin"
     assert leftovers(tmp_path) == ["out.mlm.json", "out.png", "out.stac.json", "out.tif"]
-
-
-@pytest.mark.parametrize("tiled", [True, False])
-def test_cache_size__holds_the_blocks_of_a_row_of_tiles(tmp_path: Path, tiled: bool) -> None:
-    layout = {"tiled": True, "blockxsize": 512, "blockysize": 512} if tiled else {"blockysize": 1}
-    with rasterio.open(
-        tmp_path / "wide.tif", "w", driver="GTiff", count=10, height=2000, width=16_000,
-        dtype="uint16", nodata=0, sparse_ok=True, crs="EPSG:32633",
-        transform=from_origin(500_000, 5_000_000, 10, 10), **layout,
-    ) as file:  # fmt: skip
-        file.descriptions = tuple(MODEL_BANDS)
-    with deo.open_scene(tmp_path / "wide.tif") as opened:
-        size = cache_size(opened, 384)
-    rows, width = (2 * 512, 32 * 512) if tiled else (384 + 2, 16_000)
-    assert size == rows * width * 10 * 2
 
 
 def test_extract__an_array_with_its_place(tmp_path: Path) -> None:

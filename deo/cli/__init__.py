@@ -14,7 +14,7 @@ class _Door(NamedTuple):
     """Where a command is, under its own name ("-" becomes "_"), and what it does in one line.
 
     The line repeats the first of the command's docstring, so that `deo --help` need not import
-    thirteen commands to show it; a test compares the two.
+    every command to show it; a test compares the two.
     """
 
     module: str
@@ -22,12 +22,16 @@ class _Door(NamedTuple):
 
 
 _COMMANDS = {
+    "compare": _Door(
+        "deo.cli.downstream", "Compare two results of `deo evaluate --json` sample by sample."
+    ),
     "convert": _Door("deo.cli.models", "Write the backbone in CHECKPOINT as a safetensors file."),
     "demo": _Door("deo.cli.demo", "See what deo does, without a network connection."),
     "evaluate": _Door("deo.cli.downstream", "Measure a backbone by PROTOCOL on a data set."),
     "export": _Door("deo.cli.training", "Write the backbone that RUN trained."),
     "extract": _Door("deo.cli.extraction", "Turn each SCENE into a georeferenced map of features."),
     "finetune": _Door("deo.cli.downstream", "Tune a backbone for a task."),
+    "index": _Door("deo.cli.neighbours", "Index the vectors in FEATURES, for `deo similar`."),
     "info": _Door("deo.cli.info", "Say what deo understands of SCENE."),
     "models": _Door("deo.cli.models", "List the backbones and where their weights come from."),
     "plot": _Door("deo.cli.training", "Draw the curves of the pretraining in RUN."),
@@ -35,7 +39,7 @@ _COMMANDS = {
     "prepare": _Door("deo.cli.training", "Make shards for `deo pretrain` from SOURCE."),
     "pretrain": _Door("deo.cli.training", "Pretrain a backbone, or resume a run."),
     "similar": _Door(
-        "deo.cli.extraction", "Map how similar each place in FEATURES is to one chosen place."
+        "deo.cli.neighbours", "Map how similar each place in FEATURES is to one chosen place."
     ),
 }
 

@@ -17,7 +17,6 @@ from deo.cli.options import (
     output,
     with_options,
 )
-from deo.cli.progress import show_epoch
 from deo.training.tasks.protocols import PROTOCOLS
 
 
@@ -48,18 +47,35 @@ def evaluate(protocol: str, json_file: Path | None, **settings: Any) -> None:
     The result stands beside the number that the paper gives.
 
     knn and probe classify tiles from frozen features; pixels is a logistic probe per pixel of a
-    single scene; segment and change tune a head, and the backbone unless --frozen. --model also
-    takes raw-bands and band-statistics.
+    single scene; classify, segment and change tune a head, and the backbone unless --frozen.
+    --model also takes raw-bands and band-statistics.
     """
     from deo.training import evaluate
     from deo.training.tasks.results import check_target, markdown, write_json
 
     if json_file is not None:
         check_target(json_file)
-    result = evaluate(protocol, report=show_epoch, **settings)
+    result = evaluate(protocol, progress=True, **settings)
     if json_file is not None:
         write_json(result, json_file)
     click.echo(markdown([result.record()]), nl=False)
+    if result.comparison is not None:
+        click.echo(f"\n{result.comparison.markdown()}", nl=False)
+
+
+@click.command()
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
+def compare(first: Path, second: Path) -> None:
+    """Compare two results of `deo evaluate --json` sample by sample.
+
+    FIRST and SECOND have the same test part. The interval of the difference is a bootstrap over
+    their common units.
+    """
+    from deo.training.tasks.paired import compare_results
+    from deo.training.tasks.results import read_json
+
+    click.echo(str(compare_results(read_json(first), read_json(second))))
 
 
 @click.command()
@@ -79,7 +95,9 @@ def finetune(task: str, **settings: Any) -> None:
     """
     from deo.training import finetune
 
-    finished = finetune(task, report=show_epoch, **settings)
+    finished = finetune(task, progress=True, **settings)
     click.echo(f"{finished.path}: {finished.summary}")
+    if finished.comparison is not None:
+        click.echo(finished.comparison.markdown(), nl=False)
     scenes = "FIRST_DATE SECOND_DATE" if task == "change" else "SCENE"
     click.echo(f"next: deo predict {settings['output']} {scenes} -o map.tif")

@@ -64,6 +64,15 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+class CountOrFile(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
+    """A whole number, or the path of a file."""
+
+    name = "count or file"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | Path:
+        return int(value) if str(value).lstrip("-").isdecimal() else Path(value)
+
+
 class Layer(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.3 on
     """One of a model's layers, or None for all of them."""
 
@@ -185,6 +194,13 @@ WRITING = (
     QUIET,
 )
 
+SEARCH = (
+    click.option("--search", metavar="URL", help="Take the scenes that this STAC API finds."),
+    click.option("--collection", help="What to search in, such as sentinel-2-l2a."),
+    click.option("--bbox", type=Numbers(), metavar="W,S,E,N", help="Where to search, in degrees."),
+    click.option("--dates", help="When to search, such as 2024-05-01/2024-09-30 or 2024-06."),
+)
+
 EXTRACTION = (
     click.option(
         "--model",
@@ -212,6 +228,13 @@ EXTRACTION = (
     *MASKING,
     click.option(
         "--chip", type=int, default=224, show_default=True, help="Side of a .parquet's chips."
+    ),
+    click.option(
+        "--components",
+        type=CountOrFile(),
+        metavar="K|FILE",
+        help="Write K principal components in place of the features, fitted on each map and kept"
+        " beside it as NAME.components.json; or take those of such a FILE.",
     ),
 )
 
@@ -242,9 +265,8 @@ DATA = (
     click.option(
         "--valid",
         type=float,
-        default=0.15,
-        show_default=True,
-        help="Share of the training samples held out where there is no validation split.",
+        help="Share of the training samples held out where there is no validation split. "
+        "[default: 0.15, or none where that is too few]",
     ),
 )
 
@@ -259,12 +281,16 @@ BACKBONE = (
 TUNING = (
     click.option(
         "--head",
-        type=click.Choice(["upernet", "linear"]),
-        default="upernet",
+        type=click.Choice(["auto", "fusion", "upernet", "linear"]),
+        default="auto",
         show_default=True,
-        help="What turns features into classes of pixels.",
+        help="What turns features into classes. auto is fusion; upernet is for maps alone.",
     ),
-    click.option("--width", type=int, default=512, show_default=True, help="Channels of UPerNet."),
+    click.option(
+        "--width",
+        type=int,
+        help="Channels inside a head of maps. [default: 32 for fusion, 512 for upernet]",
+    ),
     click.option(
         "--frozen/--tuned",
         default=None,
@@ -274,22 +300,44 @@ TUNING = (
     click.option(
         "--loss",
         type=click.Choice(["bce", "ce"]),
-        default="bce",
+        default="ce",
         show_default=True,
         help="One-hot BCE or cross-entropy. Both ignore unknown pixels.",
     ),
-    click.option("--balance", is_flag=True, help="Give rare classes more weight."),
-    click.option("--epochs", type=int, default=50, show_default=True, help="Length of training."),
+    click.option(
+        "--balance",
+        type=click.Choice(["auto", "on", "off"]),
+        default="auto",
+        show_default=True,
+        help="Give rare classes more weight. auto does where one class is ten times another.",
+    ),
+    click.option(
+        "--epochs", type=int, help="Passes over the samples. [default: 50, and at least 500 steps]"
+    ),
+    click.option("--steps", type=int, help="Length in steps, in the place of --epochs."),
     click.option("--warmup", type=int, default=5, show_default=True, help="Epochs of warm-up."),
     click.option(
         "--batch-size", "batch", type=int, default=16, show_default=True, help="Samples at once."
     ),
-    click.option("--rate", type=float, default=1e-4, show_default=True, help="Learning rate."),
+    click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate."),
     click.option(
         "--weight-decay", type=float, default=0.05, show_default=True, help="Weight decay of AdamW."
     ),
-    click.option("--crop", type=int, help="Side of training patches. [default: whole samples]"),
+    click.option(
+        "--crop",
+        type=int,
+        help="Side of training patches. [default: samples up to 256 pixels whole, else 96]",
+    ),
     click.option(
         "--patience", type=int, help="Stop after so many epochs without progress. [default: never]"
+    ),
+    click.option(
+        "--baselines/--no-baselines",
+        default=True,
+        show_default=True,
+        help="Compare with classical methods on the same samples.",
+    ),
+    click.option(
+        "--twin", is_flag=True, help="Compare with the same network tuned from random weights."
     ),
 )

@@ -8,7 +8,8 @@ from typing import NamedTuple, NoReturn
 
 import click
 
-from deo.errors import DeoError
+from deo.errors import ConfigError, DeoError
+from deo.files.publish import make_folder
 from deo.maps.engine import SceneResult
 from deo.maps.many import make_many
 from deo.maps.plan import Plan, make_map
@@ -16,6 +17,7 @@ from deo.maps.progress import Bars, tile_bar
 from deo.maps.shard import Shard
 from deo.maps.worklist import Item, pair, read_entries
 from deo.scene.gdal import public
+from deo.scene.stac_search import Search
 
 
 class Options(NamedTuple):
@@ -26,6 +28,34 @@ class Options(NamedTuple):
     resume: bool
     quiet: bool
     shard: str | None
+
+
+def found_scenes(
+    search: str | None,
+    collection: str | None,
+    bbox: tuple[float, ...] | None,
+    dates: str | None,
+    output: str | None,
+) -> list[str]:
+    """The file that keeps what a search found, beside the outputs; none without a search.
+
+    Raises:
+        ConfigError: what is given does not make a search.
+        SceneError: nothing is found, or the API cannot be asked.
+    """
+    if search is None:
+        if collection is not None or bbox is not None or dates is not None:
+            raise ConfigError("--collection, --bbox and --dates go with --search URL")
+        return []
+    if collection is None or output is None:
+        lacking = "-o" if collection is not None else "--collection"
+        raise ConfigError(f"--search needs {lacking}")
+    place = Path(output.replace("{name}", "x"))
+    folder = place.parent if place.suffix and not output.endswith("/") else place
+    asked = Search(url=search, collection=collection, bbox=bbox, dates=dates)
+    path = asked.save(make_folder(folder))
+    click.echo(f"{path}  (what was found of {asked})")
+    return [str(path)]
 
 
 def make_scenes(
@@ -64,7 +94,7 @@ def make_scenes(
     if not several:
         for item in chosen:
             _make_one(plan, item, options)
-    elif failed := _make_many(plan, chosen, options):
+    elif failed := _make_many(plan, items, share, options):
         _fail(failed)
 
 
@@ -89,10 +119,12 @@ def _make_one(plan: Plan, item: Item, options: Options) -> None:
     _say_written(written, tiles=tiles, seconds=time.monotonic() - began)
 
 
-def _make_many(plan: Plan, items: Sequence[Item], options: Options) -> list[SceneResult]:
-    """Try every scene, show each, and return those that failed."""
+def _make_many(
+    plan: Plan, items: Sequence[Item], share: Shard, options: Options
+) -> list[SceneResult]:
+    """Try every scene of the share, show each, and return those that failed."""
     failed: list[SceneResult] = []
-    done = 0
+    done, count = 0, len(share.of(items))
 
     def leave(source: str) -> None:
         click.echo(f"{public(source)}  (in progress elsewhere; looked at again later)")
@@ -104,6 +136,7 @@ def _make_many(plan: Plan, items: Sequence[Item], options: Options) -> list[Scen
             stac=options.stac,
             overwrite=options.overwrite,
             resume=options.resume,
+            shard=share,
             progress=bars,
             busy=leave,
         )
@@ -117,9 +150,9 @@ def _make_many(plan: Plan, items: Sequence[Item], options: Options) -> list[Scen
                 done += 1
                 _say_written(result.outputs, tiles=result.tiles, seconds=result.seconds)
         except KeyboardInterrupt:
-            click.echo(f"{done} of {len(items)} scenes done; the same command goes on", err=True)
+            click.echo(f"{done} of {count} scenes done; the same command goes on", err=True)
             raise
-    click.echo(f"{done} of {len(items)} scenes done", err=bool(failed))
+    click.echo(f"{done} of {count} scenes done", err=bool(failed))
     return failed
 
 

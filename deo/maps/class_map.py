@@ -59,29 +59,9 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
     Raises:
         OutputError: the disk refuses.
     """
-    count, height, width = rows.shape
-    profile = {
-        "driver": "GTiff",
-        "count": 1,
-        "height": height,
-        "width": width,
-        "dtype": CLASS_DTYPE,
-        "nodata": NODATA,
-        "crs": info.crs,
-        "transform": info.transform,
-        "blockysize": 1,
-        "photometric": "palette",
-    }
     with disk_errors(target):
-        with rasterio.open(scratch, "w", **profile) as out:
-            out.write_colormap(1, colours(count))
-            out.update_tags(**info.tags)
-            names = {f"CLASS_{label}": name for label, name in enumerate(info.names)}
-            out.update_tags(1, **names)
-            for start, values in rows.blocks():
-                window = RasterioWindow(0, start, width, len(values))
-                out.write(labels(values), 1, window=window)
-        factors = overview_factors(max(height, width))
+        _write_labels(rows, info, scratch)
+        factors = overview_factors(max(rows.shape.height, rows.shape.width))
         if factors:
             with rasterio.open(scratch, "r+", driver="GTiff") as out:
                 out.build_overviews(factors, Resampling.nearest)
@@ -99,6 +79,30 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
             photometric="palette",
         )
         scratch.unlink()
+
+
+def _write_labels(rows: RowReader, info: MapInfo, path: Path) -> None:
+    """Write the classes with their names and colours, one row after the other, uncompressed."""
+    _, height, width = rows.shape
+    profile = {
+        "driver": "GTiff",
+        "count": 1,
+        "height": height,
+        "width": width,
+        "dtype": CLASS_DTYPE,
+        "nodata": NODATA,
+        "crs": info.crs,
+        "transform": info.transform,
+        "blockysize": 1,
+        "photometric": "palette",
+    }
+    with rasterio.open(path, "w", **profile) as out:
+        out.write_colormap(1, colours(rows.shape.channels))
+        out.update_tags(**info.tags)
+        out.update_tags(1, **{f"CLASS_{label}": name for label, name in enumerate(info.names)})
+        for start, values in rows.blocks():
+            window = RasterioWindow(0, start, width, len(values))
+            out.write(labels(values), 1, window=window)
 
 
 def labels(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -190,7 +190,7 @@ def _check(target: Path, rows: RowReader, info: MapInfo) -> None:
     """Read the last row back."""
     last = RasterioWindow(0, rows.shape.height - 1, rows.shape.width, 1)
     with disk_errors(target), _one_file(), rasterio.open(target, driver="GTiff") as file:
-        found, crs = file.read(window=last), file.crs
+        stored, crs = file.read(window=last), file.crs
     if info.crs and not crs:
         raise OutputError(
             f"cannot write {asked_for(target)}: GeoTIFF cannot hold the scene's coordinate "
@@ -199,7 +199,7 @@ def _check(target: Path, rows: RowReader, info: MapInfo) -> None:
         )
     if info.dtype == "float32":
         wanted = rows.values(rows.shape.height - 1, rows.shape.height)[0]
-        if not np.array_equal(found[:, 0], wanted, equal_nan=True):
+        if not np.array_equal(stored[:, 0], wanted, equal_nan=True):
             raise OutputError(
                 f"cannot write {asked_for(target)}: what was written reads back differently"
             )

@@ -1,12 +1,13 @@
 """Principal components of a feature map, fitted over the whole map in bounded memory."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.maps.rows import RowReader
+from deo.maps.rows import ITEM, RowReader, Rows
 
 _BLOCK_BYTES = 16 * 2**20
 
@@ -24,6 +25,12 @@ class Components(NamedTuple):
     mean: NDArray[np.float64]
     axes: NDArray[np.float64]
     share: NDArray[np.float64]
+
+    def rounded(self) -> "Components":
+        """To nine digits, more than float32 holds: a record of them is short, and gives them back
+        as they are.
+        """
+        return Components(*(_nine_digits(values) for values in self))
 
 
 def fit_components(rows: RowReader, count: int = 3) -> Components:
@@ -58,6 +65,27 @@ def project(rows: RowReader, components: Components, *, step: int = 1) -> NDArra
         features = rows.values(row, row + 1)[0, :, ::step]
         lines.append(features.T @ axes - shift)
     return np.stack(lines)
+
+
+def project_rows(rows: RowReader, components: Components, path: Path) -> Rows:
+    """The whole map on the components, as rows in new files whose names begin with `path`."""
+    axes = components.axes.astype(np.float32)
+    shift = (components.mean @ components.axes).astype(np.float32)[:, None]
+    values_path, valid_path = (
+        path.with_name(f"{path.name}.{name}") for name in ("values", "valid")
+    )
+    with values_path.open("xb") as values, valid_path.open("xb") as valid:
+        for start, features in rows.blocks(_BLOCK_BYTES):
+            values.write(np.ascontiguousarray(axes.T @ features - shift, ITEM).data)
+            fraction = rows.valid(start, start + len(features))
+            valid.write(np.ascontiguousarray(fraction, ITEM).data)
+    shape = rows.shape._replace(channels=axes.shape[1])
+    return Rows(values_path, valid_path, shape)
+
+
+def _nine_digits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    rounded = np.array([float(f"{value:.9g}") for value in values.ravel()])
+    return rounded.reshape(values.shape)
 
 
 def _valid_features(rows: RowReader) -> Iterator[NDArray[np.float32]]:

@@ -1,41 +1,43 @@
 """GeoParquet of chip embeddings: one row per square of ground that holds any valid pixel.
 
-A chip's embedding is the mean of the features in it, each weighted by the valid fraction of its
-cell. Geometry is in EPSG:4326, with the `bbox` covering column; the file metadata holds `geo`,
-`emb` and `deo` as JSON. A chip over the 180th meridian is two polygons, one on each side.
+Rows follow the Hilbert curve, so that the chips of a row group lie together and readers that filter
+by place skip most groups. Geometry is in EPSG:4326, with the `bbox` covering column; the file's
+metadata hold `geo`, `emb` and `deo` as JSON. A chip over the 180th meridian is two polygons, one on
+each side.
+
+pyarrow writes the table group by group. GeoPandas gives the order of rows; it writes whole frames
+only, which would have to fit into memory, and no metadata beside its own.
 """
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from deo.errors import ConfigError, OutputError, SceneError, require
+from deo.errors import require
 from deo.files.documents import parse_json
 from deo.files.publish import Room, disk_errors
+from deo.maps.chips import Chips, areas, check_place, check_side, spool_chips
 from deo.maps.metadata import MapInfo
-from deo.maps.quantise import ITEM_BYTES, to_float16, to_int8
+from deo.maps.quantise import ITEM_BYTES, scales_of, to_float16, to_int8
 from deo.maps.rows import RowReader, Shape
-from deo.scene.earth import Area, Box, Ground, join
+from deo.scene.earth import Area, Box, join
 
 _EXTRA = "geo"
-_INT8_MAX = 127
-_STEPS = 16  # segments at most of a chip's side
 _MAGIC = b"PAR1"  # at both ends of a file
-_ROW_BYTES = 130  # of a chip, beside its embedding
-
-
-class Chips(NamedTuple):
-    """A row of chips: pixel windows (n, 4) as row, col, height, width; fractions; embeddings."""
-
-    windows: NDArray[np.int64]
-    valid_fraction: NDArray[np.float32]
-    embedding: NDArray[np.float32]
+_ROW_BYTES = 65  # of a chip, beside its embedding
+_GROUP_BYTES = 2**20
+"""Of embeddings in a row group: what a reader fetches at least, who wants a few chips."""
+_MOST_ROWS = 65_536
+_REPEATED = ("datetime", "source", "row", "col", "valid_fraction")
+"""Columns of few values, which have a dictionary. With one of float32 vectors a file is half as
+large again; bytes are four times as large in Parquet without one.
+"""
+_VECTORS = "embedding.list.element"
 
 
 def check(info: MapInfo, chip: int) -> None:
@@ -46,83 +48,54 @@ def check(info: MapInfo, chip: int) -> None:
         OutputError: the scene has no position on the Earth.
         ConfigError: chips do not fall on cells.
     """
-    for module in ("pyarrow.parquet", "shapely"):
+    for module in ("pyarrow.parquet", "shapely", "geopandas"):
         require(module, extra=_EXTRA)
-    if chip < info.stride or chip % info.stride:
-        raise ConfigError(
-            f"chips of {chip} pixels are no multiple of the layer's stride {info.stride}; "
-            f"try {max(1, round(chip / info.stride)) * info.stride}"
-        )
+    check_side(info, chip)
     check_place(info, height=info.stride, width=info.stride)
 
 
-def check_place(info: MapInfo, *, height: int, width: int) -> None:
-    """Refuse a scene of `height` x `width` pixels that does not lie on Earth as a whole.
-
-    Raises:
-        OutputError: nothing says where on Earth it is.
-    """
-    _areas(info, np.array([[0, 0, height, width]]))
-
-
-def pool(rows: RowReader, info: MapInfo, *, chip: int, height: int, width: int) -> Iterator[Chips]:
-    """Mean features of chips of `chip` pixels, one row of chips after the other.
-
-    Args:
-        height, width: of the scene in pixels; chips at its edges are cut off there.
-    """
-    step = chip // info.stride
-    lefts = np.arange(0, rows.shape.width, step)
-    for top in range(0, rows.shape.height, step):
-        end = min(top + step, rows.shape.height)
-        weight = rows.valid(top, end)
-        values = np.nan_to_num(rows.values(top, end), copy=False)
-        sums = np.add.reduceat((values * weight[:, None]).sum(axis=0), lefts, axis=1).T
-        weights = np.add.reduceat(weight.sum(axis=0), lefts)
-        kept = np.flatnonzero(weights > 0)
-        columns = lefts[kept] * info.stride
-        windows = np.stack(
-            (
-                np.full(len(kept), top * info.stride),
-                columns,
-                np.full(len(kept), min(chip, height - top * info.stride)),
-                np.minimum(chip, width - columns),
-            ),
-            axis=1,
-        )
-        area = windows[:, 2] * windows[:, 3] / info.stride**2
-        yield Chips(
-            windows,
-            np.minimum(weights[kept] / area, 1).astype(np.float32),
-            (sums[kept] / weights[kept, None]).astype(np.float32),
-        )
-
-
 def write_geoparquet(
-    rows: RowReader, info: MapInfo, target: Path, *, chip: int, height: int, width: int
+    rows: RowReader,
+    info: MapInfo,
+    target: Path,
+    scratch: Path,
+    *,
+    chip: int,
+    height: int,
+    width: int,
 ) -> None:
-    """Write chip embeddings to `target`, one row group per row of chips.
+    """Write chip embeddings to `target`, by way of the new file `scratch`.
 
     Raises:
         OutputError: the disk refuses, or the values do not fit the data type.
     """
     pa, pq = require("pyarrow", extra=_EXTRA), require("pyarrow.parquet", extra=_EXTRA)
-    scales = _scales(rows, info, chip, height, width) if info.dtype == "int8" else None
     schema = _schema(pa, info)
     extent = _Extent()
-    with disk_errors(target), pq.ParquetWriter(target, schema, compression="zstd") as writer:
-        for chips in pool(rows, info, chip=chip, height=height, width=width):
-            if len(chips.windows):
-                areas = _areas(info, chips.windows)
-                extent.add(areas)
-                writer.write_table(_table(pa, schema, chips, areas, info, scales))
-        writer.add_key_value_metadata(_metadata(rows, info, chip, extent, scales))
+    repeated = [*_REPEATED, *([_VECTORS] if info.dtype == "int8" else [])]
+    settings = {"compression": "zstd", "use_dictionary": repeated}
+    with disk_errors(target), pq.ParquetWriter(target, schema, **settings) as writer:
+        chips = spool_chips(rows, info, scratch, chip=chip, height=height, width=width)
+        scales = scales_of(chips.embedding) if info.dtype == "int8" else None
+        size = rows.shape.channels * ITEM_BYTES[info.dtype]
+        count = min(max(1, _GROUP_BYTES // size), _MOST_ROWS)
+        order = _along_hilbert_curve(chips.windows)
+        for start in range(0, len(order), count):
+            group = chips.take(order[start : start + count])
+            grounds = areas(info, group.windows)
+            extent.add(grounds)
+            writer.write_table(_table(pa, schema, group, grounds, info, scales))
+        writer.add_key_value_metadata(_metadata(info, chip, extent, scales))
+        scratch.unlink()
 
 
 def room(shape: Shape, dtype: str, *, cells: int) -> Room:
     """Bytes that writing chips of `cells` x `cells` cells takes."""
     chips = -(-shape.height // cells) * -(-shape.width // cells)
-    return Room(scratch=0, output=chips * (shape.channels * ITEM_BYTES[dtype] + _ROW_BYTES))
+    return Room(
+        scratch=chips * shape.channels * ITEM_BYTES["float32"],
+        output=chips * (shape.channels * ITEM_BYTES[dtype] + _ROW_BYTES),
+    )
 
 
 def damage(path: Path) -> str | None:
@@ -136,17 +109,17 @@ def damage(path: Path) -> str | None:
             head, size = file.read(4), file.seek(0, os.SEEK_END)
         if size == 0:
             return "it is empty"
-        found = pq.read_metadata(path)
+        footer = pq.read_metadata(path)
     except (OSError, ValueError, pa.ArrowException):
         return f"it is cut off after {size} bytes" if _MAGIC.startswith(head) else None
-    if b"deo" not in (found.metadata or {}):
+    if b"deo" not in (footer.metadata or {}):
         return None
     ends = [
         (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size
-        for group in range(found.num_row_groups)
-        for column in map(found.row_group(group).column, range(found.num_columns))
+        for group in range(footer.num_row_groups)
+        for column in map(footer.row_group(group).column, range(footer.num_columns))
     ]
-    least = max(ends, default=len(_MAGIC)) + found.serialized_size + 2 * len(_MAGIC)
+    least = max(ends, default=len(_MAGIC)) + footer.serialized_size + 2 * len(_MAGIC)
     return None if size >= least else f"{size} of {least} bytes are there"
 
 
@@ -154,21 +127,19 @@ def read_tags(path: Path) -> dict[str, str] | None:
     """The `DEO_` tags of a GeoParquet file, or None when it is none of ours."""
     pa, pq = require("pyarrow", extra=_EXTRA), require("pyarrow.parquet", extra=_EXTRA)
     try:
-        found = pq.read_metadata(path).metadata or {}
-        return dict(parse_json(found[b"deo"], str(path))) if b"deo" in found else None
+        metadata = pq.read_metadata(path).metadata or {}
+        return dict(parse_json(metadata[b"deo"], str(path))) if b"deo" in metadata else None
     except (OSError, ValueError, pa.ArrowException):
         return None
 
 
-def _scales(
-    rows: RowReader, info: MapInfo, chip: int, height: int, width: int
-) -> NDArray[np.float32]:
-    largest = np.zeros(rows.shape.channels, np.float32)
-    for chips in pool(rows, info, chip=chip, height=height, width=width):
-        if len(chips.embedding):
-            np.maximum(largest, np.abs(chips.embedding).max(axis=0), out=largest)
-    largest[largest == 0] = 1
-    return largest / np.float32(_INT8_MAX)
+def _along_hilbert_curve(windows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order of chips along the Hilbert curve over the scene's rows and columns."""
+    if not len(windows):
+        return np.zeros(0, np.int64)
+    points = require("geopandas", extra=_EXTRA).GeoSeries.from_xy(windows[:, 1], windows[:, 0])
+    order: NDArray[np.int64] = np.argsort(points.hilbert_distance().to_numpy(), kind="stable")
+    return order
 
 
 def _schema(pa: Any, info: MapInfo) -> Any:
@@ -184,7 +155,7 @@ def _schema(pa: Any, info: MapInfo) -> Any:
             pa.field("row", pa.int32()),
             pa.field("col", pa.int32()),
             pa.field("valid_fraction", pa.float32()),
-            pa.field("embedding", pa.list_(number)),
+            pa.field("embedding", pa.list_(number, len(info.names)), nullable=False),
         ]
     )
 
@@ -193,13 +164,13 @@ def _table(
     pa: Any,
     schema: Any,
     chips: Chips,
-    areas: list[Area],
+    grounds: list[Area],
     info: MapInfo,
     scales: NDArray[np.float32] | None,
 ) -> Any:
-    """A table of one row of chips."""
+    """A table of one group of rows."""
     shapely = require("shapely", extra=_EXTRA)
-    polygons = [_geometry(shapely, area) for area in areas]
+    polygons = [_geometry(shapely, area) for area in grounds]
     boxes = shapely.bounds(polygons)  # flat ones, -180..180 over 180: what readers filter by
     embedding: Any = chips.embedding
     if scales is not None:
@@ -207,7 +178,6 @@ def _table(
     elif info.dtype == "float16":
         embedding = to_float16(embedding)
     count, channels = embedding.shape
-    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * channels)
     flat = pa.array(embedding.reshape(-1), type=schema.field("embedding").type.value_type)
     columns = [
         pa.array([f"{info.source}_r{row}_c{col}" for row, col in chips.windows[:, :2]]),
@@ -220,23 +190,9 @@ def _table(
         pa.array(chips.windows[:, 0].astype(np.int32)),
         pa.array(chips.windows[:, 1].astype(np.int32)),
         pa.array(chips.valid_fraction),
-        pa.ListArray.from_arrays(offsets, flat),
+        pa.FixedSizeListArray.from_arrays(flat, channels),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _areas(info: MapInfo, windows: NDArray[np.int64]) -> list[Area]:
-    """The ground of windows (n, 4) of row, col, height, width, in pixels of the scene."""
-    top, left, height, width = windows.T
-    boxes = np.stack((left, top, left + width, top + height), axis=1) / info.stride
-    ground = Ground(name=info.source, crs=info.crs, transform=info.transform)
-    try:
-        return ground.outlines(boxes, steps=_STEPS)
-    except SceneError as error:
-        raise OutputError(
-            f"{error}, so chips have no place; write a .tif or .zarr, or give the scene one with "
-            "rasterio's `rio edit-info --crs` (gdalwarp -t_srs, where it has another)"
-        ) from error
 
 
 def _geometry(shapely: Any, area: Area) -> Any:
@@ -248,26 +204,22 @@ def _geometry(shapely: Any, area: Area) -> Any:
 class _Extent:
     """What the file's metadata say of all chips: their kinds of geometry and the box around them.
 
-    Boxes are joined row by row: one over the 180th meridian stays small.
+    Boxes are joined group by group: one over the 180th meridian stays small.
     """
 
     def __init__(self) -> None:
         self.boxes: list[Box] = []
         self.kinds: list[str] = []
 
-    def add(self, areas: list[Area]) -> None:
-        """Take in the chips of one row."""
-        self.boxes.append(join([area.box for area in areas]))
-        kinds = {"Polygon" if len(area.rings) == 1 else "MultiPolygon" for area in areas}
+    def add(self, grounds: list[Area]) -> None:
+        """Take in the chips of one group."""
+        self.boxes.append(join([area.box for area in grounds]))
+        kinds = {"Polygon" if len(area.rings) == 1 else "MultiPolygon" for area in grounds}
         self.kinds = sorted({*self.kinds, *kinds}, reverse=True)
 
 
 def _metadata(
-    rows: RowReader,
-    info: MapInfo,
-    chip: int,
-    extent: "_Extent",
-    scales: NDArray[np.float32] | None,
+    info: MapInfo, chip: int, extent: _Extent, scales: NDArray[np.float32] | None
 ) -> dict[str, str]:
     column: dict[str, Any] = {
         "encoding": "WKB",
@@ -278,16 +230,9 @@ def _metadata(
     if extent.boxes:
         column["bbox"] = list(join(extent.boxes))
     embedding = {
-        "type": "chip",
         "column": "embedding",
-        "model": info.tags["DEO_MODEL"],
-        "dimensions": rows.shape.channels,
-        "data_type": info.dtype,
-        "chip_size": chip,
         "pooling": "mean weighted by valid fraction",
-        "source": info.source,
+        **info.embeddings(chip=chip).parquet_metadata(scales),
     }
-    if scales is not None:
-        embedding["scale"] = [float(scale) for scale in scales]
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     return {"geo": json.dumps(geo), "emb": json.dumps(embedding), "deo": json.dumps(info.tags)}

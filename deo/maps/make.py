@@ -59,7 +59,7 @@ def make_outputs(
         _draw_finished(job, preview)
     if stac:
         for output in job.outputs:
-            write_items(output.path, output.info, job.scene, job.model)
+            write_items(output, job.scene, job.model)
     return paths
 
 

@@ -3,15 +3,18 @@
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
 
 from deo.errors import ConfigError
+from deo.maps.collection import NAME, folder_of, refuse_other, write_collections
 from deo.maps.engine import SceneResult, run_scenes, try_scene
 from deo.maps.plan import Plan, make_map
 from deo.maps.progress import Bars
 from deo.maps.shard import Shard
-from deo.maps.worklist import Entry, Item, pair
+from deo.maps.worklist import Entry, Item, pair, with_items
+from deo.scene.stac_item import StacItem, is_stac_object, read_items
 
 ScenesProgress = Callable[[str, int, int], None] | Literal[True] | None
 """What a caller asks for: to be told (scene, tiles dealt with, tiles in all), bars, or nothing."""
@@ -54,17 +57,24 @@ def make_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
+    executor: Executor | None = None,
     progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
 ) -> Iterator[SceneResult]:
     """Make the maps of many items, and tell of each as it ends; complete ones are skipped.
 
     Args:
+        stac: also describe each, and all together by a collection unless `shard` leaves some out.
         overwrite: compute all of them anew.
         resume: with `overwrite`, go on with what a killed run left.
         shard: the part of the items that is this process's; None: all of them.
-        progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all).
+        executor: what does the work, see `run_scenes`; None: this thread.
+        progress: True for a bar for each; or told (scene, tiles dealt with, tiles in all). With an
+            executor it is told once of each scene, when that is done.
         busy: told once of each scene that is left to another process for the time being.
+
+    Raises:
+        OutputError: the collection would replace a file that is none of ours.
     """
     tell = Bars() if progress is True else progress
     listed = list(items)
@@ -76,10 +86,36 @@ def make_many(
         stac=stac,
         overwrite=overwrite,
         resume=resume or not overwrite,
-        progress=tell,
+        progress=tell if executor is None else None,
     )
-    results = run_scenes(share, work, busy=busy)
-    return _with_bars(results, tell) if isinstance(tell, Bars) else results
+    results = run_scenes(share, work, executor=executor, busy=busy)
+    if executor is not None and tell is not None:
+        results = _told(results, tell)
+    if isinstance(tell, Bars):
+        results = _with_bars(results, tell)
+    if not stac or not 1 < len(listed) == len(share):
+        return results  # a share does not know the outputs of the others
+    refuse_other(folder_of(item.output for item in listed) / NAME)
+    return _collected(results)
+
+
+def _collected(results: Iterator[SceneResult]) -> Iterator[SceneResult]:
+    """The same results; at the end the outputs of those that are done become a collection."""
+    outputs: list[Path] = []
+    for result in results:
+        outputs += result.outputs
+        yield result
+    if len(outputs) > 1:
+        write_collections(outputs)
+
+
+def _told(
+    results: Iterator[SceneResult], tell: Callable[[str, int, int], None]
+) -> Iterator[SceneResult]:
+    for result in results:
+        if result.state == "done":
+            tell(result.source, result.tiles, result.tiles)
+        yield result
 
 
 def _with_bars(results: Iterator[SceneResult], bars: Bars) -> Iterator[SceneResult]:
@@ -99,27 +135,34 @@ def items_of(
 
     Args:
         scenes: paths or addresses; `(scene, output)` or `(scene, output, preview)` for those with
-            outputs of their own; `Item`s, which are taken as they are.
+            outputs of their own; STAC items and collections of them; `Item`s, which are taken as
+            they are.
         dates: 2 where each map is of two dates: then `(first, second)`, and what follows them.
 
     Raises:
         ConfigError: one of them is something else.
         OutputError: two of them have one output.
     """
-    given = list(scenes)
+    given: list[Any] = []
+    for each in scenes:
+        given += read_items(each) if is_stac_object(each) else [each]
+    stac = {each.name.replace("/", "_"): each for each in given if isinstance(each, StacItem)}
     items = [each for each in given if isinstance(each, Item)]
     if entries := [_entry(each, dates) for each in given if not isinstance(each, Item)]:
-        items += pair(
-            entries,
+        paired = pair(
+            with_items(entries),
             None if output is None else os.fspath(output),
             None if preview is None else os.fspath(preview),
             probabilities=None if probabilities is None else os.fspath(probabilities),
             several=True,
         )
+        items += [each._replace(source=stac.get(each.source, each.source)) for each in paired]
     return items
 
 
 def _entry(scene: Any, dates: int) -> Entry:
+    if isinstance(scene, StacItem):
+        return Entry(scene.name.replace("/", "_"))
     parts = scene if isinstance(scene, tuple) else (scene,)
     if not dates <= len(parts) <= dates + 2:
         wanted = "a scene" if dates == 1 else "two scenes"

@@ -15,6 +15,7 @@ from deo.maps.class_map import labels
 from deo.maps.job import Job
 from deo.maps.stream import extract_rows
 from deo.scene.gdal import enough_memory
+from deo.scene.xarray_grid import data_array
 
 IN_MEMORY = Path("memory.tif")
 """The output of a job whose map is not written: it says what a GeoTIFF of that map would say."""
@@ -53,6 +54,22 @@ class MapArray:
     def classes(self) -> NDArray[np.uint8]:
         """(height, width): number of the channel with the largest value; 255 where no data are."""
         return labels(self.array.transpose(1, 0, 2))
+
+    def to_xarray(self) -> Any:
+        """The map as a DataArray (feature, y, x) with coordinates, CRS and tags as attributes.
+
+        Raises:
+            MissingExtraError: xarray is not installed.
+        """
+        return data_array(
+            self.array,
+            self.names,
+            dimension="feature",
+            crs=self.crs,
+            transform=self.transform,
+            attributes=self.tags,
+            name="features",
+        )
 
 
 def map_arrays(job: Job, *, progress: Callable[[int, int], None] | None = None) -> list[MapArray]:

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 from affine import Affine
 from numpy.typing import NDArray
 
 from deo.contracts import InputContract
+from deo.describe.embeddings import Embeddings
 from deo.files.records import plain
+from deo.maps.quantise import INT8_NODATA
 from deo.maps.runner import FeatureModel
 from deo.maps.windows import Tiling
 from deo.scene.scene import Scene
@@ -34,6 +37,8 @@ class MapInfo:
         names: of the channels.
         source: the scene's name.
         datetime: when the scene was sensed, where its name says so.
+        task: of the Machine Learning Model extension's, where channels are probabilities of
+            classes; None: they are features.
     """
 
     layer: int
@@ -45,17 +50,41 @@ class MapInfo:
     names: tuple[str, ...]
     source: str
     datetime: dt.datetime | None = None
+    task: str | None = None
 
     def place(self, cols: Numbers, rows: Numbers) -> tuple[Numbers, Numbers]:
         """Coordinates (x, y) of cell corners."""
         t = self.transform
         return t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
 
+    def embeddings(self, *, chip: int | None = None) -> Embeddings:
+        """What specifications of embeddings ask for, of cells or of chips of `chip` pixels."""
+        model, sha256 = self.tags["DEO_MODEL"], self.tags.get("DEO_WEIGHTS_SHA256", "")
+        weights = weights_address(self.tags.get("DEO_WEIGHTS", ""))
+        return Embeddings(
+            dimensions=len(self.names),
+            dtype=self.dtype,
+            model=weights or f"urn:deo:model:{quote(model)}:{sha256}",
+            sources=(f"urn:deo:scene:{quote(self.source)}",),  # its address may hold a secret
+            chip=chip,
+            nodata=INT8_NODATA if self.dtype == "int8" else None,
+        )
+
 
 def scale_transform(transform: Affine, stride: int) -> Affine:
     """The transform of cells of `stride` pixels, with the same upper-left corner."""
     t = transform
     return Affine(t.a * stride, t.b * stride, t.c, t.d * stride, t.e * stride, t.f)
+
+
+def weights_address(weights: str) -> str | None:
+    """Where the weights lie that a tag names, as a URL when they are public."""
+    kind, _, place = weights.partition(":")
+    if kind != "hub" or "@" not in place:
+        return None
+    repo, _, rest = place.partition("@")
+    revision, _, file = rest.partition("/")
+    return f"https://huggingface.co/{repo}/resolve/{revision}/{file}"
 
 
 def sensing_time(name: str) -> dt.datetime | None:
@@ -79,7 +108,9 @@ def map_info(
     layer: int,
     dtype: str = "float32",
     chip: int | None = None,
+    components: str | None = None,
     names: tuple[str, ...] | None = None,
+    task: str | None = None,
     source_id: str | None = None,
 ) -> MapInfo:
     """Describe the map of the layer at `position` of the model's list, called `layer` by users.
@@ -87,35 +118,21 @@ def map_info(
     Args:
         dtype: of the output.
         chip: side of the chips in pixels, for an output that holds chips.
+        components: how features became the components that the output holds instead.
         names: of the channels; None: numbered features.
+        task: as in `MapInfo`.
         source_id: the digest of the scene's `Inputs`, for an output that may be found again.
     """
     stride = model.reductions[position]
     facts = {
-        "VERSION": version("deo"),
-        **{key.upper(): value for key, value in model.identity.items()},
+        **_model_facts(model, contract, tiling),
+        **_scene_facts(scene),
         "LAYER": str(layer),
         "STRIDE": str(stride),
-        "BANDS": str(model.bands),
-        "CONTRACT": json.dumps(plain(contract.record()), sort_keys=True),
-        "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
-        "MASK": scene.mask_source,
-        **({"MASKS": json.dumps(plain(scene.mask_records))} if scene.masks else {}),
-        "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
-        "OVERLAP": str(tiling.overlap),
-        "PRECISION": model.precision,
         "DTYPE": dtype,
         **({} if chip is None else {"CHIP": str(chip)}),
-        "SOURCE": scene.name,
+        **({} if components is None else {"COMPONENTS": components}),
         **({} if source_id is None else {"SOURCE_ID": source_id}),
-        "GRID": json.dumps(
-            {
-                "crs": None if scene.crs is None else scene.crs.to_string(),
-                "transform": list(scene.transform)[:6],
-                "height": scene.height,
-                "width": scene.width,
-            }
-        ),
     }
     return MapInfo(
         layer=layer,
@@ -127,4 +144,35 @@ def map_info(
         names=names or tuple(f"feature {index}" for index in range(model.channels[position])),
         source=scene.name,
         datetime=sensing_time(scene.name),
+        task=task,
     )
+
+
+def _model_facts(model: FeatureModel, contract: InputContract, tiling: Tiling) -> dict[str, str]:
+    """What computed the map, and in which portions."""
+    return {
+        "VERSION": version("deo"),
+        **{key.upper(): value for key, value in model.identity.items()},
+        "BANDS": str(model.bands),
+        "CONTRACT": json.dumps(plain(contract.record()), sort_keys=True),
+        "TILE": f"{tiling.rows.tile} x {tiling.cols.tile}",
+        "OVERLAP": str(tiling.overlap),
+        "PRECISION": model.precision,
+    }
+
+
+def _scene_facts(scene: Scene) -> dict[str, str]:
+    """What was mapped, how its numbers were read and where it lies."""
+    grid = {
+        "crs": None if scene.crs is None else scene.crs.to_string(),
+        "transform": list(scene.transform)[:6],
+        "height": scene.height,
+        "width": scene.width,
+    }
+    return {
+        "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
+        "MASK": scene.mask_source,
+        **({"MASKS": json.dumps(plain(scene.mask_records))} if scene.masks else {}),
+        "SOURCE": scene.name,
+        "GRID": json.dumps(grid),
+    }

@@ -158,11 +158,11 @@ def _spread(image: Rgba) -> Rgba:
     for _ in range(2):
         total = np.zeros_like(colours)
         count = np.zeros(known.shape, np.float32)
-        padded, there = np.pad(colours, ((1, 1), (1, 1), (0, 0))), np.pad(known, 1)
+        padded, opaque = np.pad(colours, ((1, 1), (1, 1), (0, 0))), np.pad(known, 1)
         for row, col in ((0, 1), (2, 1), (1, 0), (1, 2), (0, 0), (0, 2), (2, 0), (2, 2)):
             part = (slice(row, row + known.shape[0]), slice(col, col + known.shape[1]))
-            total += padded[part] * there[part][..., None]
-            count += there[part]
+            total += padded[part] * opaque[part][..., None]
+            count += opaque[part]
         new = ~known & (count > 0)
         colours[new] = total[new] / count[new][:, None]
         known = known | new

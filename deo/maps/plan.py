@@ -1,7 +1,9 @@
 """How scenes become maps, whatever model looks at them: read, cut into tiles, computed."""
 
 import contextlib
+import functools
 import os
+import pickle
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +22,18 @@ from deo.scene.mask import Mask
 from deo.scene.opening import open_scene
 from deo.scene.scene import Scene
 
+_PLANS_KEPT = 2
+"""Plans that a worker keeps with their models: the one at work and the one before it."""
+
+_reading = threading.Lock()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(ABC):
     """Settings that are the same for any number of scenes; the model is loaded once.
 
-    Threads may share a plan. A pickled one holds the settings alone, so that the process that
-    reads it loads the model anew.
+    Threads may share a plan. A pickled one holds the settings alone. A process that reads equal
+    ones gets one plan, which loads its model once, however many scenes it is sent with.
 
     Args:
         bands: as in `open_scene`.
@@ -65,11 +72,10 @@ class Plan(ABC):
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch size {self.batch_size} is below 1; leave it out")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.init}
-
-    def __setstate__(self, settings: Mapping[str, Any]) -> None:
-        self.__init__(**settings)  # type: ignore[misc]  # what is not a setting starts empty
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        stamps = [_stamp(value) for value in settings.values()]
+        return _from_settings, (type(self), pickle.dumps((settings, stamps)))
 
     @abstractmethod
     def check(self, item: Item) -> list[Path]:
@@ -107,6 +113,29 @@ class Plan(ABC):
                 for source in item.sources
             ]
             yield self.job_of(scenes, item)
+
+
+@functools.lru_cache(maxsize=_PLANS_KEPT)
+def _only(kind: type[Plan], pickled: bytes) -> Plan:
+    settings, _ = pickle.loads(pickled)
+    return kind(**settings)
+
+
+def _from_settings(kind: type[Plan], pickled: bytes) -> Plan:
+    with _reading:  # two threads of a worker that read at once would get a plan each
+        return _only(kind, pickled)
+
+
+def _stamp(value: Any) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None for a setting that names none.
+
+    A worker may live for days: weights that were replaced meanwhile are other settings.
+    """
+    if isinstance(value, (str, os.PathLike)):
+        with contextlib.suppress(OSError, ValueError):
+            facts = os.stat(value)
+            return facts.st_mtime_ns, facts.st_size
+    return None
 
 
 def refuse_unknown(kind: type[Plan], settings: Mapping[str, Any]) -> None:

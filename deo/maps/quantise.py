@@ -13,6 +13,7 @@ COMPRESSED = 0.92
 
 INT8_NODATA = -128
 _INT8_MAX = 127
+_BLOCK_BYTES = 16 * 2**20
 
 
 def fit_scales(rows: RowReader) -> NDArray[np.float32]:
@@ -20,6 +21,19 @@ def fit_scales(rows: RowReader) -> NDArray[np.float32]:
     largest = np.zeros(rows.shape.channels, np.float32)
     for _, values in rows.blocks():
         np.fmax(largest, np.fmax.reduce(np.abs(values), axis=(0, 2)), out=largest)
+    return _scales(largest)
+
+
+def scales_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same of vectors (n, channels), which may lie on disk: some are read at a time."""
+    largest = np.zeros(vectors.shape[1], np.float32)
+    step = max(1, _BLOCK_BYTES // max(1, vectors[:1].nbytes))
+    for start in range(0, len(vectors), step):
+        np.fmax(largest, np.abs(vectors[start : start + step]).max(axis=0), out=largest)
+    return _scales(largest)
+
+
+def _scales(largest: NDArray[np.float32]) -> NDArray[np.float32]:
     largest[~(largest > 0)] = 1.0
     return largest / np.float32(_INT8_MAX)
 

@@ -11,12 +11,14 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.windows import Window as RasterioWindow
 
-from deo.errors import require
+from deo.errors import SceneError, require
 from deo.maps.metadata import MapInfo, scale_transform
 from deo.maps.quantise import INT8_NODATA
 from deo.maps.rows import RowReader, Shape
+from deo.maps.sinks import feature_sink
 
 
 class Finished(NamedTuple):
@@ -24,6 +26,40 @@ class Finished(NamedTuple):
 
     rows: RowReader
     info: MapInfo
+
+
+@contextlib.contextmanager
+def open_features(path: Path) -> Iterator[Finished]:
+    """Read a file of features or components that `deo extract` wrote, by what it says of itself.
+
+    Raises:
+        SceneError: it is none, or damaged.
+        OutputError: its suffix is none of an output's.
+    """
+    sink = feature_sink(path)
+    tags, lack = sink.read_tags(path), sink.damage(path)
+    if lack is not None:
+        raise SceneError(f"{path} is damaged: {lack}")
+    try:
+        if tags is None:
+            raise KeyError("DEO_")
+        grid, stride = json.loads(tags["DEO_GRID"]), int(tags["DEO_STRIDE"])
+        info = MapInfo(
+            layer=int(tags["DEO_LAYER"]),
+            stride=stride,
+            crs=None if grid["crs"] is None else CRS.from_string(grid["crs"]),
+            transform=scale_transform(Affine(*grid["transform"]), stride),
+            dtype=tags["DEO_DTYPE"],
+            tags=tags,
+            names=(),
+            source=tags["DEO_SOURCE"],
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise SceneError(
+            f"{path} is no map of features: give a file that `deo extract` wrote"
+        ) from error
+    with open_finished(path, info) as finished:
+        yield finished
 
 
 @contextlib.contextmanager
@@ -45,8 +81,8 @@ def open_finished(path: Path, info: MapInfo) -> Iterator[Finished]:
             def read(part: tuple[slice, slice]) -> NDArray[Any]:
                 first, end, _ = part[0].indices(file.count)
                 box = RasterioWindow(0, part[1].start, file.width, part[1].stop - part[1].start)
-                found: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
-                return found
+                stored: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
+                return stored
 
             yield Finished(_Stored(shape, read, scales), info)
 
@@ -79,17 +115,17 @@ class _Stored:
 
 def _chips(path: Path, info: MapInfo) -> Finished:
     """Embeddings of chips on a grid of cells as large as a chip."""
-    table = require("pyarrow.parquet", extra="geo").read_table(
-        path, columns=["row", "col", "embedding"]
-    )
+    pq = require("pyarrow.parquet", extra="geo")
+    table = pq.read_table(path, columns=["row", "col", "embedding"])
     grid, chip = json.loads(info.tags["DEO_GRID"]), int(info.tags["DEO_CHIP"])
-    shape = Shape(len(info.names), -(-grid["height"] // chip), -(-grid["width"] // chip))
+    channels = table.schema.field("embedding").type.list_size
+    shape = Shape(channels, -(-grid["height"] // chip), -(-grid["width"] // chip))
     cells = np.full(shape, np.nan, np.float32)
     if len(table):
         flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         stored = flat.reshape(len(table), shape.channels).astype(np.float32)
-        emb = json.loads(table.schema.metadata[b"emb"]) if table.schema.metadata else {}
-        stored *= np.array(emb.get("scale", 1.0), np.float32)
+        said = json.loads(pq.read_metadata(path).metadata[b"emb"])
+        stored *= np.array(said.get("quantization", {}).get("scale", 1.0), np.float32)
         rows, cols = (table[name].to_numpy() // chip for name in ("row", "col"))
         cells[:, rows, cols] = stored.T
     place = scale_transform(Affine(*grid["transform"]), chip)

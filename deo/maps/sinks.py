@@ -8,7 +8,7 @@ from typing import Protocol
 
 from deo.errors import ConfigError, OutputError
 from deo.files.publish import Room, check_folder, disk_errors, publish, scratch_folder
-from deo.maps import class_map, cog, geoparquet, zarr_store
+from deo.maps import chips, class_map, cog, geoparquet, zarr_store
 from deo.maps.metadata import MapInfo
 from deo.maps.quantise import DTYPES
 from deo.maps.rows import RowReader, Shape
@@ -112,7 +112,7 @@ class GeoParquetSink:
 
     def check(self, info: MapInfo, *, height: int, width: int) -> None:
         geoparquet.check(info, self.chip)
-        geoparquet.check_place(info, height=height, width=width)
+        chips.check_place(info, height=height, width=width)
 
     def room(self, shape: Shape, info: MapInfo) -> Room:
         return geoparquet.room(shape, info.dtype, cells=self.chip // info.stride)
@@ -120,7 +120,10 @@ class GeoParquetSink:
     def write(
         self, rows: RowReader, info: MapInfo, target: Path, *, height: int, width: int
     ) -> None:
-        geoparquet.write_geoparquet(rows, info, target, chip=self.chip, height=height, width=width)
+        scratch = target.with_name(f".{target.name}")
+        geoparquet.write_geoparquet(
+            rows, info, target, scratch, chip=self.chip, height=height, width=width
+        )
 
     def read_tags(self, path: Path) -> dict[str, str] | None:
         return geoparquet.read_tags(path)

@@ -3,13 +3,19 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from deo.describe import PROJECTION, Extent, Result, Weights, item, model_item
+from deo.describe.classes import CLASSIFICATION, classes_of
+from deo.describe.embeddings import EMBEDDINGS
+from deo.describe.models import Result, Weights, model_item
+from deo.describe.stac import PROJECTION, Extent, item, projection
 from deo.errors import OutputError, SceneError
 from deo.files.publish import refuse_folder, write_file
-from deo.maps.metadata import MapInfo
+from deo.maps.class_map import NODATA, colours
+from deo.maps.job import Output
+from deo.maps.metadata import MapInfo, weights_address
 from deo.maps.runner import FeatureModel
-from deo.maps.sinks import check_suffix
+from deo.maps.sinks import ClassMapSink, check_suffix
 from deo.scene.earth import Area, Ground, geojson
 from deo.scene.scene import Scene
 
@@ -35,9 +41,7 @@ def check_items(scene: Scene) -> Area:
         raise OutputError(f"{error}, so STAC cannot say where it is; leave --stac out") from error
 
 
-def write_items(
-    output: Path, info: MapInfo, scene: Scene, model: FeatureModel
-) -> tuple[Path, Path]:
+def write_items(output: Output, scene: Scene, model: FeatureModel) -> tuple[Path, Path]:
     """Write `NAME.stac.json` and `NAME.mlm.json` beside an output `NAME.tif`.
 
     Returns:
@@ -47,13 +51,14 @@ def write_items(
         OutputError: nothing says where on Earth the scene lies, a folder has an item's name, or
             the disk refuses.
     """
-    item_path, model_path = item_paths(output)
+    item_path, model_path = item_paths(output.path)
     for path in (item_path, model_path):
         refuse_folder(path)
-    extent = _extent(info, scene)
+    extent = _extent(output.info, scene)
+    describe = _describe_map if output.info.task is None else _describe_classes
     described = {
-        model_path: _describe_model(info, model, extent),
-        item_path: _describe_map(output, info, scene, extent, model_href=f"./{model_path.name}"),
+        model_path: _describe_model(output.info, model, extent),
+        item_path: describe(output, scene, extent, f"./{quote(model_path.name)}"),
     }
     for path, content in described.items():
         write_file(path, json.dumps(content, indent=2) + "\n")
@@ -65,38 +70,71 @@ def item_paths(output: Path) -> tuple[Path, Path]:
     return output.with_suffix(".stac.json"), output.with_suffix(".mlm.json")
 
 
-def _describe_map(
-    output: Path, info: MapInfo, scene: Scene, extent: Extent, *, model_href: str
-) -> dict[str, Any]:
-    suffix = check_suffix(output)
-    code = scene.crs.to_authority()
-    properties: dict[str, Any] = {
-        "emb:type": "chip" if suffix == ".parquet" else "pixel",
-        "emb:dimensions": len(info.names),
-        "data_type": info.dtype,
-        "proj:code": ":".join(code) if code else None,
-        "proj:shape": [-(-scene.height // info.stride), -(-scene.width // info.stride)],
-        "proj:transform": [*info.transform][:6],
-        "deo:metadata": dict(info.tags),
-    }
+def _describe_map(output: Output, scene: Scene, extent: Extent, model: str) -> dict[str, Any]:
+    """A file of features."""
+    path, info = output.path, output.info
+    suffix = check_suffix(path)
+    chip = int(info.tags["DEO_CHIP"]) if suffix == ".parquet" else None
     return item(
-        output.stem,
+        path.stem,
         extent,
-        extensions=[PROJECTION],
-        properties=properties,
+        extensions=[PROJECTION, EMBEDDINGS],
+        properties={
+            **info.embeddings(chip=chip).item_properties(),
+            "deo:metadata": dict(info.tags),
+        },
         links=[
-            {"rel": "emb:model", "href": model_href, "type": "application/geo+json"},
-            {"rel": "emb:source-data", "href": info.source},
+            {"rel": "emb:model", "href": model, "type": "application/geo+json"},
+            {"rel": "emb:source-data", "href": quote(info.source)},
         ],
         assets={
             "embeddings": {
-                "href": f"./{output.name}",
+                "href": f"./{quote(path.name)}",
                 "type": _MEDIA_TYPES[suffix],
                 "roles": ["data", "embeddings"],
                 "data_type": info.dtype,
+                **(_grid(info, scene) if chip is None else {"proj:code": "EPSG:4326"}),
             }
         },
     )
+
+
+def _describe_classes(output: Output, scene: Scene, extent: Extent, model: str) -> dict[str, Any]:
+    """A map of classes, or of the probability of each."""
+    path, info = output.path, output.info
+    asset = {
+        "href": f"./{quote(path.name)}",
+        "type": _MEDIA_TYPES[check_suffix(path)],
+        **_grid(info, scene),
+    }
+    if isinstance(output.sink, ClassMapSink):
+        classes = classes_of(info.names, colours(len(info.names)), nodata=NODATA)
+        asset |= {"roles": ["data", "classification"], "classification:classes": classes}
+    else:
+        bands = [{"name": name, "data_type": info.dtype} for name in info.names]
+        asset |= {"roles": ["data", "probability"], "bands": bands}
+    return item(
+        path.stem,
+        extent,
+        extensions=[PROJECTION, CLASSIFICATION],
+        properties={"deo:metadata": dict(info.tags)},
+        links=[
+            {"rel": "derived_from", "href": model, "type": "application/geo+json"},
+            {"rel": "via", "href": quote(info.source)},
+        ],
+        assets={"map": asset},
+    )
+
+
+def _grid(info: MapInfo, scene: Scene) -> dict[str, Any]:
+    """Where the cells of a raster lie."""
+    place = projection(info.crs)
+    return {
+        **({} if "proj:code" in place else {"proj:code": None}),
+        **place,
+        "proj:shape": [-(-scene.height // info.stride), -(-scene.width // info.stride)],
+        "proj:transform": [*info.transform][:6],
+    }
 
 
 def _describe_model(info: MapInfo, model: FeatureModel, extent: Extent) -> dict[str, Any]:
@@ -109,13 +147,9 @@ def _describe_model(info: MapInfo, model: FeatureModel, extent: Extent) -> dict[
         model=name,
         contract=json.loads(info.tags["DEO_CONTRACT"]),
         side=int(info.tags["DEO_TILE"].split(" x ")[0]),
-        result=Result(
-            name=f"features of layer {info.layer}, one cell per {info.stride} pixels",
-            shape=(len(info.names), -1, -1),
-            axes=("channel", "height", "width"),
-        ),
+        result=_result(info),
         weights=Weights(
-            href=_weights_href(weights),
+            href=weights_address(weights) or weights.partition(":")[2] or f"urn:deo:{weights}",
             title=f"{name}, weights {weights}",
             safetensors=weights == "embedded" or weights.endswith(".safetensors"),
             sha256=sha256,
@@ -125,14 +159,21 @@ def _describe_model(info: MapInfo, model: FeatureModel, extent: Extent) -> dict[
     )
 
 
-def _weights_href(weights: str) -> str:
-    """Where weights lie, as a URL when they are public."""
-    kind, _, place = weights.partition(":")
-    if kind == "hub" and "@" in place:
-        repo, _, rest = place.partition("@")
-        revision, _, file = rest.partition("/")
-        return f"https://huggingface.co/{repo}/resolve/{revision}/{file}"
-    return place or f"urn:deo:{kind}"
+def _result(info: MapInfo) -> Result:
+    """What the model gives for one tile."""
+    if info.task is None:
+        return Result(
+            name=f"features of layer {info.layer}, one cell per {info.stride} pixels",
+            shape=(len(info.names), -1, -1),
+            axes=("channel", "height", "width"),
+        )
+    return Result(
+        name=f"probabilities of classes, one cell per {info.stride} pixels",
+        shape=(len(info.names), -1, -1),
+        axes=("class", "height", "width"),
+        tasks=(info.task,),
+        classes=info.names,
+    )
 
 
 def _extent(info: MapInfo, scene: Scene) -> Extent:

@@ -117,7 +117,7 @@ class _Directories:
         if length > _LARGEST_ENTRY or where >= 2**63:
             raise EOFError
         self._file.seek(where)
-        found = self._file.read(length)
-        if len(found) < length:
+        content = self._file.read(length)
+        if len(content) < length:
             raise EOFError
-        return found
+        return content

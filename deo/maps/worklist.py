@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from deo.errors import ConfigError, OutputError
 from deo.files.publish import disk_errors
 from deo.maps.sinks import SUFFIXES
+from deo.scene.stac_item import is_stac_path, item_addresses
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,20 @@ def read_entries(arguments: Sequence[str], *, dates: int = 1) -> list[Entry]:
         raise ConfigError(f"{named[0]} has no second date; name two scenes for each map")
     if not entries:
         raise ConfigError("no scenes given; name files, or @LIST for a text file of them")
-    return entries
+    return with_items(entries)
+
+
+def with_items(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries of which each collection of STAC items has become one for each of its items.
+
+    Raises:
+        SceneError: a collection cannot be read.
+    """
+    return [
+        entry._replace(source=address)
+        for entry in entries
+        for address in ([entry.source] if entry.second else item_addresses(entry.source))
+    ]
 
 
 def _listed(path: Path, dates: int) -> Iterator[Entry]:
@@ -235,8 +249,11 @@ def _check_collisions(items: Sequence[Item]) -> None:
 def _name(source: str) -> str:
     """The name of a scene: the last part of its path or URL without its suffix.
 
-    Of what lies under the same name in every product the product's.
+    Of what lies under the same name in every product the product's; of an item of a STAC
+    collection the item's.
     """
+    if is_stac_path(source) and "#" in source:
+        return source.partition("#")[2].replace("/", "_")
     whole = source.split("?")[0].rstrip("/")
     if "://" not in whole:
         whole = os.path.abspath(whole)

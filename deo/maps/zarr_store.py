@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from deo.describe.zarr_group import group_attributes
 from deo.errors import require
 from deo.files.documents import load_json
 from deo.files.junk import is_junk
@@ -24,13 +26,11 @@ from deo.maps.quantise import (
 from deo.maps.rows import RowReader, Shape
 
 _CHUNK_BYTES = 4 * 2**20
+_SHARD_BYTES = 64 * 2**20
+"""Numbers in a file, before they are compressed: a store of thousands of files is slow to copy."""
+_FRACTION_SIDE = 512
 _ARRAYS = ("embeddings", "valid_fraction", "scale", "x", "y")
 _CONTENTS = "deo:contents"
-_CONVENTIONS = [
-    {"name": "proj:", "spec_url": "https://github.com/zarr-conventions/geo-proj"},
-    {"name": "spatial:", "spec_url": "https://github.com/zarr-conventions/spatial"},
-    {"name": "geoemb:"},
-]
 
 
 def check() -> None:
@@ -45,52 +45,71 @@ def check() -> None:
 def write_zarr(rows: RowReader, info: MapInfo, target: Path) -> None:
     """Write one layer's map as the group `target`.
 
-    `embeddings` (embedding, y, x), chunked over y and x; NaN (int8: -128) is nodata.
-    `valid_fraction` (y, x). With int8, value = stored x `scale` (embedding).
+    `embeddings` (embedding, y, x), chunked over y and x, the chunks of a row joined to shards; NaN
+    (int8: -128) is nodata. `valid_fraction` (y, x). With int8, value = stored x `scale`
+    (embedding).
 
     Raises:
         OutputError: the disk refuses, or the values do not fit the data type.
     """
     zarr = require("zarr", extra="zarr")
-    channels, height, width = rows.shape
     scales = fit_scales(rows) if info.dtype == "int8" else None
-    side = _chunk_side(channels)
     with disk_errors(target):
         group = zarr.create_group(
-            store=str(target),
-            zarr_format=3,
-            attributes=_attributes(rows, info),
+            store=str(target), zarr_format=3, attributes=_attributes(rows, info)
         )
-        array = group.create_array(
-            "embeddings",
-            shape=rows.shape,
-            chunks=(channels, min(side, height), min(side, width)),
-            dtype=info.dtype,
-            fill_value=INT8_NODATA if scales is not None else float("nan"),
-            dimension_names=("embedding", "y", "x"),
-            compressors=zarr.codecs.ZstdCodec(level=1),
-            attributes={"long_name": f"layer {info.layer} of {info.tags['DEO_MODEL']}"},
-        )
-        fraction = group.create_array(
-            "valid_fraction",
-            shape=(height, width),
-            dtype="float32",
-            chunks=(min(512, height), min(512, width)),
-            dimension_names=("y", "x"),
-        )
+        _fill(_embeddings(zarr, group, rows, info), rows, info.dtype, scales)
+        _valid_fraction(group, rows)
         _coordinates(group, rows, info)
         if scales is not None:
             _vector(group, "scale", scales, "embedding")
-        for top in range(0, height, side):
-            end = min(top + side, height)
-            values: Any = rows.values(top, end).transpose(1, 0, 2)
-            if scales is not None:
-                values = to_int8(values, scales[:, None, None])
-            elif info.dtype == "float16":
-                values = to_float16(values)
-            array[:, top:end] = values
-            fraction[top:end] = rows.valid(top, end)
         group.update_attributes({_CONTENTS: _contents(target)})
+
+
+def _embeddings(zarr: Any, group: Any, rows: RowReader, info: MapInfo) -> Any:
+    """The empty array of a map. A shard is written once, by a row of chunks that is in memory."""
+    channels, height, width = rows.shape
+    side = _chunk_side(channels)
+    chunk = Shape(channels, min(side, height), min(side, width))
+    size = chunk.channels * chunk.cells * ITEM_BYTES[info.dtype]
+    joined = min(-(-width // chunk.width), max(1, _SHARD_BYTES // size))
+    return group.create_array(
+        "embeddings",
+        shape=rows.shape,
+        chunks=chunk,
+        shards=(chunk.channels, chunk.height, chunk.width * joined),
+        dtype=info.dtype,
+        fill_value=INT8_NODATA if info.dtype == "int8" else float("nan"),
+        dimension_names=("embedding", "y", "x"),
+        compressors=zarr.codecs.ZstdCodec(level=1),
+        attributes={"long_name": f"layer {info.layer} of {info.tags['DEO_MODEL']}"},
+    )
+
+
+def _fill(array: Any, rows: RowReader, dtype: str, scales: NDArray[np.float32] | None) -> None:
+    step = array.chunks[1]
+    for top in range(0, rows.shape.height, step):
+        end = min(top + step, rows.shape.height)
+        values: Any = rows.values(top, end).transpose(1, 0, 2)
+        if scales is not None:
+            values = to_int8(values, scales[:, None, None])
+        elif dtype == "float16":
+            values = to_float16(values)
+        array[:, top:end] = values
+
+
+def _valid_fraction(group: Any, rows: RowReader) -> None:
+    _, height, width = rows.shape
+    array = group.create_array(
+        "valid_fraction",
+        shape=(height, width),
+        dtype="float32",
+        chunks=(min(_FRACTION_SIDE, height), min(_FRACTION_SIDE, width)),
+        dimension_names=("y", "x"),
+    )
+    for top in range(0, height, _FRACTION_SIDE):
+        end = min(top + _FRACTION_SIDE, height)
+        array[top:end] = rows.valid(top, end)
 
 
 def room(shape: Shape, dtype: str) -> Room:
@@ -105,11 +124,11 @@ def damage(path: Path) -> str | None:
     A chunk without a valid cell is not stored, so what is missing shows by the record alone.
     """
     if read_tags(path) is not None:
-        recorded, found = _attributes_of(path).get(_CONTENTS), _contents(path)
-        if recorded == found:
+        recorded, stored = _attributes_of(path).get(_CONTENTS), _contents(path)
+        if recorded == stored:
             return None
         count = recorded.get("files") if isinstance(recorded, dict) else "an unknown number"
-        return f"{found['files']} of {count} files are there, or their sizes differ"
+        return f"{stored['files']} of {count} files are there, or their sizes differ"
     names = [name for name in os.listdir(path) if not is_junk(name)]
     if not names:
         return "it is empty"
@@ -174,25 +193,13 @@ def _vector(group: Any, name: str, values: Any, dimension: str) -> None:
 
 
 def _attributes(rows: RowReader, info: MapInfo) -> dict[str, Any]:
-    channels, height, width = rows.shape
-    transform = info.transform
+    _, height, width = rows.shape
     x, y = info.place(np.array([0, width, 0, width]), np.array([0, 0, height, height]))
-    attributes: dict[str, Any] = {
-        "zarr_conventions": _CONVENTIONS,
-        "geoemb:type": "pixel",
-        "geoemb:dimensions": channels,
-        "geoemb:model": info.tags["DEO_MODEL"],
-        "geoemb:source_data": info.source,
-        "geoemb:data_type": info.dtype,
-        "spatial:dimensions": ["y", "x"],
-        "spatial:shape": [height, width],
-        "spatial:transform": list(transform)[:6],
-        "spatial:bbox": [float(side) for side in (x.min(), y.min(), x.max(), y.max())],
-        "spatial:registration": "pixel",
-        "deo": dict(info.tags),
-    }
-    if info.crs is not None:
-        code = info.crs.to_authority()
-        attributes["proj:code"] = ":".join(code) if code else None
-        attributes["proj:wkt2"] = info.crs.to_wkt(version="WKT2_2019")
-    return attributes
+    described = group_attributes(
+        info.embeddings(),
+        crs=info.crs,
+        transform=info.transform[:6],
+        shape=(height, width),
+        bbox=(x.min(), y.min(), x.max(), y.max()),
+    )
+    return {**described, "deo": dict(info.tags)}

@@ -51,8 +51,8 @@ def array_assets(
     grid = Grid(
         height=array.shape[1],
         width=array.shape[2],
-        crs=_parse_crs(crs),
-        transform=Affine.identity() if transform is None else _parse_transform(transform),
+        crs=parse_crs(crs),
+        transform=Affine.identity() if transform is None else parse_transform(transform),
         georeferenced=transform is not None,
     )
     source = ArraySource(path="array", array=array, valid=valid, grid=grid, nodata=nodata)
@@ -63,7 +63,12 @@ def array_assets(
     return Inventory("array", tuple(assets), "the caller")
 
 
-def _parse_transform(transform: Any) -> Affine:
+def parse_transform(transform: Any) -> Affine:
+    """A transform that the caller gives, as it is or as its six numbers.
+
+    Raises:
+        SceneError: it cannot place pixels.
+    """
     try:
         parsed = transform if isinstance(transform, Affine) else Affine(*transform)
         usable = all(map(math.isfinite, parsed)) and not parsed.is_degenerate
@@ -77,7 +82,12 @@ def _parse_transform(transform: Any) -> Affine:
     return parsed
 
 
-def _parse_crs(crs: Any) -> Any:
+def parse_crs(crs: Any) -> Any:
+    """A reference system in any form that rasterio takes; None stays None.
+
+    Raises:
+        SceneError: it cannot be understood.
+    """
     if crs is None:
         return None
     check_proj()
@@ -100,7 +110,7 @@ def find(
         if not isinstance(source, Sequence) or not source:
             raise SceneError(
                 f"cannot make a scene of {type(source).__name__} {str(source)[:100]!r}; give a "
-                "path, a list of paths, or an array (C, H, W)"
+                "path, a list of paths, or an array, of NumPy (C, H, W) or of xarray"
             )
         paths = [_plain_path(os.fspath(part)) for part in source]
         return file_assets(paths, door=door, bands=bands, overruled=overruled)

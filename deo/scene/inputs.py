@@ -21,6 +21,7 @@ from deo.errors import SceneError
 from deo.files.junk import is_junk
 from deo.scene.formats import Door, open_raster
 from deo.scene.gdal import gdal_path, is_remote
+from deo.scene.plane_source import PlaneSource
 from deo.scene.raster import RasterSource
 from deo.scene.safe import enclosing_metadata
 from deo.scene.scene import Scene
@@ -112,6 +113,8 @@ def read_inputs(*scenes: Scene) -> Inputs:
     for source in sources:
         if isinstance(source, ArraySource):
             arrays.append(_array(source))
+        elif isinstance(source, PlaneSource):
+            arrays.append(InputFile("", source.path, source.nbytes, source.digest))
         elif isinstance(source, RasterSource):
             names = source.files or (gdal_path(source.path),)
             addresses |= dict.fromkeys(input_files(names), source)

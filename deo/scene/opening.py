@@ -3,11 +3,10 @@
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 
 from deo.bands import BandSet
 from deo.errors import SceneError
@@ -22,7 +21,10 @@ from deo.scene.mask_request import masks_of
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
 from deo.scene.sources import Source
+from deo.scene.stac_assets import stac_assets
+from deo.scene.stac_item import is_stac_object, is_stac_path, single_item
 from deo.scene.units import FloatJudge, with_float_evidence
+from deo.scene.xarray_assets import is_xarray, xarray_assets
 from deo.sensors.floats import float_evidence
 from deo.sensors.radiometry import Radiometry, decide
 from deo.sensors.registry import sensor_of
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def open_scene(
-    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | NDArray[Any],
+    source: Any,
     *,
     bands: BandSet | Iterable[str] | str | None = None,
     scale: float | None = None,
@@ -49,13 +51,15 @@ def open_scene(
 
     Args:
         source: a raster file or URL (`https://`, `s3://`), a `.SAFE` folder or zip, a folder or
-            list of files with one band each, or an array (C, H, W), masked or not.
+            list of files with one band each, a STAC item (JSON, GeoParquet with `#ID`, a pystac
+            object), an xarray Dataset or DataArray, or an array (C, H, W), masked or not.
         bands: for an array or a file that names no band, the names of all of its bands in order;
             otherwise which of the named bands to use.
         scale, offset: digital number = stored x scale + offset, above all evidence; the digital
             numbers are reflectance x 10 000.
         resolution: pixel size in units of the CRS; None: that of the finest band.
-        nodata, crs, transform: of an array, which says none of these itself.
+        nodata, crs, transform: of an array, which says none of these itself; of an xarray object,
+            above what it says.
         mask: what takes pixels out besides: `clouds` for the scene classification (SCL) beside the
             bands; a raster file on any grid, whose numbers other than 0 are out; or a `Mask`.
         mask_classes: the numbers of a classification or file that are out instead.
@@ -72,15 +76,14 @@ def open_scene(
     wanted = _band_set(bands)
     # 0 and 0.0 are one setting, and give one text in the metadata
     scale, offset = (None if number is None else float(number) for number in (scale, offset))
-    overruled = scale is not None and offset is not None
-    if isinstance(source, np.ndarray):
-        inventory = array_assets(source, wanted, nodata=nodata, crs=crs, transform=transform)
-    elif nodata is not None or crs is not None or transform is not None:
-        raise SceneError("nodata, crs and transform are for arrays; files state them themselves")
-    else:
-        inventory = find(
-            source, door=door, bands=wanted, resolution=resolution, overruled=overruled
-        )
+    inventory = _find(
+        source,
+        wanted,
+        own=_Own(nodata, crs, transform),
+        resolution=resolution,
+        overruled=scale is not None and offset is not None,
+        door=door,
+    )
     try:
         numbers = {"scale": scale, "offset": offset, "resolution": resolution}
         scene = _assemble(inventory, wanted, judge_floats=judge_floats, **numbers)
@@ -96,6 +99,37 @@ def _band_set(bands: BandSet | Iterable[str] | str | None) -> BandSet | None:
     if bands is None or isinstance(bands, BandSet):
         return bands
     return BandSet.parse(bands) if isinstance(bands, str) else BandSet(bands)
+
+
+class _Own(NamedTuple):
+    """What the caller says of an array, which cannot say it itself."""
+
+    nodata: float | None
+    crs: Any
+    transform: Any
+
+
+def _find(
+    source: Any,
+    wanted: BandSet | None,
+    *,
+    own: _Own,
+    resolution: float | None,
+    overruled: bool,
+    door: Door,
+) -> Inventory:
+    """The named bands of whatever a user points at."""
+    said = own._asdict()
+    if isinstance(source, np.ndarray):
+        return array_assets(source, wanted, **said)
+    if is_xarray(source):
+        return xarray_assets(source, wanted, overruled=overruled, **said)
+    if any(value is not None for value in own):
+        raise SceneError("nodata, crs and transform are for arrays; files state them themselves")
+    if is_stac_object(source) or is_stac_path(source):
+        item = single_item(source)
+        return stac_assets(item, wanted, resolution=resolution, overruled=overruled)
+    return find(source, door=door, bands=wanted, resolution=resolution, overruled=overruled)
 
 
 def _assemble(

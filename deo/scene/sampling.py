@@ -145,12 +145,18 @@ def thin_image(read: Read, extent: Extent, *, bands: int, height: int, width: in
     return Pixels(values, valid)
 
 
-def lattice(read: Read, extent: Extent, *, bands: int, height: int, width: int) -> Pixels:
-    """Small windows spread evenly and set side by side, where thinning would read a huge image."""
-    tall, wide = -(-height // _LATTICE), -(-width // _LATTICE)
-    tops = np.linspace(extent.top, extent.bottom - tall, _LATTICE).astype(int)
-    lefts = np.linspace(extent.left, extent.right - wide, _LATTICE).astype(int)
-    values = np.empty((bands, _LATTICE * tall, _LATTICE * wide), np.float32)
+def lattice(
+    read: Read, extent: Extent, *, bands: int, height: int, width: int, across: int = _LATTICE
+) -> Pixels:
+    """Small windows spread evenly and set side by side, where thinning would read a huge image.
+
+    Args:
+        across: windows along each axis.
+    """
+    tall, wide = -(-height // across), -(-width // across)
+    tops = np.linspace(extent.top, extent.bottom - tall, across).astype(int)
+    lefts = np.linspace(extent.left, extent.right - wide, across).astype(int)
+    values = np.empty((bands, across * tall, across * wide), np.float32)
     valid = np.empty(values.shape[1:], np.bool_)
     for down, row in enumerate(tops):
         for across, col in enumerate(lefts):

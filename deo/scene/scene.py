@@ -28,6 +28,7 @@ from deo.scene.resample import resample, taps, thin
 from deo.scene.sampling import ENOUGH, gone_through, lattice, telling, telling_pixels, thin_image
 from deo.scene.sources import Source
 from deo.scene.window import Window
+from deo.scene.xarray_grid import data_array
 from deo.sensors.radiometry import Radiometry
 
 log = logging.getLogger(__name__)
@@ -266,6 +267,26 @@ class Scene:
             width=cols.stop - cols.start,
         )
         return resample(without_marks(source.read(indexes, needed), assets), rows, cols)
+
+    def to_xarray(self) -> Any:
+        """The whole scene in memory as a DataArray (band, y, x) with coordinates and CRS.
+
+        Digital numbers (reflectance x 10 000) in float32; NaN where they are not valid.
+
+        Raises:
+            MissingExtraError: xarray is not installed.
+        """
+        values, valid = self.read(self.whole)
+        values[:, ~valid] = np.nan
+        return data_array(
+            values,
+            self.bands.names,
+            dimension="band",
+            crs=self.crs,
+            transform=self.transform,
+            attributes={"long_name": "digital number (reflectance x 10000)"},
+            name=self.name,
+        )
 
     def record(self) -> dict[str, Any]:
         """What was understood, as JSON-able values."""

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 from click.testing import CliRunner, Result
 from rasterio.transform import from_origin
+from safetensors.torch import load
 
 from deo.cli import cli
 from deo.cli.downstream import finetune
@@ -30,6 +32,7 @@ from deo.sensors.known.sentinel2 import SENTINEL2
 from deo.training.run import checkpoint
 from deo.training.tasks.benchmarks.eurosat import EUROSAT_BANDS, EUROSAT_CLASSES
 from deo.training.tasks.tuneconfig import TuneConfig
+from deo.training.tasks.tuned import BEST
 
 PRODUCT = [band.name for band in SENTINEL2]
 MODEL = ["--model", "test_deo_swin", "--untrained", "--device", "cpu"]
@@ -111,6 +114,11 @@ def test_evaluate__writes_json_and_prints_a_table(tiles: Path, tmp_path: Path) -
     assert len(record["per_seed"]) == 2
     low, high = record["interval"]
     assert low <= record["value"] <= high
+    assert len(record["predictions"]) == 20
+    compared = run("compare", out, out)
+    assert compared.exit_code == 0, compared.output
+    assert "accuracy on the same 20 units (tile)" in compared.output
+    assert "ahead by 0.0 (95 %: 0.0 to 0.0)" in compared.output
 
 
 def test_evaluate__says_what_is_wrong_in_one_message(tiles: Path, tmp_path: Path) -> None:
@@ -138,7 +146,7 @@ def test_finetune__defaults_are_those_of_the_configuration() -> None:
     assert (given["frozen"], given["seed"]) == (None, TuneConfig.seed)
 
 
-TUNE = ["--width", 8, "--epochs", 2, "--batch-size", 2, "--rate", 3e-3, "--loss", "ce"]
+TUNE = ["--width", 8, "--epochs", 2, "--batch-size", 2, "--rate", 3e-3, "--no-baselines"]
 
 
 def test_finetune_predict__segment_own_folder(
@@ -147,18 +155,19 @@ def test_finetune_predict__segment_own_folder(
     folder = tmp_path / "run"
     command = (
         "finetune", "--task", "segment", "--dataset", "folder", "--data", masks,
-        "--classes", "ground,field", *MODEL, *TUNE, "--patience", 5, "-o", folder,
+        "--classes", "ground,field", *MODEL, *TUNE, "--valid", 0.3, "--patience", 5, "-o", folder,
     )  # fmt: skip
     result = run(*command)
     assert result.exit_code == 0, result.output
     assert "epoch 2: loss" in result.stderr
     assert "deo predict" in result.stdout
+    assert "| macro_iou, valid part | score (95 %) |" in result.stdout
     assert (folder / "best.safetensors").is_file()
     assert "use --resume to go on" in str(error(run(*command)))
     kept = (folder / "best.safetensors").read_bytes()
     again = run(*command, "--resume")  # nothing is left to do
     assert again.exit_code == 0, again.output
-    assert "epoch" not in again.stderr
+    assert "loss" not in again.stderr
     assert "validation" in again.stdout
     assert (folder / "best.safetensors").read_bytes() == kept
     with pytest.raises(WeightsError, match=r"tuned for a task.*deo predict"):
@@ -214,7 +223,7 @@ def test_finetune__a_folder_is_one_runs_and_an_earlier_run_is_kept(
     folder = tmp_path / "run"
     command = (
         "finetune", "--task", "segment", "--dataset", "folder", "--classes", "ground,field",
-        *MODEL, *TUNE, "-o", folder,
+        *MODEL, *TUNE, "--valid", 0.3, "-o", folder,
     )  # fmt: skip
     assert run(*command, "--data", masks).exit_code == 0
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -246,8 +255,11 @@ def test_finetune__a_folder_is_one_runs_and_an_earlier_run_is_kept(
     last.write_bytes(last.read_bytes()[:-1])
     assert run(*command, "--data", masks, "--resume").exit_code == 0
     assert f"{last} is cut short" in caplog.text
-    for name in ("best.safetensors", "log.jsonl"):
-        assert (folder / name).read_bytes() == kept[name]
+    assert (folder / "log.jsonl").read_bytes() == kept["log.jsonl"]
+    # written anew, and safetensors orders the metadata of a file at random
+    again, before = load((folder / BEST).read_bytes()), load(kept[BEST])
+    assert again.keys() == before.keys()
+    assert all(torch.equal(again[name], before[name]) for name in before)
 
 
 def test_finetune__folder_problems_are_named(masks: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rasterio
@@ -7,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from deo.cli import cli
 from deo.errors import DeoError
+from deo.scene.stac_search import Search
 
 MICRO = ["--model", "test_deo_swin", "--untrained", "--tile", "64", "--overlap", "32"]
 
@@ -54,15 +57,52 @@ def test_extract__refuses_with_one_message(
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_similar__maps_and_refuses(scene: Callable[[str], Path], tmp_path: Path) -> None:
-    deo("extract", scene("a.tif"), "-o", tmp_path / "out.tif", *MICRO, "--layer", "0")
-    arguments = ["similar", tmp_path / "out.tif", "--at", "15.003,45.1515"]
-    result = deo(*arguments, "-o", tmp_path / "map.tif", "--preview", tmp_path / "map.png")
+def test_extract__items_of_a_collection(stac_item: Callable[..., Any], tmp_path: Path) -> None:
+    item = stac_item(tmp_path)
+    collection = {"type": "FeatureCollection", "features": [item, {**item, "id": "b"}]}
+    (tmp_path / "items.json").write_text(json.dumps(collection))
+    result = deo("extract", tmp_path / "items.json", "-o", tmp_path / "out", *MICRO, "--quiet")
     assert result.exit_code == 0, result.output
-    assert "above 0.9" in result.output
-    assert (tmp_path / "map.png").exists()
-    again = deo(*arguments, "-o", tmp_path / "map.tif")
-    assert "exists" in str(again.exception)
-    for place in ("15.003", "a,b", "1,2,3"):
-        result = deo("similar", tmp_path / "out.tif", "--at", place, "-o", tmp_path / "x.tif")
-        assert isinstance(result.exception, DeoError)
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == [f"{item['id']}.tif", "b.tif"]
+    result = deo("extract", tmp_path / "item.json", "-o", tmp_path / "one.tif", *MICRO, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "out" / made[0]).read_bytes()
+
+
+def test_extract__what_a_search_finds(
+    stac_item: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = stac_item(tmp_path)
+    asked: list[Search] = []
+
+    def run(search: Search) -> Any:
+        asked.append(search)
+        return {"type": "FeatureCollection", "features": [item]}
+
+    monkeypatch.setattr(Search, "run", run)
+    arguments = ["extract", "--search", "https://x/", "--collection", "c", "--bbox", "1,2,3,4",
+                 "--dates", "2020", *MICRO, "--quiet"]  # fmt: skip
+    # what is found lies beside the output, and so do the files of this item
+    result = deo(*arguments, "-o", tmp_path / "found.tif")
+    assert result.exit_code == 0, result.output
+    assert asked == [
+        Search(url="https://x/", collection="c", bbox=(1.0, 2.0, 3.0, 4.0), dates="2020")
+    ]
+    assert f"{asked[0].file_name}  (what was found of c in 1,2,3,4 at 2020)" in result.output
+    assert (tmp_path / "found.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--collection", "c"], "go with --search URL"),
+        (["--search", "https://x/"], "--search needs --collection"),
+        (["--search", "https://x/", "--collection", "c"], "--search needs -o"),
+        ([], "no scenes given"),
+    ],
+)
+def test_extract__half_a_search_is_refused(arguments: list[str], said: str) -> None:
+    result = deo("extract", *arguments)
+    assert isinstance(result.exception, DeoError)
+    assert said in str(result.exception)

@@ -63,3 +63,7 @@ def test_replace__is_on_the_disk_before_and_after(
     with atomic.written(tmp_path / "out.json") as new:
         new.write_bytes(b"new")
     assert done == ["file", "rename", "folder"]
+
+
+def test_beside__never_gives_the_same_name_twice(tmp_path: Path) -> None:
+    assert len({atomic.beside(tmp_path / "map.tif", "new") for _ in range(20)}) == 20

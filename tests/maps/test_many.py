@@ -1,4 +1,8 @@
+import multiprocessing
+import os
 import pickle
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +11,10 @@ import pytest
 
 from deo.api import Extraction
 from deo.errors import BusyError, ConfigError, OutputError
-from deo.maps import many
+from deo.maps import many, plan
 from deo.maps.many import items_of, make_item, make_many
 from deo.maps.plan import Plan
+from deo.maps.shard import Shard
 from deo.maps.worklist import Item
 
 PLAN = Extraction(model="test_deo_swin", untrained=True)
@@ -34,14 +39,19 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_make_many__takes_up_what_was_begun_unless_told_to_begin_anew(
-    made: list[dict[str, Any]],
+    made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    collected: list[list[Path]] = []
+    monkeypatch.setattr(many, "write_collections", collected.append)
     items = [Item("a", Path("a.tif")), Item("b", Path("b.tif"))]
     told = list[tuple[str, int, int]]()
     results = list(make_many(PLAN, items, stac=True, progress=lambda *facts: told.append(facts)))
     assert [(result.state, result.tiles) for result in results] == [("done", 2), ("done", 2)]
     assert told == [("a", 1, 2), ("a", 2, 2), ("b", 1, 2), ("b", 2, 2)]
     assert made[0] == {"source": "a", "stac": True, "overwrite": False, "resume": True}
+    assert collected == [[Path("a.tif"), Path("b.tif")]]
+    list(make_many(PLAN, items, stac=True, shard=Shard(index=0, count=2)))
+    assert len(collected) == 1, "a share is no collection"
     list(make_many(PLAN, items[:1], overwrite=True))
     assert made[-1] == {"source": "a", "stac": False, "overwrite": True, "resume": False}
 
@@ -83,3 +93,61 @@ def test_items_of__two_dates_and_probabilities(tmp_path: Path) -> None:
 def test_items_of__refuses_arrays(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="neither a path nor an address"):
         items_of([np.zeros((10, 8, 8))], tmp_path)
+
+
+def test_make_many__on_threads_tells_once_of_each_scene_when_it_is_done(
+    made: list[dict[str, Any]],
+) -> None:
+    told = list[tuple[str, int, int]]()
+    items = [Item(name, Path(f"{name}.tif")) for name in "abc"]
+    with ThreadPoolExecutor(2) as executor:
+        results = list(
+            make_many(PLAN, items, executor=executor, progress=lambda *facts: told.append(facts))
+        )
+        assert executor.submit(len, "ab").result() == 2, "it is left running"
+    assert sorted(result.source for result in results) == ["a", "b", "c"]
+    assert sorted(told) == [("a", 2, 2), ("b", 2, 2), ("c", 2, 2)]
+
+
+@pytest.fixture
+def listed(scene_file: Callable[..., Path]) -> list[Path]:
+    return [scene_file(100, 90 + 10 * index, name=f"{index}.tif") for index in range(3)]
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["spawn", "fork"])
+def test_make_many__processes_write_the_same_bytes_and_load_the_model_once(
+    listed: list[Path], tmp_path: Path, start: str
+) -> None:
+    plan._only.cache_clear()  # a forked worker inherits it
+    (tmp_path / "serial").mkdir()
+    list(make_many(PLAN, items_of(listed, tmp_path / "serial")))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(start)) as executor:
+        items = items_of([*listed, tmp_path / "missing.tif"], tmp_path / "spread")
+        results = {Path(r.source).stem: r for r in make_many(PLAN, items, executor=executor)}
+        plans = "__import__('deo.maps.plan').maps.plan._only.cache_info().misses"
+        assert executor.submit(eval, plans).result() == 1, "four scenes came with one plan"
+        again = [r.state for r in make_many(PLAN, items[:3], executor=executor)]
+    assert {name: result.state for name, result in results.items()} == {
+        "0": "done", "1": "done", "2": "done", "missing": "failed"
+    }  # fmt: skip
+    assert again == ["skipped"] * 3
+    assert outputs(tmp_path / "spread") == outputs(tmp_path / "serial")
+
+
+@pytest.mark.slow
+def test_make_many__a_pool_whose_worker_dies_leaves_failures_that_may_be_tried_again(
+    listed: list[Path], tmp_path: Path
+) -> None:
+    items = items_of(listed, tmp_path / "out")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        executor.submit(os._exit, 9)
+        results = list(make_many(PLAN, items, executor=executor))
+    assert [(result.state, result.retriable) for result in results] == [("failed", True)] * 3
+    assert {result.error for result in results} == {"BrokenProcessPool"}
+    assert outputs(tmp_path / "out") == {}
+    assert [result.state for result in make_many(PLAN, items)] == ["done"] * 3

@@ -34,6 +34,19 @@ def test_plan__is_pickled_as_its_settings() -> None:
     assert isinstance(copy._loading, type(threading.Lock()))
 
 
+def test_plan__equal_ones_that_a_worker_reads_are_one(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"first")
+    plan = Extraction(model="test_deo_swin", weights=weights, tile=96)
+    sent = pickle.dumps(plan)
+    assert len(sent) < 2000
+    first = pickle.loads(sent)
+    assert pickle.loads(pickle.dumps(plan)) is first
+    assert pickle.loads(pickle.dumps(Extraction(**MICRO, tile=96))) is not first
+    weights.write_bytes(b"replaced")
+    assert pickle.loads(pickle.dumps(plan)) is not first
+
+
 def test_prepared__leaves_a_scene_open_that_was_given(tmp_path: Path) -> None:
     array = np.full((10, 64, 64), 900, np.uint16)
     plan = Extraction(**MICRO)

@@ -7,7 +7,8 @@ import timm
 from torch import nn
 
 from deo.contracts import Contract
-from deo.describe import ANYWHERE, Result, Weights, model_item
+from deo.describe.models import Result, Weights, model_item
+from deo.describe.stac import ANYWHERE
 from deo.training import settings
 from deo.training.config import Config
 

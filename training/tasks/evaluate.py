@@ -7,8 +7,9 @@ from typing import Any
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.outcome import Outcome
+from deo.training.tasks.progress import Progress, reporting
 from deo.training.tasks.protocols import PROTOCOLS, Evaluation, require_protocol
-from deo.training.tasks.request import Report, request_from_settings
+from deo.training.tasks.request import request_from_settings
 from deo.training.tasks.results import Result, summarise
 from deo.training.tasks.splits import fraction
 
@@ -19,7 +20,7 @@ def evaluate(
     dataset: str,
     data: str | Path,
     model: str = "deo_swin_n",
-    report: Report | None = None,
+    progress: Progress = None,
     **settings: Any,
 ) -> Result:
     """Measure a backbone on a data set.
@@ -29,13 +30,14 @@ def evaluate(
 
     Args:
         protocol: `knn` and `probe` classify tiles by frozen features, `pixels` classifies the
-            pixels of single scenes; `segment` and `change` tune a head, and the backbone with it
-            unless it is `frozen`, which is the default of `segment`.
+            pixels of single scenes; `classify`, `segment` and `change` tune a head, and the
+            backbone with it unless it is `frozen`, which is the default of `segment`.
         dataset: a benchmark's name, or `folder` for data of one's own.
         data: the folder that holds the data.
         model: a backbone of deo, any timm model, or `raw-bands` or `band-statistics`, which stand
             for no network.
-        report: is told the seed and the epoch after each epoch of a tuned network.
+        progress: True shows the samples, the steps and each epoch on standard error; a function
+            is told the seed and the epoch after each epoch; None: nothing is shown.
         settings: further ones by name: of the request (`weights`, `untrained`, `bands`,
             `contract`, `fraction`, `test`, `valid`, `seeds`, `layers`, `size`, `k`, `metric`,
             `temperature`, `folds`, `device`; see `Evaluation`), of the data (`classes`,
@@ -54,16 +56,17 @@ def evaluate(
         raise ConfigError("there is no setting 'seed'; give seeds=(0,)")
     if settings.get("frozen") is None:
         settings["frozen"] = protocol == "segment"
-    request: Evaluation = request_from_settings(
-        Evaluation,
-        PROTOCOLS[protocol].task,
-        dataset=dataset,
-        data=data,
-        settings={**settings, "model": model},
-        protocol=protocol,
-        report=report,
-    )
-    return measure(request)
+    with reporting(progress) as report:
+        request: Evaluation = request_from_settings(
+            Evaluation,
+            PROTOCOLS[protocol].task,
+            dataset=dataset,
+            data=data,
+            settings={**settings, "model": model},
+            protocol=protocol,
+            report=report,
+        )
+        return measure(request)
 
 
 def measure(request: Evaluation) -> Result:

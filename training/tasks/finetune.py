@@ -1,20 +1,23 @@
 """A backbone tuned for a task into a folder: `deo finetune` and `deo.training.finetune`."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deo.errors import ConfigError, OutputError
+from deo.errors import ConfigError, OutputError, did_you_mean
 from deo.files.lock import claim
-from deo.files.publish import make_folder
+from deo.files.publish import make_folder, write_file
 from deo.training.run import checkpoint
 from deo.training.tasks.backbones import BASELINES
+from deo.training.tasks.comparison import Comparison, compared
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.fit import fit, remains
-from deo.training.tasks.request import Report, Request, request_from_settings
-from deo.training.tasks.scores import STATISTICS
-from deo.training.tasks.splits import divide, fraction
+from deo.training.tasks.fit import SCORES, fit, judged_part, remains
+from deo.training.tasks.progress import Progress, reporting
+from deo.training.tasks.request import Request, request_from_settings
+from deo.training.tasks.rivals import check_rivals, fit_rivals
+from deo.training.tasks.splits import fraction
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tuned import BEST, Tuned, load_tuned
 
@@ -33,12 +36,15 @@ class Finished(NamedTuple):
     `tuned`: that network, loaded; `tuned.description.score` is its validation score.
     `metric`: what the scores are.
     `test`: score on the test part between 0 and 1; None where there is none.
+    `comparison`: the network beside baselines on the same samples, also in `scores.json`; None
+    where no part is there to be scored.
     """
 
     path: Path
     tuned: Tuned
     metric: str
     test: float | None
+    comparison: Comparison | None
 
     @property
     def summary(self) -> str:
@@ -59,7 +65,7 @@ def finetune(
     model: str = "deo_swin_n",
     resume: bool = False,
     overwrite: bool = False,
-    report: Report | None = None,
+    progress: Progress = None,
     **settings: Any,
 ) -> Finished:
     """Tune a backbone for a task; the best epoch is kept, for `deo.predict`.
@@ -73,11 +79,13 @@ def finetune(
         task: `classify`, `segment` or `change`.
         dataset: a benchmark's name, or `folder` for data of one's own.
         data: the folder that holds the data.
-        output: the folder of the run: `best.safetensors`, the last checkpoints, `log.jsonl`.
+        output: the folder of the run: `best.safetensors`, `scores.json`, the last
+            checkpoints, `log.jsonl`.
         model: a backbone of deo, or any timm model that gives maps.
         resume: go on with the run in the folder.
         overwrite: replace the run in the folder.
-        report: is told the seed and the epoch after each epoch.
+        progress: True shows the samples, the steps and each epoch on standard error; a function
+            is told the seed and the epoch after each epoch; None: nothing is shown.
         settings: further ones by name: of the request (`weights`, `untrained`, `bands`,
             `contract`, `fraction`, `test`, `valid`, `device`; see `Request`), of the data
             (`classes`, `stored_bands`, `band_keys`, `partition`; see `choose_benchmark`), and of
@@ -90,7 +98,7 @@ def finetune(
         BusyError: another run is writing to the folder.
     """
     if task not in TASKS:
-        raise ConfigError(f"no task {task!r}; choose one of {', '.join(TASKS)}")
+        raise ConfigError(f"no task {task!r}; {did_you_mean(task, TASKS)}")
     if settings.get("frozen") is None:
         settings["frozen"] = False
     request: Request = request_from_settings(
@@ -98,13 +106,23 @@ def finetune(
     )
     bench, folder = request.benchmark, Path(output)
     _check_task(bench, task, model)
-    with _claimed(folder, resume=resume, overwrite=overwrite):
+    check_rivals(request)
+    with (
+        _claimed(folder, resume=resume, overwrite=overwrite),
+        reporting(progress) as report,
+    ):
         parts = _parts(request)
+        rivals = fit_rivals(request, parts, report=report)
         fitted = fit(request, parts, folder=folder, resume=resume, report=report)
-    test = None
-    if fitted.matrices is not None:
-        test = STATISTICS[bench.metric](fitted.matrices.sum(0))
-    return Finished(folder / BEST, load_tuned(folder / BEST), bench.metric, test)
+        test, comparison, part = None, None, judged_part(parts)
+        if fitted.units is not None and part is not None:
+            network = (request.model, [fitted.units.matrices])
+            others = {name: [units.matrices] for name, units in rivals.items()}
+            comparison = compared(bench.metric, part, network, others)
+            write_file(folder / SCORES, json.dumps(comparison.record(), indent=2) + "\n")
+            if part == "test":
+                test = comparison.rows[0].score.value
+    return Finished(folder / BEST, load_tuned(folder / BEST), bench.metric, test, comparison)
 
 
 def _check_task(bench: Benchmark, task: str, model: str) -> None:
@@ -133,5 +151,5 @@ def _parts(request: Request) -> dict[str, Split]:
     splits, seed = request.open(), request.tuning.seed
     if "all" in splits and not request.test:
         splits = {"train": splits["all"]}
-    parts = divide(splits, test=request.test, valid=request.valid, seed=seed)
+    parts = request.divide(splits, seed=seed)
     return {**parts, "train": fraction(parts["train"], request.fraction, seed=seed)}

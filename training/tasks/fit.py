@@ -3,23 +3,28 @@
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from deo.contracts import InputContract
 from deo.errors import OutputError
 from deo.training.run import checkpoint
 from deo.training.tasks.dataset import Split
-from deo.training.tasks.heads import Network, build_network
+from deo.training.tasks.heads import WIDTHS, Network, build_network
 from deo.training.tasks.inference import confusions
+from deo.training.tasks.outcome import Units
 from deo.training.tasks.patches import Examples, TrainingSize, training_size
-from deo.training.tasks.request import Chosen, Report, Request, chosen_backbone
-from deo.training.tasks.task import Task
+from deo.training.tasks.plan import choose_crop
+from deo.training.tasks.progress import Report
+from deo.training.tasks.request import Chosen, Request, chosen_backbone
+from deo.training.tasks.survey import say_parts
+from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tune import LOG_NAME, tune
+from deo.training.tasks.tuneconfig import TuneConfig
 from deo.training.tasks.tuned import BEST, Description, save_tuned
+
+SCORES = "scores.json"
 
 
 class Fitted(NamedTuple):
@@ -27,15 +32,17 @@ class Fitted(NamedTuple):
 
     `contract`: from pixels to its input.
     `identity`: where the backbone came from, JSON-able.
+    `config`: how it was tuned, with what task and data decided.
     `epochs`: the last one that was run, 0 where a resumed run had none left.
-    `matrices`: (units, K, K) confusion matrices of the test part; None where there is none.
+    `units`: of the part that `judged_part` names; None where there is none.
     """
 
     network: Network
     contract: InputContract
     identity: Mapping[str, Any]
+    config: TuneConfig
     epochs: int
-    matrices: NDArray[np.int64] | None
+    units: Units | None
 
 
 def fit(
@@ -46,7 +53,7 @@ def fit(
     resume: bool = False,
     report: Report | None = None,
 ) -> Fitted:
-    """Build the network that a request names, tune it, and score it on the test part.
+    """Build the network that a request names, tune it, and score it.
 
     Args:
         request: its seed is that of `request.tuning`.
@@ -58,24 +65,16 @@ def fit(
     Raises:
         DeoError: as `chosen_backbone`, `tune` and `confusions` do.
     """
-    bench, config = request.benchmark, request.tuning
-    chosen = chosen_backbone(request, parts, config.seed, mapped=True)
-    network = build_network(
-        bench.task.value,
-        chosen.model,
-        classes=bench.class_count,
-        head=_head(request),
-        width=config.width,
-        frozen=config.frozen,
-        seed=config.seed,
-    )
-    examples = {
-        name: Examples(split=part, unit=bench.unit, contract=chosen.contract)
-        for name, part in parts.items()
-    }
+    bench = request.benchmark
+    chosen = chosen_backbone(request, parts, request.tuning.seed, mapped=True)
+    examples = _examples(parts, bench, chosen)
+    config = _settled(request, examples)
+    network = _network(bench, chosen, config)
     size = training_size(examples["train"], config.crop)
+    say_parts(examples, bench)
     if folder is not None and not resume:
         _clear(folder)
+    description = _description(request, config, chosen, size)
     epochs = 0
     for epoch in tune(
         network,
@@ -86,25 +85,55 @@ def fit(
         folder=folder,
         resume=resume,
         origin=_origin(chosen),
-        keep=None
-        if folder is None
-        else functools.partial(_keep, network, request, chosen, size, folder),
+        keep=None if folder is None else functools.partial(_keep, network, description, folder),
         device=request.device,
     ):
         epochs = epoch.number
         if report is not None:
             report(config.seed, epoch)
-    matrices = None
-    if "test" in examples and len(examples["test"]):
-        matrices = confusions(
-            network, examples["test"], bench, size=size.side, device=request.device
-        )
-    return Fitted(network, chosen.contract, chosen.identity, epochs, matrices)
+    units, part = None, judged_part(parts)
+    if part is not None:
+        units = confusions(network, examples[part], bench, size=size.side, device=request.device)
+    return Fitted(network, chosen.contract, chosen.identity, config, epochs, units)
+
+
+def judged_part(parts: Mapping[str, Split]) -> str | None:
+    """Which part a tuned network is scored on: `test`, else `valid`, else None."""
+    return next((name for name in ("test", "valid") if name in parts and len(parts[name])), None)
+
+
+def _examples(parts: Mapping[str, Split], bench: Benchmark, chosen: Chosen) -> dict[str, Examples]:
+    return {
+        name: Examples(split=part, unit=bench.unit, contract=chosen.contract)
+        for name, part in parts.items()
+    }
+
+
+def _settled(request: Request, examples: Mapping[str, Examples]) -> TuneConfig:
+    """How a network is tuned, with what the request leaves to task and data."""
+    tiles = request.benchmark.task in (Task.CLASSIFY, Task.MULTILABEL)
+    config = request.tuning.settled()
+    if tiles or config.crop is not None:
+        return config
+    return replace(config, crop=choose_crop(examples["train"]))
+
+
+def _network(bench: Benchmark, chosen: Chosen, config: TuneConfig) -> Network:
+    return build_network(
+        bench.task.value,
+        chosen.model,
+        bands=len(chosen.contract.bands),
+        classes=bench.class_count,
+        head=config.head,
+        width=config.width or WIDTHS[config.head],
+        frozen=config.frozen,
+        seed=config.seed,
+    )
 
 
 def remains(folder: Path) -> list[Path]:
     """The files of an earlier run in a folder."""
-    results = [folder / LOG_NAME, folder / BEST]
+    results = [folder / LOG_NAME, folder / BEST, folder / SCORES]
     return [*checkpoint.saved(folder), *(path for path in results if path.exists())]
 
 
@@ -117,12 +146,6 @@ def _clear(folder: Path) -> None:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def _head(request: Request) -> str:
-    """Tiles have one label, which a linear layer reads; a head of maps has nothing to do there."""
-    tiles = request.benchmark.task in (Task.CLASSIFY, Task.MULTILABEL)
-    return "linear" if tiles else request.tuning.head
-
-
 def _origin(chosen: Chosen) -> dict[str, Any]:
     """What the network began as, which a resumed run compares."""
     return {
@@ -132,28 +155,27 @@ def _origin(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _keep(
-    network: Network,
-    request: Request,
-    chosen: Chosen,
-    size: TrainingSize,
-    folder: Path,
-    score: float,
-) -> None:
-    """Write the network as the best so far."""
+def _description(
+    request: Request, config: TuneConfig, chosen: Chosen, size: TrainingSize
+) -> Description:
+    """What a network is, but for its score."""
     bench = request.benchmark
-    description = Description(
+    return Description(
         task=bench.task.value,
         backbone=request.model,
         weights=chosen.identity["weights"],
         bands=chosen.contract.bands.names,
         classes=bench.class_names,
-        head=_head(request),
-        width=request.tuning.width,
+        head=config.head,
+        width=config.width or WIDTHS[config.head],
         contract=chosen.contract.record(),
         dataset=bench.name,
-        score=None if math.isnan(score) else score,
         size=size.side,
         whole=size.whole,
     )
-    save_tuned(network, description, folder / BEST)
+
+
+def _keep(network: Network, description: Description, folder: Path, score: float) -> None:
+    """Write the network as the best so far."""
+    judged = replace(description, score=None if math.isnan(score) else score)
+    save_tuned(network, judged, folder / BEST)

@@ -15,7 +15,7 @@ from deo.training.tasks.dataset import Split, Unit
 from deo.training.tasks.features import FeatureSource
 from deo.training.tasks.inputs import pixels_of
 from deo.training.tasks.knn import METRICS, knn
-from deo.training.tasks.outcome import BLOCK_UNIT, Outcome, block_confusions, tile_confusions
+from deo.training.tasks.outcome import BLOCK_UNIT, Outcome, Units, block_confusions, tile_units
 from deo.training.tasks.probes import (
     C_GRID,
     cross_validated_probe,
@@ -24,7 +24,7 @@ from deo.training.tasks.probes import (
     pixel_probe,
 )
 from deo.training.tasks.scores import IGNORE
-from deo.training.tasks.splits import require_test
+from deo.training.tasks.splits import require_test, tested_part
 from deo.training.tasks.survey import class_counts, listed, warn_of_unseen
 from deo.training.tasks.task import Benchmark, Task
 
@@ -100,9 +100,8 @@ def evaluate_knn(
         same="all" in splits,
     )
     how["split"] = "leave one out" if "all" in splits else f"{' + '.join(voting)} -> test"
-    return Outcome(
-        tile_confusions(queries.labels, predicted, benchmark), "tile", how, source.record
-    )
+    units = tile_units(tested_part(splits), queries.labels, predicted, benchmark)
+    return Outcome(units, "tile", how, source.record)
 
 
 def evaluate_probe(
@@ -127,9 +126,8 @@ def evaluate_probe(
             part.features, part.labels, count=folds, seed=seed, grid=grid
         )
         how: dict[str, Any] = {"split": f"{folds}-fold", "folds": folds}
-        return Outcome(
-            tile_confusions(part.labels, predicted, benchmark), "tile", how, source.record
-        )
+        units = tile_units(splits["all"], part.labels, predicted, benchmark)
+        return Outcome(units, "tile", how, source.record)
     require_test(splits)
     parts = {
         name: pooled(source, splits[name], benchmark.unit) for name in _ORDER if name in splits
@@ -138,8 +136,8 @@ def evaluate_probe(
     warn_of_unseen(class_counts(train.labels, benchmark), benchmark)
     probe = logistic_probe(train.features, train.labels, validation=valid, grid=grid)
     how = {"split": f"{', '.join(list(parts)[:-1])} -> test", "c": probe.c}
-    predicted = probe.predict(test.features)
-    return Outcome(tile_confusions(test.labels, predicted, benchmark), "tile", how, source.record)
+    units = tile_units(splits["test"], test.labels, probe.predict(test.features), benchmark)
+    return Outcome(units, "tile", how, source.record)
 
 
 def evaluate_pixels(
@@ -156,16 +154,18 @@ def evaluate_pixels(
         raise ConfigError(f"protocol pixels segments; {benchmark.name} is {benchmark.task.value}")
     if "all" not in splits:
         raise ConfigError("protocol pixels takes single scenes without splits; use segment")
-    matrices = []
-    for index, sample in enumerate(splits["all"]):
+    matrices: list[NDArray[np.int64]] = []
+    samples: list[str] = []
+    for index, (name, sample) in enumerate(zip(splits["all"].names, splits["all"], strict=True)):
         train = left_half(*sample.target.shape)
         features = source.per_pixel(pixels_of(sample, benchmark.unit))
         _refuse_broken(features[None], splits["all"], index)
         predicted = pixel_probe(features, sample.target, train=train, seed=seed)
         truth = np.where(train, IGNORE, sample.target)
         matrices += block_confusions(truth, predicted, classes=benchmark.class_count)
+        samples += [name] * (len(matrices) - len(samples))
     how = {"split": "left half trains, right half tests"}
-    return Outcome(np.stack(matrices), BLOCK_UNIT, how, source.record)
+    return Outcome(Units(np.stack(matrices), tuple(samples)), BLOCK_UNIT, how, source.record)
 
 
 def _classification_only(benchmark: Benchmark, protocol: str) -> None:

@@ -1,6 +1,7 @@
 """Heads on a backbone that returns a list of maps: classes, masks, changes.
 
-Every network here has `backbone` and `head`, so that freezing and layer-wise decay go by name.
+A head is given the input itself as the first and finest of the maps, and may leave it out. Every
+network here has `backbone` and `head`, so that freezing and layer-wise decay go by name.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deo.bands import MODEL_BANDS
 from deo.errors import ModelError, require
 from deo.models.initial import SeededDraws
 from deo.training.tasks.features import channels_first
+from deo.training.tasks.fusion import MapFusion, TileFusion
 
 STRIDES = (4, 8, 16, 32)
 
@@ -26,6 +29,7 @@ class Decoder(nn.Module):
 
     Args:
         channels, reductions: of the maps.
+        pixels: channels of the input, which this head does not look at.
         classes: of the result.
         width: channels inside; the authors' 512.
 
@@ -35,7 +39,13 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], reductions: Sequence[int], *, classes: int, width: int = 512
+        self,
+        channels: Sequence[int],
+        reductions: Sequence[int],
+        *,
+        pixels: int,
+        classes: int,
+        width: int = 512,
     ) -> None:
         super().__init__()
         if len(channels) < 3:
@@ -67,7 +77,13 @@ class LinearMap(nn.Module):
     """One linear layer per cell of the coarsest map."""
 
     def __init__(
-        self, channels: Sequence[int], reductions: Sequence[int], *, classes: int, width: int = 0
+        self,
+        channels: Sequence[int],
+        reductions: Sequence[int],
+        *,
+        pixels: int,
+        classes: int,
+        width: int = 0,
     ) -> None:
         super().__init__()
         self.score = nn.Conv2d(channels[-1], classes, 1)
@@ -77,7 +93,18 @@ class LinearMap(nn.Module):
         return scores
 
 
-HEADS: dict[str, Callable[..., nn.Module]] = {"upernet": Decoder, "linear": LinearMap}
+HEADS: dict[str, Callable[..., nn.Module]] = {
+    "fusion": MapFusion,
+    "upernet": Decoder,
+    "linear": LinearMap,
+}
+"""Heads of networks that label pixels."""
+
+TILE_HEADS: dict[str, Callable[..., nn.Module]] = {"fusion": TileFusion, "linear": LinearMap}
+"""Heads of networks that label whole tiles."""
+
+WIDTHS = {"fusion": 32, "upernet": 512, "linear": 1}
+"""Channels inside each head if nothing else is asked for; a linear layer has no inside."""
 
 
 class Network(nn.Module):
@@ -101,9 +128,10 @@ class Network(nn.Module):
         return scores.softmax(1)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> maps, NCHW, finest first."""
+        """(B, C, H, W) -> the input and the backbone's maps, NCHW, finest first."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return [channels_first(features, self.backbone) for features in self.backbone(images)]
+            maps = self.backbone(images)
+            return [images, *(channels_first(features, self.backbone) for features in maps)]
 
 
 class Classifier(Network):
@@ -155,6 +183,7 @@ def build_network(
     task: str,
     backbone: nn.Module,
     *,
+    bands: int = len(MODEL_BANDS),
     classes: int,
     head: str,
     width: int,
@@ -163,15 +192,22 @@ def build_network(
 ) -> Network:
     """A network for a task on a `features_only` backbone; its head is drawn from `seed`.
 
+    Args:
+        bands: channels of the backbone's input.
+
     Raises:
-        ModelError: there is no such head.
+        ModelError: there is no such head for this task.
     """
-    if head not in HEADS:
-        raise ModelError(f"no head {head!r}; choose one of {', '.join(HEADS)}")
+    network = NETWORKS[task]
+    heads = TILE_HEADS if issubclass(network, Classifier) else HEADS
+    if head not in heads:
+        raise ModelError(f"no head {head!r} for {task}; choose one of {', '.join(heads)}")
     info: Any = backbone.feature_info
     with SeededDraws(seed):
-        made = HEADS[head](info.channels(), info.reduction(), classes=classes, width=width)
-    return NETWORKS[task](backbone, made, frozen=frozen)
+        made = heads[head](
+            info.channels(), info.reduction(), pixels=bands, classes=classes, width=width
+        )
+    return network(backbone, made, frozen=frozen)
 
 
 def least_batch(network: Network) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 from deo.errors import DataError
 from deo.maps.windows import default_overlap, tiles
 from deo.training.tasks.heads import Classifier, Network
-from deo.training.tasks.outcome import block_confusions, tile_confusions
+from deo.training.tasks.outcome import Units, block_confusions, tile_confusions
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.task import Benchmark, Task
 
@@ -20,8 +20,8 @@ def confusions(
     *,
     size: int,
     device: str = "cpu",
-) -> NDArray[np.int64]:
-    """(units, K, K): one matrix per tile, or per block of a mask.
+) -> Units:
+    """One matrix per tile, or per block of a mask.
 
     Args:
         size: side of the tiles that the network sees; see `sample_probabilities`.
@@ -29,13 +29,14 @@ def confusions(
     Raises:
         DataError: a score is not finite, so that no class can be read from it.
     """
-    matrices = []
-    for index in range(len(examples)):
+    matrices: list[NDArray[np.int64]] = []
+    samples: list[str] = []
+    for index, name in enumerate(examples.split.names):
         image, target = examples[index]
         shares = sample_probabilities(network, torch.from_numpy(image), size=size, device=device)
         if not shares.isfinite().all():
             raise DataError(
-                f"the network's scores of {examples.split.names[index]} are not finite: its "
+                f"the network's scores of {name} are not finite: its "
                 "weights are not, or the sample's pixels"
             )
         if benchmark.task in (Task.CLASSIFY, Task.MULTILABEL):
@@ -46,7 +47,8 @@ def confusions(
             matrices += block_confusions(
                 target, shares.argmax(0).numpy(), classes=benchmark.class_count
             )
-    return np.stack(matrices)
+        samples += [name] * (len(matrices) - len(samples))
+    return Units(np.stack(matrices), tuple(samples))
 
 
 @torch.inference_mode()

@@ -44,3 +44,20 @@ def class_weights(counts: NDArray[np.int64]) -> Tensor:
     """(classes,) inverse square roots of the label counts, 1 on average."""
     weights = 1 / np.sqrt(np.maximum(counts, 1))
     return torch.tensor(weights / weights.mean(), dtype=torch.float32)
+
+
+BALANCE = ("auto", "on", "off")
+_UNEVEN = 10
+
+
+def balanced(balance: str, counts: NDArray[np.int64]) -> bool:
+    """Whether classes are to be weighed: one of `BALANCE`, and (classes,) label counts.
+
+    `auto` weighs where one class has ten times as many labels as another that occurs. Networks
+    learn to leave such a class out: where 3 % of the pixels changed, "nothing changed" is right for
+    97 %.
+    """
+    if balance != "auto":
+        return balance == "on"
+    seen = counts[counts > 0]
+    return bool(len(seen)) and int(seen.max()) >= _UNEVEN * int(seen.min())

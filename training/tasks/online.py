@@ -106,7 +106,7 @@ class Probe:
             return {"probe": math.nan}
         finally:
             state.teacher.train(training)
-        total = outcome.matrices.sum(axis=0)
+        total = outcome.units.matrices.sum(axis=0)
         return {"probe": float(np.trace(total) / total.sum())}
 
 

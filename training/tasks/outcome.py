@@ -1,11 +1,13 @@
 """What a protocol measured: one confusion matrix for every unit that is scored by itself."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deo.training.tasks.dataset import Split
 from deo.training.tasks.scores import confusion, multilabel_confusion
 from deo.training.tasks.task import Benchmark, Task
 
@@ -13,19 +15,39 @@ BLOCK = 64
 BLOCK_UNIT = f"block of {BLOCK} x {BLOCK} pixels"
 
 
-class Outcome(NamedTuple):
-    """What a protocol measured.
+class Units(NamedTuple):
+    """What was right and wrong, unit by unit.
 
     `matrices`: (units, K, K) confusion matrices, rows the truth.
-    `unit`: what a unit is: a tile, a scene.
-    `settings`: what was chosen or found on the way, JSON-able.
-    `model`: what was measured: its name, weights and contract, JSON-able.
+    `samples`: (units,) names of the samples that the units are of.
     """
 
     matrices: NDArray[np.int64]
+    samples: tuple[str, ...]
+
+
+class Outcome(NamedTuple):
+    """What a protocol measured.
+
+    `units`: see `Units`.
+    `unit`: what a unit is: a tile, a block of a map.
+    `settings`: what was chosen or found on the way, JSON-able.
+    `model`: what was measured: its name, weights and contract, JSON-able.
+    `rivals`: what a tuned network is compared with, on the same units.
+    """
+
+    units: Units
     unit: str
     settings: Mapping[str, Any]
     model: Mapping[str, Any]
+    rivals: Mapping[str, Units] = MappingProxyType({})
+
+
+def tile_units(
+    split: Split, truth: NDArray[np.int64], predicted: NDArray[Any], benchmark: Benchmark
+) -> Units:
+    """One unit per tile of a split."""
+    return Units(tile_confusions(truth, predicted, benchmark), split.names)
 
 
 def tile_confusions(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -24,6 +25,13 @@ from deo.scene.inputs import read_inputs
 from deo.scene.scene import Scene
 from deo.training.tasks.mapping import mapped
 from deo.training.tasks.tuned import Tuned, load_tuned
+
+_MLM_TASKS = {
+    "classify": "scene-classification",
+    "multilabel": "scene-classification",
+    "segment": "semantic-segmentation",
+    "change": "semantic-segmentation",  # of two dates; the extension has no word of its own
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +98,7 @@ class Prediction(Plan):
             position=0,
             layer=0,
             names=tuned.description.classes,
+            task=_MLM_TASKS[tuned.description.task],
             source_id=inputs.digest,
         )
         sinks: tuple[Sink, ...] = (ClassMapSink(), CogSink("GeoTIFF of probabilities"))
@@ -205,6 +214,7 @@ def predict_many(
     overwrite: bool = False,
     resume: bool = False,
     shard: Shard | None = None,
+    executor: Executor | None = None,
     progress: ScenesProgress = None,
     busy: Callable[[str], None] | None = None,
     **settings: Any,
@@ -217,7 +227,7 @@ def predict_many(
             preview of its own may follow them. `Item`s are taken as they are.
         output, probabilities, preview: folders, or templates such as `maps/{name}.tif`, where
             `{name}` is the name of the scene or of the first date.
-        stac, overwrite, resume, shard, progress, busy: as in `deo.extract_many`.
+        stac, overwrite, resume, shard, executor, progress, busy: as in `deo.extract_many`.
 
     Raises:
         ConfigError, OutputError: before anything is computed, where settings cannot work or two
@@ -232,6 +242,7 @@ def predict_many(
         overwrite=overwrite,
         resume=resume,
         shard=shard,
+        executor=executor,
         progress=progress,
         busy=busy,
     )

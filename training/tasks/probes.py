@@ -36,6 +36,7 @@ def logistic_probe(
     validation: tuple[FeatureRows, LabelRows] | None = None,
     grid: Sequence[float] = C_GRID,
     default: float = 1.0,
+    class_weight: str | None = None,
 ) -> Probe:
     """Fit a logistic regression, its C chosen on the validation part.
 
@@ -45,6 +46,7 @@ def logistic_probe(
         validation: features and labels that choose C; the chosen model is then fitted on
             both parts. None: `default` is used.
         grid: values of C tried, in rising order.
+        class_weight: as scikit-learn has it: `balanced`, or None.
 
     Raises:
         DataError: the training labels hold a single class.
@@ -53,16 +55,19 @@ def logistic_probe(
     if labels.ndim == 1 and len(np.unique(labels)) < 2:
         raise DataError(f"a probe needs two classes, the training part holds {np.unique(labels)}")
     if validation is None:
-        return Probe(default, _fits(train, labels, (default,))[0])
+        return Probe(default, _fits(train, labels, (default,), class_weight)[0])
     held, truth = validation
-    hits = [float((fit(held) == truth).mean()) for fit in _fits(train, labels, grid)]
+    hits = [float((fit(held) == truth).mean()) for fit in _fits(train, labels, grid, class_weight)]
     best = float(grid[int(np.argmax(hits))])
     both = np.concatenate((train, held)), np.concatenate((labels, truth))
-    return Probe(best, _fits(*both, (best,))[0])
+    return Probe(best, _fits(*both, (best,), class_weight)[0])
 
 
 def _fits(
-    train: FeatureRows, labels: LabelRows, grid: Sequence[float]
+    train: FeatureRows,
+    labels: LabelRows,
+    grid: Sequence[float],
+    class_weight: str | None = None,
 ) -> list[Callable[[FeatureRows], LabelRows]]:
     """A prediction function per C; each fit starts from the one before, which is near."""
     linear = require("sklearn.linear_model", extra="eval")
@@ -73,7 +78,9 @@ def _fits(
     models = [
         _Constant(int(column[0]))
         if len(np.unique(column)) == 1
-        else linear.LogisticRegression(max_iter=_ITERATIONS, warm_start=True)
+        else linear.LogisticRegression(
+            max_iter=_ITERATIONS, warm_start=True, class_weight=class_weight
+        )
         for column in columns
     ]
 

@@ -6,17 +6,19 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from deo.errors import ConfigError
+from deo.errors import ConfigError, did_you_mean
 from deo.training.tasks.backbones import BASELINES, RAW_BANDS, input_side
+from deo.training.tasks.baselines import THRESHOLD, fit_baselines
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.features import BandFeatures, FeatureSource, NetworkFeatures
 from deo.training.tasks.fit import fit
 from deo.training.tasks.frozen import evaluate_knn, evaluate_pixels, evaluate_probe
 from deo.training.tasks.outcome import BLOCK_UNIT, Outcome
-from deo.training.tasks.request import Report, Request, chosen_backbone
-from deo.training.tasks.splits import divide, first_part, require_test
+from deo.training.tasks.progress import Report
+from deo.training.tasks.request import Request, chosen_backbone
+from deo.training.tasks.rivals import check_rivals, fit_rivals
+from deo.training.tasks.splits import SHARE, divide, first_part, require_test
 from deo.training.tasks.task import Task
-from deo.training.tasks.thresholds import evaluate_threshold
 
 _NAMED = 20  # test samples listed in a result
 
@@ -64,7 +66,7 @@ def require_protocol(name: str) -> None:
         ConfigError: it lists the names.
     """
     if name not in PROTOCOLS:
-        raise ConfigError(f"no protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
+        raise ConfigError(f"no protocol {name!r}; {did_you_mean(name, PROTOCOLS)}")
 
 
 def _knn(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome:
@@ -80,7 +82,8 @@ def _knn(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome
 
 def _probe(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome:
     if "all" not in splits:  # the part that chooses C is held out where the authors give none
-        splits = divide(splits, valid=request.valid, seed=seed)
+        share = SHARE if request.valid is None else request.valid
+        splits = divide(splits, valid=share, seed=seed)
     source = _features(request, splits, seed)
     return evaluate_probe(source, request.benchmark, splits, seed=seed, folds=request.folds)
 
@@ -88,6 +91,11 @@ def _probe(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outco
 def _pixels(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome:
     source = _features(request, splits, seed)
     return evaluate_pixels(source, request.benchmark, splits, seed=seed)
+
+
+def _classify(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome:
+    _require_task(request, Task.CLASSIFY, Task.MULTILABEL)
+    return _tuned(request, splits, seed)
 
 
 def _segment(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome:
@@ -116,6 +124,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "knn": Protocol(Task.CLASSIFY, _knn),
         "probe": Protocol(Task.CLASSIFY, _probe),
         "pixels": Protocol(Task.SEGMENT, _pixels),
+        "classify": Protocol(Task.CLASSIFY, _classify),
         "segment": Protocol(Task.SEGMENT, _segment),
         "change": Protocol(Task.CHANGE, _change),
     }
@@ -137,25 +146,43 @@ def _features(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Fe
     )
 
 
-def _require_task(request: Evaluation, task: Task) -> None:
+def _require_task(request: Evaluation, *tasks: Task) -> None:
     bench = request.benchmark
-    if bench.task is not task:
+    if bench.task not in tasks:
         raise ConfigError(
             f"protocol {request.protocol} does not fit {bench.name}: {bench.task.value}"
         )
 
 
 def _tuned(request: Evaluation, splits: Mapping[str, Split], seed: int) -> Outcome:
-    """Segmentation and change: a head, tuned alone or with the backbone."""
+    """A head, tuned alone or with the backbone; or a baseline in the place of a network."""
     require_test(splits)
-    parts = divide(splits, test=request.test, valid=request.valid, seed=seed)
+    parts = request.divide(splits, seed=seed)
     names = list(parts["test"].names[:_NAMED])
+    unit = BLOCK_UNIT if request.benchmark.task in (Task.SEGMENT, Task.CHANGE) else "tile"
     if request.model in BASELINES:
-        outcome = evaluate_threshold(request, parts)
-        return outcome._replace(settings={**outcome.settings, "test": names})
-    tuning = replace(request.tuning, seed=seed)
-    fitted = fit(replace(request, tuning=tuning), parts, report=request.report)
-    assert fitted.matrices is not None  # there is a test part
-    how = {**asdict(tuning), "epochs_run": fitted.epochs, "test": names}
+        return _threshold(request, parts, seed, names)
+    check_rivals(request)
+    request = replace(request, tuning=replace(request.tuning, seed=seed))
+    rivals = fit_rivals(request, parts, report=request.report)
+    fitted = fit(request, parts, report=request.report)
+    assert fitted.units is not None  # there is a test part
+    how = {**asdict(fitted.config), "epochs_run": fitted.epochs, "test": names}
     record = {**fitted.identity, "contract": fitted.contract.record()}
-    return Outcome(fitted.matrices, BLOCK_UNIT, how, record)
+    return Outcome(fitted.units, unit, how, record, rivals)
+
+
+def _threshold(
+    request: Evaluation, parts: Mapping[str, Split], seed: int, names: list[str]
+) -> Outcome:
+    """`raw-bands` for change: a threshold on the bands' standardised differences."""
+    bench = request.benchmark
+    if bench.task is not Task.CHANGE or request.model != RAW_BANDS:
+        raise ConfigError(
+            f"{request.model} cannot be tuned; {RAW_BANDS} works for change, and for kNN, probe, "
+            "pixels both baselines do"
+        )
+    (units,) = fit_baselines(
+        bench, parts["train"], parts["test"], seed=seed, names=(THRESHOLD,)
+    ).values()
+    return Outcome(units, BLOCK_UNIT, {"test": names}, {"model": THRESHOLD})

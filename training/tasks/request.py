@@ -1,6 +1,5 @@
 """What is asked for: labels, a backbone, and how it is tuned, from plain settings."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,20 +10,18 @@ import torch
 
 from deo.bands import BandSet
 from deo.contracts import InputContract
-from deo.errors import ConfigError
+from deo.errors import ConfigError, did_you_mean
 from deo.training.tasks.backbones import open_backbone
 from deo.training.tasks.benchmarks.catalogue import benchmark
 from deo.training.tasks.benchmarks.folder import FOLDER, folder_benchmark
 from deo.training.tasks.benchmarks.geobench import BandKeys
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.inputs import choose_bands, choose_contract
-from deo.training.tasks.splits import first_part
+from deo.training.tasks.plan import EPOCHS
+from deo.training.tasks.splits import divide, first_part
+from deo.training.tasks.survey import least_valid
 from deo.training.tasks.task import Benchmark, Task
-from deo.training.tasks.tune import Epoch
 from deo.training.tasks.tuneconfig import TuneConfig
-
-Report = Callable[[int, Epoch], None]
-"""Is told the seed of a run and each of its epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +35,11 @@ class Request:
         bands: input channels; None: the model's bands that the data hold.
         contract: None: see `choose_contract`.
         test: names of test samples, for data without splits.
-        valid: share of the training samples held out where there is no validation part.
+        valid: share of the training samples held out where there is no validation part; None: 15 %,
+            if these are enough to choose an epoch by.
         fraction: share of the training labels that is used.
+        baselines: whether a tuned network is compared with baselines on the same samples.
+        twin: whether it is compared with a network that is tuned from random weights.
         tuning: how a head is tuned, and the backbone with it.
         device: as torch names it.
     """
@@ -52,8 +52,10 @@ class Request:
     bands: BandSet | None = None
     contract: str | None = None
     test: tuple[str, ...] = ()
-    valid: float = 0.15
+    valid: float | None = None
     fraction: float = 1.0
+    baselines: bool = True
+    twin: bool = False
     tuning: TuneConfig = field(default_factory=TuneConfig)
     device: str = "cpu"
 
@@ -65,6 +67,13 @@ class Request:
             ConfigError: the data hold none of the model's bands.
         """
         return self.bands or choose_bands(self.benchmark.layout)
+
+    def divide(self, splits: Mapping[str, Split], *, seed: int) -> dict[str, Split]:
+        """The parts that a network is tuned, judged and scored on; see `splits.divide`."""
+        if self.valid is not None:
+            return divide(splits, test=self.test, valid=self.valid, seed=seed)
+        least = least_valid(self.benchmark)
+        return divide(splits, test=self.test, least=least, seed=seed)
 
     def open(self) -> dict[str, Split]:
         """Check the data and open their splits in the bands asked for.
@@ -175,15 +184,13 @@ def request_from_settings(
     names = [set(inspect.signature(taker).parameters) - _GIVEN for taker in takers]
     for name in values:
         if not any(name in accepted for accepted in names):
-            close = difflib.get_close_matches(name, set().union(*names), 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"there is no setting {name!r}{hint}")
+            hint = did_you_mean(name, sorted(set().union(*names)))
+            raise ConfigError(f"there is no setting {name!r}; {hint}")
     of_data, of_kind, of_tuning = (
         {name: value for name, value in values.items() if name in accepted} for accepted in names
     )
     # A short run needs no shorter warm-up by name: it never lasts longer than the run.
-    epochs = of_tuning.get("epochs", TuneConfig.epochs)
-    warmup = min(of_tuning.pop("warmup", TuneConfig.warmup), epochs)
+    warmup = min(of_tuning.pop("warmup", TuneConfig.warmup), of_tuning.get("epochs") or EPOCHS)
     fallback = "cuda" if torch.cuda.is_available() else "cpu"
     of_kind["device"] = of_kind.get("device") or fallback
     return kind(
@@ -195,7 +202,7 @@ def request_from_settings(
     )
 
 
-_GIVEN = {"dataset", "data", "task", "benchmark", "tuning", "protocol", "report"}
+_GIVEN = {"dataset", "data", "task", "benchmark", "tuning", "protocol", "progress"}
 """Parameters that are not settings: they are said by themselves."""
 
 

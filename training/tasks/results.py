@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import numpy as np
 from deo.errors import DataError, OutputError
 from deo.files.documents import load_json
 from deo.files.publish import write_file
+from deo.training.tasks.comparison import Comparison, compared
 from deo.training.tasks.outcome import Outcome
+from deo.training.tasks.paired import are_predictions, predictions
 from deo.training.tasks.scores import STATISTICS, bootstrap_runs
 from deo.training.tasks.task import Benchmark
 
@@ -29,6 +31,8 @@ class Result:
         interval: 95 %, bootstrap over `unit`.
         per_seed: the metric of each seed.
         scores: every metric that fits the task, mean over seeds.
+        comparison: a tuned network beside baselines on the same samples; None: there are none.
+        predictions: one entry per unit, see `paired.predictions`.
         paper: the paper's number for this data set, whatever the model there.
     """
 
@@ -45,6 +49,8 @@ class Result:
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
     samples: Mapping[str, int]
+    comparison: Comparison | None = None
+    predictions: tuple[Mapping[str, Any], ...] = ()
     fraction: float = 1.0
     paper: float | None = None
     seconds: float = 0.0
@@ -57,7 +63,9 @@ class Result:
 
     def record(self) -> dict[str, Any]:
         """JSON-able; a number that is not finite is null."""
-        record: dict[str, Any] = _plain({**asdict(self), "spread": self.spread})
+        comparison = None if self.comparison is None else self.comparison.record()
+        fields = {**asdict(replace(self, comparison=None)), "comparison": comparison}
+        record: dict[str, Any] = _plain({**fields, "spread": self.spread})
         return record
 
 
@@ -80,7 +88,7 @@ def summarise(
         fraction: share of the training labels that was used.
         seconds: how long all of it took.
     """
-    runs = [outcome.matrices for outcome in outcomes.values()]
+    runs = [outcome.units.matrices for outcome in outcomes.values()]
     statistic = STATISTICS[benchmark.metric]
     score = bootstrap_runs(runs, statistic)
     names = _metrics(benchmark)
@@ -98,14 +106,26 @@ def summarise(
             for name in names
         },
         unit=first.unit,
-        units=len(first.matrices),
+        units=len(first.units.matrices),
         model={**last.model, "bands": list(bands)},
         settings=first.settings,
         samples=samples,
+        comparison=_comparison(benchmark.metric, outcomes),
+        predictions=predictions([outcome.units for outcome in outcomes.values()]),
         fraction=fraction,
         paper=_paper(benchmark, samples, fraction),
         seconds=seconds,
     )
+
+
+def _comparison(metric: str, outcomes: Mapping[int, Outcome]) -> Comparison | None:
+    all_seeds = tuple(outcomes.values())
+    first = all_seeds[0]
+    if not first.rivals:
+        return None
+    others = {name: [one.rivals[name].matrices for one in all_seeds] for name in first.rivals}
+    network = [one.units.matrices for one in all_seeds]
+    return compared(metric, "test", (str(first.model["model"]), network), others)
 
 
 def _paper(benchmark: Benchmark, samples: Mapping[str, int], fraction: float) -> float | None:
@@ -147,8 +167,12 @@ def write_json(result: Result, path: Path) -> None:
         OutputError: it cannot be written there.
     """
     check_target(path)
-    text = json.dumps(result.record(), indent=2) + "\n"
-    write_file(path, text)
+    record = result.record()
+    units = record.pop("predictions")
+    # a line for each unit: indented like the rest, they would be a line for each number
+    lines = ",\n".join(f"    {json.dumps(unit)}" for unit in units)
+    head = json.dumps(record, indent=2).removesuffix("\n}")
+    write_file(path, f'{head},\n  "predictions": [\n{lines}\n  ]\n}}\n')
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -184,9 +208,11 @@ _WANTED: Mapping[str, Callable[[Any], bool]] = {
         isinstance(value, list) and len(value) == 2 and all(map(_is_score, value))
     ),
     "seeds": lambda value: isinstance(value, list),
+    "unit": lambda value: isinstance(value, str),
+    "predictions": are_predictions,
     "fraction": lambda value: value is not None and _is_score(value),
 }
-"""What `markdown` reads of a result, and whether a value can be that."""
+"""What is read of a result later on, and whether a value can be that."""
 
 
 def markdown(records: Sequence[Mapping[str, Any]]) -> str:

@@ -149,16 +149,56 @@ def bootstrap_runs(
     Raises:
         DataError: there is no run, or the runs have different units.
     """
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.mean(values))
+
+    return _bootstrap_joined(runs, statistic, mean, draws=draws, seed=seed)
+
+
+def bootstrap_difference(
+    first: Sequence[NDArray[np.int64]],
+    second: Sequence[NDArray[np.int64]],
+    statistic: Statistic,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Score:
+    """How far the mean statistic of the first runs is above that of the second, between -1 and 1.
+
+    Both are of the same units, which are resampled together: what makes a unit hard is the same for
+    both, so that the interval of the difference is narrower than those of the scores suggest.
+
+    Raises:
+        DataError: there is no run, or the runs have different units.
+    """
+    count = len(first)
+
+    def difference(values: Sequence[float]) -> float:
+        return float(np.mean(values[:count]) - np.mean(values[count:]))
+
+    return _bootstrap_joined([*first, *second], statistic, difference, draws=draws, seed=seed)
+
+
+def _bootstrap_joined(
+    runs: Sequence[NDArray[np.int64]],
+    statistic: Statistic,
+    summary: Callable[[Sequence[float]], float],
+    *,
+    draws: int,
+    seed: int,
+) -> Score:
+    """A summary of the statistics of several runs on the same units, resampled together."""
     shapes = {run.shape for run in runs}
     if len(shapes) != 1:
-        raise DataError(f"runs to average need the same units, got shapes {sorted(shapes)}")
+        raise DataError(f"runs to compare need the same units, got shapes {sorted(shapes)}")
     units, size, _ = shapes.pop()
     joined = np.stack(runs, 1).reshape(units, -1, size)  # (units, runs x K, K)
 
-    def mean(summed: NDArray[np.float64]) -> float:
-        return float(np.mean([statistic(part) for part in summed.reshape(-1, size, size)]))
+    def summarised(summed: NDArray[np.float64]) -> float:
+        return summary([statistic(part) for part in summed.reshape(-1, size, size)])
 
-    return bootstrap(joined, mean, draws=draws, seed=seed)
+    return bootstrap(joined, summarised, draws=draws, seed=seed)
 
 
 def _ratio(part: float, whole: float) -> float:

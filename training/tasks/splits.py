@@ -7,10 +7,18 @@ import numpy as np
 from deo.errors import ConfigError, DataError
 from deo.training.tasks.dataset import Split
 
+SHARE = 0.15
+"""Of the training samples, held out where there is no validation part."""
+
 
 def first_part(splits: Mapping[str, Split]) -> Split:
     """The samples that statistics may be measured on: the training part, or all unsplit data."""
     return splits["train"] if "train" in splits else splits["all"]
+
+
+def tested_part(splits: Mapping[str, Split]) -> Split:
+    """The samples that are scored: the test part, or all unsplit data, each in its turn."""
+    return splits["test"] if "test" in splits else splits["all"]
 
 
 def require_test(splits: Mapping[str, Split]) -> None:
@@ -27,7 +35,12 @@ def require_test(splits: Mapping[str, Split]) -> None:
 
 
 def divide(
-    splits: Mapping[str, Split], *, test: Sequence[str] = (), valid: float = 0.15, seed: int = 0
+    splits: Mapping[str, Split],
+    *,
+    test: Sequence[str] = (),
+    valid: float = SHARE,
+    least: int = 1,
+    seed: int = 0,
 ) -> dict[str, Split]:
     """Train, valid and test parts of data whose authors leave some of them out.
 
@@ -37,6 +50,7 @@ def divide(
     Args:
         test: names of test samples; only for unsplit data.
         valid: share of the training samples in a validation part that is drawn; 0: draw none.
+        least: samples; a part that would have fewer is not drawn.
         seed: of the draw.
 
     Raises:
@@ -63,8 +77,9 @@ def divide(
         order = np.random.default_rng(seed).permutation(len(train))
         # at least one sample on either side, however small the part or the share
         count = min(max(1, round(valid * len(train))), len(train) - 1)
-        parts["valid"] = train.subset(sorted(order[:count].tolist()))
-        parts["train"] = train.subset(sorted(order[count:].tolist()))
+        if count >= least:
+            parts["valid"] = train.subset(sorted(order[:count].tolist()))
+            parts["train"] = train.subset(sorted(order[count:].tolist()))
     if not len(parts["train"]):
         raise DataError("no sample is left to train on")
     return parts

@@ -11,6 +11,7 @@ from deo.errors import DataError
 from deo.training.data.identity import named_identity, sample_checksum
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.scores import IGNORE
+from deo.training.tasks.splits import SHARE
 from deo.training.tasks.task import Benchmark, Task
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,48 @@ def class_counts(labels: NDArray[np.int64], benchmark: Benchmark) -> NDArray[np.
     if benchmark.task is Task.MULTILABEL:
         return np.asarray(labels.reshape(-1, benchmark.class_count).sum(0))
     return np.bincount(labels[labels != IGNORE].ravel(), minlength=benchmark.class_count)
+
+
+def say_parts(parts: Mapping[str, Examples], benchmark: Benchmark) -> None:
+    """Say how many samples and labels of each class the parts hold, and which is too small."""
+    for name, examples in parts.items():
+        counts = np.zeros(benchmark.class_count, np.int64)
+        for _, target in examples:
+            counts += class_counts(target, benchmark)
+        shown = ", ".join(
+            f"{label} {count}" for label, count in zip(benchmark.class_names, counts, strict=True)
+        )
+        what = "tiles" if benchmark.task in (Task.CLASSIFY, Task.MULTILABEL) else "pixels"
+        log.info("%s: %d samples; labelled %s: %s", name, len(examples), what, shown)
+    warn_of_few(parts, benchmark)
+
+
+def least_valid(benchmark: Benchmark) -> int:
+    """Samples that a validation part needs for an epoch to be chosen by it.
+
+    Below thirty tiles the score of one epoch differs from that of the next by chance, by more than
+    networks do: its standard error is near nine points. A mask holds many blocks, but of one place.
+    """
+    return 30 if benchmark.task in (Task.CLASSIFY, Task.MULTILABEL) else 5
+
+
+def warn_of_few(parts: Mapping[str, Examples], benchmark: Benchmark) -> None:
+    """Say where the validation part is too small to choose an epoch by, or where there is none."""
+    count, least = len(parts["valid"]) if "valid" in parts else 0, least_valid(benchmark)
+    if not count:
+        log.info(
+            "no validation part: the last pass counts (with %d training samples, 15 %% of them are "
+            "%s to choose by)",
+            len(parts["train"]),
+            "too few" if SHARE * len(parts["train"]) < least else "enough",
+        )
+    elif count < least:
+        log.warning(
+            "the validation part holds %d sample(s), too few to choose an epoch by (wanted %d or "
+            "more); hold none out (--valid 0), and the last epoch counts",
+            count,
+            least,
+        )
 
 
 def warn_of_unseen(counts: NDArray[np.int64], benchmark: Benchmark) -> None:

@@ -1,82 +1,45 @@
 """Change without a network: how far two dates differ, and from where on that is a change."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deo.errors import ConfigError
-from deo.training.tasks.backbones import RAW_BANDS
-from deo.training.tasks.dataset import Split
-from deo.training.tasks.inputs import choose_contract
-from deo.training.tasks.outcome import BLOCK_UNIT, Outcome, block_confusions
-from deo.training.tasks.patches import Examples
-from deo.training.tasks.request import Request
-from deo.training.tasks.scores import IGNORE, confusion, positive_f1
-from deo.training.tasks.survey import survey
-from deo.training.tasks.task import Task
+from deo.training.tasks.dataset import Sample
 
 _CANDIDATES = 200
 
 
-def difference(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean absolute difference over bands: (2, C, H, W) normalised -> (H, W)."""
-    return np.asarray(np.abs(image[0] - image[1]).mean(0), np.float32)
+def standardised_differences(sample: Sample) -> NDArray[np.float32]:
+    """How far the second date of a pair is from the first: (C, H, W), 0 where not valid.
 
-
-def best_threshold(
-    differences: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.integer[Any]]]
-) -> float:
-    """The threshold with the highest F1 over all training pixels (ignored ones left out)."""
-    seen = [mask != IGNORE for mask in masks]
-    values = np.concatenate([one[part] for one, part in zip(differences, seen, strict=True)])
-    truth = np.concatenate([one[part] for one, part in zip(masks, seen, strict=True)])
-    candidates = np.unique(np.quantile(values, np.linspace(0, 1, _CANDIDATES)))
-    scores = [
-        positive_f1(
-            confusion(truth, (values >= step).astype(np.int64), classes=2).astype(np.float64)
-        )
-        for step in candidates
-    ]
-    return float(candidates[int(np.nanargmax(scores))]) if np.isfinite(scores).any() else np.inf
-
-
-def evaluate_threshold(request: Request, parts: Mapping[str, Split]) -> Outcome:
-    """The absolute difference of the raw bands, its threshold chosen on the training scenes.
-
-    Args:
-        parts: `train` and `test`; nothing is chosen on `valid`.
-
-    Raises:
-        ConfigError: the task is not change, or the model is not `raw-bands`.
-        DataError: pixels are not finite.
+    The mean difference of the pair is taken off each band and its standard deviation divided by,
+    so that neither another sun nor a band of larger numbers passes for change.
     """
-    bench, train = request.benchmark, parts["train"]
-    if bench.task is not Task.CHANGE or request.model != RAW_BANDS:
-        raise ConfigError(
-            f"{request.model} cannot be tuned; {RAW_BANDS} works for change, and for kNN, probe, "
-            "pixels both baselines do"
-        )
-    contract = choose_contract(
-        request.contract or "stats", bands=train.bands, unit=bench.unit, train=train
-    )
-    learned, tested = (
-        Examples(split=parts[name], unit=bench.unit, contract=contract)
-        for name in ("train", "test")
-    )
-    for examples in (learned, tested):
-        survey(examples, bench)  # refuses pixels that are not finite
-    step = best_threshold(
-        [difference(example.image) for example in learned],
-        [example.target for example in learned],
-    )
-    matrices = [
-        matrix
-        for example in tested
-        for matrix in block_confusions(
-            example.target, (difference(example.image) >= step).astype(np.int64), classes=2
-        )
-    ]
-    record = {"model": "absolute difference", "contract": contract.record()}
-    return Outcome(np.stack(matrices), BLOCK_UNIT, {"threshold": step}, record)
+    difference = sample.image[1].astype(np.float64) - sample.image[0]
+    seen = difference[:, sample.valid]
+    if not seen.size:
+        return np.zeros(difference.shape, np.float32)
+    mean, spread = seen.mean(1)[:, None, None], seen.std(1)[:, None, None]
+    scaled = (difference - mean) / np.where(spread > 0, spread, 1)
+    return np.where(sample.valid, scaled, 0).astype(np.float32)
+
+
+def magnitude(differences: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Length of the vector of change, over the root of its bands: (C, H, W) -> (H, W)."""
+    return np.asarray(np.sqrt((differences**2).mean(0)), np.float32)
+
+
+def best_threshold(values: NDArray[np.float32], truth: NDArray[np.integer[Any]]) -> float:
+    """The threshold with the highest F1, among quantiles of the values: (N,) and (N,) of 0 and 1.
+
+    Values at the threshold or above count as change. Where no pixel changed, F1 is 0 everywhere,
+    and the lowest of the values is taken.
+    """
+    candidates = np.unique(np.quantile(values, np.linspace(0, 1, _CANDIDATES)))
+    order = np.argsort(values)
+    below = np.searchsorted(values[order], candidates)  # values that are no change, by candidate
+    right_below = np.concatenate(([0], np.cumsum(truth[order])))[below]
+    positives, called = truth.sum(), len(values) - below
+    f1 = 2 * (positives - right_below) / np.maximum(called + positives, 1)
+    return float(candidates[int(np.argmax(f1))])

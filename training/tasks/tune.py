@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import itertools
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,25 +20,22 @@ from deo.training.data.identity import changed_data
 from deo.training.run import checkpoint
 from deo.training.run.checkpoint import Checkpoint
 from deo.training.run.journal import JsonLines
+from deo.training.tasks.fusion import measure_standards
 from deo.training.tasks.heads import Network, least_batch
 from deo.training.tasks.inference import confusions
-from deo.training.tasks.objectives import LOSSES, class_weights
+from deo.training.tasks.objectives import LOSSES, balanced, class_weights
 from deo.training.tasks.patches import Batch, Examples, batches, patch_count, training_size
+from deo.training.tasks.plan import make_plan
+from deo.training.tasks.progress import Epoch
 from deo.training.tasks.scores import STATISTICS
 from deo.training.tasks.survey import listed, survey, warn_of_unseen
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tuneconfig import TuneConfig, parameter_groups, set_rate
 
+log = logging.getLogger(__name__)
+
 LOG_NAME = "log.jsonl"
-
-
-class Epoch(NamedTuple):
-    """What one epoch came to; `score` is the benchmark's metric on the validation part."""
-
-    number: int
-    loss: float
-    score: float
-    best: float
+_MEASURED = 128  # patches that heads are measured on
 
 
 def tune(
@@ -73,19 +72,21 @@ def tune(
     if resume:
         run.restore(_needed(folder))
     with contextlib.ExitStack() as stack:
-        log = None
+        journal = None
         if folder is not None:
-            log = JsonLines(make_folder(folder) / LOG_NAME, resume_at=run.epoch, counter="number")
-            stack.callback(log.close)
-        while run.epoch < config.epochs and not run.exhausted:
+            path = make_folder(folder) / LOG_NAME
+            journal = JsonLines(path, resume_at=run.epoch, counter="number")
+            stack.callback(journal.close)
+        while run.epoch < run.plan.epochs and not run.exhausted:
             loss = run.learn()
             score = run.judge()
-            epoch = Epoch(run.epoch, loss, score, run.best_score)
+            steps = run.epoch * run.plan.passes * run.plan.steps
+            epoch = Epoch(run.epoch, steps, loss, score, run.best_score)
             if keep is not None and run.stale == 0:
                 keep(run.best_score)
-            if folder is not None and log is not None:
+            if folder is not None and journal is not None:
                 run.save(folder)
-                log.write(epoch._asdict())
+                journal.write(epoch._asdict())
             yield epoch
     network.load_state_dict(run.best_state, strict=True)
 
@@ -107,17 +108,19 @@ def _check_size(train: Examples, config: TuneConfig, least: int) -> None:
         )
 
 
-def _refuse_divergence(epoch: int, parts: Sequence[Batch], losses: Tensor, norms: Tensor) -> None:
+def _refuse_divergence(
+    epoch: int, samples: Sequence[tuple[str, ...]], losses: Tensor, norms: Tensor
+) -> None:
     """Refuse to go on after a step whose loss or gradient was not finite."""
     finite = losses.isfinite() & norms.isfinite()
     if finite.all():
         return
     step = int(finite.int().argmin())
-    names = listed(list(parts[step].names))
+    names = listed(list(samples[step]))
     raise ConfigError(
-        f"epoch {epoch}, step {step + 1} of {len(parts)}: the loss is {float(losses[step]):g} and "
-        f"its gradient {float(norms[step]):g}, with the samples {names}. Nothing of this epoch is "
-        "kept. Lower --rate, or look at these samples"
+        f"epoch {epoch}, step {step + 1} of {len(samples)}: the loss is {float(losses[step]):g} "
+        f"and its gradient {float(norms[step]):g}, with the samples {names}. Nothing of this epoch "
+        "is kept. Lower --rate, or look at these samples"
     )
 
 
@@ -148,14 +151,28 @@ class _Run:
         surveyed = survey(train, benchmark)
         warn_of_unseen(surveyed.counts, benchmark)
         self.identity = surveyed.identity
+        self.plan = make_plan(config, patches=patch_count(train, config.crop), least=self.least)
         self.size = training_size(train, config.crop).side
         self.optimiser = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
+        measure_standards(network, self._measured())
         self.epoch, self.stale = 0, 0
         self.best_score = math.nan
         self.best_state = self._state()
         self.weights = None
-        if config.balance and not self.multilabel:
+        if not self.multilabel and balanced(config.balance, surveyed.counts):
             self.weights = class_weights(surveyed.counts).to(device)
+            shown = ", ".join(f"{weight:.2f}" for weight in self.weights.tolist())
+            log.info("weights of the classes, the rare ones more (--balance): %s", shown)
+        log.info("%s", self.plan)
+
+    def _measured(self) -> Iterator[Tensor]:
+        """What the heads that standardise are measured on."""
+        config = self.config
+        parts = batches(
+            self.train, size=config.batch, crop=config.crop, flips=False, seed=config.seed, epoch=0
+        )
+        for batch in itertools.islice(parts, -(-_MEASURED // config.batch)):
+            yield batch.images.to(self.device)
 
     @property
     def exhausted(self) -> bool:
@@ -165,21 +182,12 @@ class _Run:
         """One epoch; returns its mean loss."""
         config, losses, norms = self.config, [], []
         loss_of = LOSSES["bce" if self.multilabel else config.loss]
-        parts = list(
-            batches(
-                self.train,
-                size=config.batch,
-                crop=config.crop,
-                flips=True,
-                seed=config.seed,
-                epoch=self.epoch,
-                least=self.least,
-            )
-        )
+        steps, names = self.plan.passes * self.plan.steps, []
         self.network.train()
         torch.manual_seed(config.seed * 100_003 + self.epoch)  # stochastic depth, on resume too
-        for number, batch in enumerate(parts):
-            set_rate(self.optimiser, config, self.epoch + number / len(parts))
+        for number, batch in enumerate(self._batches()):
+            done = self.epoch + number / steps
+            set_rate(self.optimiser, config, done, epochs=self.plan.epochs)
             scores = self.network(batch.images.to(self.device))
             loss = loss_of(scores, batch.targets.to(self.device), self.weights)
             self.optimiser.zero_grad(set_to_none=True)
@@ -187,10 +195,25 @@ class _Run:
             norms.append(nn.utils.clip_grad_norm_(self.network.parameters(), 1.0))
             self.optimiser.step()
             losses.append(loss.detach())
+            names.append(batch.names)
         # looked at once an epoch: the device is not waited for after every step
-        _refuse_divergence(self.epoch + 1, parts, torch.stack(losses), torch.stack(norms))
+        _refuse_divergence(self.epoch + 1, names, torch.stack(losses), torch.stack(norms))
         self.epoch += 1
         return float(torch.stack(losses).mean())
+
+    def _batches(self) -> Iterator[Batch]:
+        """Those of one epoch, which may pass over the samples more than once."""
+        first = self.epoch * self.plan.passes
+        for number in range(first, first + self.plan.passes):
+            yield from batches(
+                self.train,
+                size=self.config.batch,
+                crop=self.config.crop,
+                flips=True,
+                seed=self.config.seed,
+                epoch=number,
+                least=self.least,
+            )
 
     def judge(self) -> float:
         """Score the epoch on the validation part.
@@ -199,10 +222,10 @@ class _Run:
         """
         score = math.nan
         if self.valid is not None:
-            matrices = confusions(
+            units = confusions(
                 self.network, self.valid, self.benchmark, size=self.size, device=self.device
             )
-            score = STATISTICS[self.benchmark.metric](matrices.sum(0))
+            score = STATISTICS[self.benchmark.metric](units.matrices.sum(0))
         if math.isnan(self.best_score) or score > self.best_score:
             self.best_score, self.stale, self.best_state = score, 0, self._state()
         else:

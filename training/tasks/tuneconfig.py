@@ -1,68 +1,71 @@
 """How a network is tuned: the settings, and the parameters and rates that follow from them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from deo.errors import ConfigError
+from deo.errors import ConfigError, did_you_mean
 from deo.training.run import optim
 from deo.training.run.optim import ParameterGroup
 from deo.training.run.schedules import EpochCosine
-from deo.training.tasks.heads import HEADS, Network
-from deo.training.tasks.objectives import LOSSES
+from deo.training.tasks.heads import HEADS, WIDTHS, Network
+from deo.training.tasks.objectives import BALANCE, LOSSES
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """How a network is tuned. The defaults are the authors' public settings, but for their batch
-    of 64; those of the commands are the same.
+    """How a network is tuned. Where a default is None, task and data decide; see `settled`.
 
     Args:
-        head: `upernet` or `linear`.
-        width: channels inside UPerNet.
+        head: `auto`, which is `fusion`, `upernet` (for maps alone) or `linear`.
+        width: channels inside a head of maps; None: 512 for `upernet`, as the authors, and 32
+            for `fusion`.
         frozen: leave the backbone as it is.
         layer_decay: each layer below the head learns by this factor slower; None: all alike.
         loss: `bce` (one-hot masks) or `ce`; both skip ignored pixels.
-        balance: weigh classes by the inverse square root of how often they occur.
-        epochs, warmup: in epochs; the rate rises linearly, then falls as a cosine.
+        balance: weigh classes by the inverse square root of how often they occur: `on`, `off`, or
+            `auto`, which does where one class has ten times as many labels as another.
+        epochs: passes over the training samples; None: see `steps`.
+        steps: of the optimiser at the least; None, if there are no `epochs` either: see
+            `plan.make_plan`.
+        warmup: in epochs; the rate rises linearly, then falls as a cosine.
         batch: patches per step.
         rate, weight_decay: AdamW's.
-        crop: side of training patches; None: whole samples.
+        crop: side of training patches; None: see `plan.choose_crop`.
         patience: epochs without a better validation score before stopping; None: never.
         seed: of head, order and patches.
     """
 
-    head: str = "upernet"
-    width: int = 512
+    head: str = "auto"
+    width: int | None = None
     frozen: bool = False
     layer_decay: float | None = None
-    loss: str = "bce"
-    balance: bool = False
-    epochs: int = 50
+    loss: str = "ce"
+    balance: str = "auto"
+    epochs: int | None = None
+    steps: int | None = None
     warmup: int = 5
     batch: int = 16
-    rate: float = 1e-4
+    rate: float = 1e-3
     weight_decay: float = 0.05
     crop: int | None = None
     patience: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.head not in HEADS:
-            raise ConfigError(f"no head {self.head!r}; choose one of {', '.join(HEADS)}")
-        if self.loss not in LOSSES:
-            raise ConfigError(f"no loss {self.loss!r}; choose one of {', '.join(LOSSES)}")
-        for name in ("width", "epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; wanted 1 or more")
-        if not 0 <= self.warmup <= self.epochs:
+        self._check_names()
+        for name in ("width", "epochs", "steps", "batch", "crop"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; wanted 1 or more")
+        if self.epochs is not None and self.steps is not None:
+            raise ConfigError("epochs and steps both say how long to tune; give one of them")
+        if self.warmup < 0 or (self.epochs is not None and self.warmup > self.epochs):
             raise ConfigError(f"warmup of {self.warmup} epochs does not fit {self.epochs} epochs")
         if not 0 < self.rate < math.inf:
             raise ConfigError(f"rate is {self.rate}; wanted a number above 0")
-        if self.crop is not None and self.crop < 1:
-            raise ConfigError(f"crop is {self.crop}; wanted 1 pixel or more")
         if self.patience is not None and self.patience < 0:
             raise ConfigError(f"patience is {self.patience}; wanted 0 or more")
         if not 0 <= self.weight_decay < math.inf:
@@ -71,6 +74,18 @@ class TuneConfig:
             raise ConfigError(f"layer_decay is {self.layer_decay}; wanted a number in (0, 1]")
         if self.layer_decay is not None and self.frozen:
             raise ConfigError("layer_decay needs a backbone that learns; drop --frozen")
+
+    def _check_names(self) -> None:
+        names = {"head": ("auto", *HEADS), "loss": tuple(LOSSES), "balance": BALANCE}
+        for name, known in names.items():
+            if getattr(self, name) not in known:
+                value = str(getattr(self, name))
+                raise ConfigError(f"no {name} {value!r}; {did_you_mean(value, known)}")
+
+    def settled(self) -> "TuneConfig":
+        """The same with a head and its width."""
+        head = "fusion" if self.head == "auto" else self.head
+        return replace(self, head=head, width=self.width or WIDTHS[head])
 
 
 def parameter_groups(network: Network, config: TuneConfig) -> list[ParameterGroup]:
@@ -91,8 +106,11 @@ def parameter_groups(network: Network, config: TuneConfig) -> list[ParameterGrou
     return [group for group in groups if group["params"]]
 
 
-def set_rate(optimiser: torch.optim.Optimizer, config: TuneConfig, epoch: float) -> None:
-    """Linear warm-up, then a cosine to zero; times each group's `lr_scale`."""
-    rate = EpochCosine(base=config.rate, epochs=config.epochs, warmup=config.warmup)(epoch)
+def set_rate(
+    optimiser: torch.optim.Optimizer, config: TuneConfig, epoch: float, *, epochs: int
+) -> None:
+    """Linear warm-up, then a cosine to zero after `epochs`; times each group's `lr_scale`."""
+    warmup = min(config.warmup, epochs)
+    rate = EpochCosine(base=config.rate, epochs=epochs, warmup=warmup)(epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)

@@ -94,6 +94,7 @@ def load_tuned(path: Path) -> Tuned:
     network = build_network(
         description.task,
         backbone,
+        bands=len(description.bands),
         classes=len(description.classes),
         head=description.head,
         width=description.width,

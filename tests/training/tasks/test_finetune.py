@@ -1,5 +1,6 @@
 """The public function: plain settings in, a tuned network with its scores out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SETTINGS: dict[str, Any] = {
     "dataset": "folder", "classes": ("ground", "field"), "stored_bands": MODEL_BANDS,
     "model": "test_deo_swin", "untrained": True, "device": "cpu", "head": "linear",
-    "frozen": True, "epochs": 2, "batch": 2, "loss": "ce",
+    "frozen": True, "epochs": 2, "batch": 2, "baselines": False,
 }  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_finetune__returns_the_best_network_and_its_scores(fields: Path, tmp_pat
     epochs: list[tuple[int, int]] = []
     finished = finetune(
         "segment", data=str(fields), output=tmp_path / "run", test=("images/2.tif",), seed=3,
-        report=lambda seed, epoch: epochs.append((seed, epoch.number)), **SETTINGS,
+        valid=0.5, progress=lambda seed, epoch: epochs.append((seed, epoch.number)), **SETTINGS,
     )  # fmt: skip
     assert epochs == [(3, 1), (3, 2)]
     assert finished.path == tmp_path / "run/best.safetensors"
@@ -59,6 +60,10 @@ def test_finetune__returns_the_best_network_and_its_scores(fields: Path, tmp_pat
         f"validation macro_iou {100 * description.score:.1f} %, "
         f"test macro_iou {100 * finished.test:.1f} %"
     )
+    assert finished.comparison is not None
+    assert finished.comparison.rows[0].score.value == finished.test
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    assert scores == finished.comparison.record()
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(OutputError, match="--resume to go on, --overwrite to replace"):
         finetune("segment", data=fields, output=tmp_path / "run", **SETTINGS)
@@ -69,6 +74,23 @@ def test_finetune__without_test_names_all_samples_train(fields: Path, tmp_path: 
     settings = {**SETTINGS, "epochs": 1, "valid": 0.0}
     finished = finetune("segment", data=fields, output=tmp_path, **settings)
     assert (finished.test, finished.summary) == (None, "last epoch")
+    assert finished.comparison is None  # nothing is there to be scored
+
+
+def test_finetune__scores_baselines_on_the_validation_part_where_nothing_tests(
+    fields: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**SETTINGS, "epochs": 1, "valid": 0.3, "baselines": True}
+    finished = finetune("segment", data=fields, output=tmp_path, progress=True, **settings)
+    assert finished.test is None
+    assert finished.comparison is not None
+    assert finished.comparison.part == "valid"
+    scores = {row.name: row.score.value for row in finished.comparison.rows}
+    assert scores["logistic regression on bands"] == 1  # the stripe is far brighter
+    said = capsys.readouterr().err
+    assert "train: 2 samples; labelled pixels: ground 1024, field 1024" in said
+    assert "1 passes over the training samples, 1 steps each, 1 steps in all" in said
+    assert "the validation part holds 1 sample(s), too few to choose an epoch by" in said
 
 
 def test_finetune__refuses_what_does_not_fit(fields: Path, tmp_path: Path) -> None:

@@ -51,13 +51,13 @@ def test_fit__a_folder_changes_nothing_but_what_is_written(tmp_path: Path) -> No
     written = fit(request, parts, folder=tmp_path)
     for name, tensor in alone.network.state_dict().items():
         assert torch.equal(tensor, written.network.state_dict()[name]), name
-    assert alone.matrices is not None
-    assert written.matrices is not None
-    assert alone.matrices.shape == (3, 2, 2)
-    assert np.array_equal(alone.matrices, written.matrices)
+    assert alone.units is not None
+    assert written.units is not None
+    assert alone.units.samples == ("6", "7", "8")
+    assert np.array_equal(alone.units.matrices, written.units.matrices)
     assert (alone.epochs, written.epochs) == (2, 2)
     tuned = load_tuned(tmp_path / BEST)
-    assert tuned.description.head == "linear"  # of tiles, whatever the settings name
+    assert (tuned.description.head, alone.config.head) == ("fusion", "fusion")
     for name, tensor in alone.network.state_dict().items():
         assert torch.equal(tensor, tuned.network.state_dict()[name]), name
-    assert fit(request, {"train": parts["train"]}).matrices is None
+    assert fit(request, {"train": parts["train"]}).units is None

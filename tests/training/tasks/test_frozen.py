@@ -71,7 +71,7 @@ def test_knn_and_probe__score_every_sample_once_and_say_with_what() -> None:
         evaluate_knn(Parity(), BENCH, SPLITS, k=3),
         evaluate_probe(Parity(), BENCH, SPLITS, folds=3, grid=(1.0,)),
     ):
-        assert outcome.matrices.sum(0).tolist() == [[6, 0], [0, 6]]
+        assert outcome.units.matrices.sum(0).tolist() == [[6, 0], [0, 6]]
         assert (outcome.unit, outcome.model) == ("tile", {"model": "parity"})
 
 

@@ -23,7 +23,7 @@ def make() -> Callable[..., Network]:
 
 
 @pytest.mark.parametrize("name", ["test_deo_swin", "test_deo_vit", "test_resnet", "test_convnext"])
-@pytest.mark.parametrize("head", ["upernet", "linear"])
+@pytest.mark.parametrize("head", ["fusion", "upernet", "linear"])
 def test_segmenter__any_backbone(make: Callable[..., Network], name: str, head: str) -> None:
     network = make("segment", name=name, head=head)
     images = torch.randn(2, 10, 64, 64)
@@ -79,6 +79,7 @@ def test_change__one_backbone_and_no_order(make: Callable[..., Network]) -> None
         first = network.backbone(pair[:, 0])
         second = network.backbone(pair[:, 1])
         maps = [(one - other).abs() for one, other in zip(first, second, strict=True)]
+        maps = [(pair[:, 0] - pair[:, 1]).abs(), *maps]
         by_hand = torch.nn.functional.interpolate(
             network.head(maps, (64, 64)), size=(64, 64), mode="bilinear", align_corners=False
         )
@@ -101,5 +102,7 @@ def test_build__seed_decides_the_head_and_names_are_checked(make: Callable[..., 
     first, again, other = (make("segment", seed=seed).head.score.weight for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    with pytest.raises(ModelError, match="choose one of upernet, linear"):
+    with pytest.raises(ModelError, match="choose one of fusion, upernet, linear"):
         make("segment", head="unet")
+    with pytest.raises(ModelError, match="no head 'upernet' for classify; choose one of fusion"):
+        make("classify")

@@ -78,7 +78,8 @@ def test_sample_probabilities__of_a_tile_are_the_mean_of_its_windows() -> None:
 @pytest.mark.parametrize("size", [512, 32])
 def test_confusions__one_matrix_per_block(halves: tuple[Benchmark, Examples], size: int) -> None:
     bench, examples = halves
-    matrices = confusions(FirstOrSecond(), examples, bench, size=size)
+    matrices, samples = confusions(FirstOrSecond(), examples, bench, size=size)
+    assert samples == ("0",) * 4 + ("1",) * 4
     assert matrices.shape == (2 * 4, 2, 2)  # 70 x 70 pixels are four blocks of 64 or less
     assert matrices.sum(0).tolist() == [[2 * 70 * 35, 0], [0, 2 * 70 * 35]]
 

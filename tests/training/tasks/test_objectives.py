@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deo.training.tasks.objectives import class_weights, cross_entropy, one_hot_bce
+from deo.training.tasks.objectives import balanced, class_weights, cross_entropy, one_hot_bce
 from deo.training.tasks.scores import IGNORE
 
 SCORES = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -57,3 +57,11 @@ def test_class_weights__fall_with_the_root_of_the_count_and_are_1_on_average() -
     assert weights.mean() == pytest.approx(1)
     assert weights[0] == pytest.approx(2 * weights[1])
     assert weights[2] == pytest.approx(10 * weights[0])  # a class that never occurs counts as one
+
+
+def test_balanced__by_ten_times_between_classes_that_occur() -> None:
+    assert balanced("auto", np.array([1000, 100, 0]))
+    assert not balanced("auto", np.array([999, 100, 0]))
+    assert not balanced("auto", np.array([0, 0]))
+    assert balanced("on", np.array([1, 1]))
+    assert not balanced("off", np.array([1000, 1]))

@@ -1,8 +1,9 @@
 """Mapping scenes with tuned networks: equal to the network on the whole, tiled, resumed."""
 
+import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,12 +119,6 @@ def test_predict__map_has_place_colours_names_and_provenance(tmp_path: Path) -> 
         assert '"name": "s2"' in found.tags()["DEO_CONTRACT"]
         assert found.profile["tiled"]
         assert found.compression.name == "zstd"
-
-
-def test_colours__differ_between_classes() -> None:
-    table = colours(20)
-    assert len({table[label] for label in range(20)}) == 20
-    assert table[NODATA][3] == 0
 
 
 def test_predict__blended_shares_sum_to_one_and_keep_the_nodata(tmp_path: Path) -> None:
@@ -389,3 +384,27 @@ def test_predict_many__pairs_of_dates(tmp_path: Path) -> None:
         predict_many(tuned, [first], f"{tmp_path}/maps/{{name}}.tif")
     with pytest.raises(OutputError, match="would be written over"):
         predict_many(tuned, [(first, second, second)], None)
+
+
+def test_predict__items_of_class_maps_validate(tmp_path: Path, valid: Callable[..., None]) -> None:
+    tuned = make(tmp_path / "run")
+    scenes = [(write_scene(tmp_path / f"{n}.tif"), tmp_path / f"map{n}.tif") for n in (0, 1)]
+    shares = tmp_path / "shares.tif"
+    predict(tuned, *scenes[0], probabilities=shares, stac=True)
+    item, model, share = (
+        json.loads((tmp_path / name).read_text())
+        for name in ("map0.stac.json", "map0.mlm.json", "shares.stac.json")
+    )
+    for each in (item, share):
+        valid(each, "stac/item.json")
+        valid(each, "projection.json")
+    valid(model, "stac/item.json")
+    valid(model, "mlm.json")
+    classes = item["assets"]["map"]["classification:classes"]
+    assert [each["name"] for each in classes] == ["class0", "class1", "class2", "no-data"]
+    assert [band["name"] for band in share["assets"]["map"]["bands"]] == list(
+        tuned.description.classes
+    )
+    assert model["properties"]["mlm:tasks"] == ["semantic-segmentation"]
+    list(predict_many(tuned, scenes, None, stac=True))
+    valid(json.loads((tmp_path / "collection.json").read_text()), "stac/collection.json")

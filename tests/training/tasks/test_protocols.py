@@ -23,7 +23,7 @@ def evaluation(**settings: Any) -> Evaluation:
 def test_require_protocol__lists_all() -> None:
     for name in PROTOCOLS:
         require_protocol(name)
-    with pytest.raises(ConfigError, match="choose one of knn, probe, pixels, segment, change"):
+    with pytest.raises(ConfigError, match="choose one of knn, probe, pixels, classify"):
         require_protocol("nearest")
 
 

@@ -11,7 +11,7 @@ import pytest
 from deo.bands import BandSet
 from deo.errors import DataError, OutputError
 from deo.training.tasks.dataset import Layout
-from deo.training.tasks.outcome import Outcome
+from deo.training.tasks.outcome import Outcome, Units
 from deo.training.tasks.results import markdown, read_json, summarise, write_json
 from deo.training.tasks.task import Benchmark, Task
 
@@ -29,7 +29,7 @@ WRONG = np.array([[[1, 0], [0, 0]], [[0, 0], [1, 0]]])
 
 
 def outcome(matrices: np.ndarray) -> Outcome:
-    return Outcome(matrices, "tile", {"k": 1}, {"model": "band-statistics"})
+    return Outcome(Units(matrices, ("a", "b")), "tile", {"k": 1}, {"model": "band-statistics"})
 
 
 RESULT = summarise(
@@ -54,6 +54,23 @@ def test_summarise__means_over_seeds_and_the_papers_number() -> None:
     assert of({"train": 16, "test": 2}, 0.1).paper == 40
     assert of({"train": 16, "test": 2}, 0.25).paper is None
     assert of({"all": 18}, 1.0).paper is None  # another test part than the paper's
+
+
+def test_summarise__predictions_of_each_unit_and_a_comparison() -> None:
+    outcomes = {
+        seed: outcome(matrices)._replace(rivals={"forest": Units(WRONG, ("a", "b"))})
+        for seed, matrices in ((3, RIGHT), (7, WRONG))
+    }
+    result = summarise(BENCH, "classify", outcomes, bands=("B04",), samples={"test": 2})
+    assert result.predictions == (
+        {"sample": "a", "counts": [[[0, 0, 1]], [[0, 0, 1]]]},
+        {"sample": "b", "counts": [[[1, 1, 1]], [[1, 0, 1]]]},
+    )
+    assert result.comparison is not None
+    assert [row.name for row in result.comparison.rows] == ["band-statistics", "forest"]
+    record = result.record()
+    assert record["comparison"]["rows"][1]["network_ahead"] == 25
+    assert RESULT.comparison is None
 
 
 def test_results__json_and_table(tmp_path: Path) -> None:

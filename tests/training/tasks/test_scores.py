@@ -75,3 +75,20 @@ def test_bootstrap_runs__averages_runs_on_the_same_units() -> None:
 def test_bootstrap__nothing_to_score() -> None:
     with pytest.raises(DataError, match="empty"):
         scores.bootstrap(np.empty((0, 2, 2), np.int64), scores.accuracy)
+
+
+def test_bootstrap_difference__pairs_the_units() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.random(60) < 0.6
+    first = np.zeros((60, 2, 2), np.int64)
+    first[np.arange(60), 0, (~right).astype(int)] = 1
+    second = first.copy()
+    second[np.flatnonzero(right)[:6]] = [[0, 1], [0, 0]]  # six more tiles wrong, the rest alike
+    found = scores.bootstrap_difference([first], [second], scores.accuracy)
+    assert found.value == pytest.approx(0.1)
+    assert 0 < found.low < found.value < found.high < 0.2
+    alone = scores.bootstrap(first, scores.accuracy)
+    assert found.high - found.low < alone.high - alone.low
+    assert scores.bootstrap_difference([first], [first, first], scores.accuracy) == (0, 0, 0)
+    with pytest.raises(DataError, match="the same units"):
+        scores.bootstrap_difference([first], [second[:5]], scores.accuracy)

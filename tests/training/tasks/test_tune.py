@@ -16,9 +16,10 @@ from deo.training.tasks.dataset import Sample, Split, Unit
 from deo.training.tasks.heads import Network, build_network
 from deo.training.tasks.inference import confusions
 from deo.training.tasks.patches import Example, Examples, batches
+from deo.training.tasks.progress import Epoch
 from deo.training.tasks.scores import IGNORE, STATISTICS, macro_iou
 from deo.training.tasks.task import Benchmark, Task
-from deo.training.tasks.tune import Epoch, tune
+from deo.training.tasks.tune import tune
 from deo.training.tasks.tuneconfig import TuneConfig
 
 
@@ -89,10 +90,11 @@ def network(bench: Benchmark, *, name: str = "test_deo_swin") -> Network:
 def test_tune__learns(pair: bool) -> None:
     bench = toy(pair=pair)
     parts, model = examples(bench), network(bench)
-    config = replace(CONFIG, epochs=6, balance=pair)
+    config = replace(CONFIG, epochs=6, balance="on" if pair else "off")
     epochs = list(tune(model, bench, parts["train"], parts["valid"], config))
     assert epochs[-1].loss < 0.85 * epochs[0].loss
-    score = STATISTICS[bench.metric](confusions(model, parts["test"], bench, size=32).sum(0))
+    units = confusions(model, parts["test"], bench, size=32)
+    score = STATISTICS[bench.metric](units.matrices.sum(0))
     assert score > 0.7
 
 
@@ -103,7 +105,7 @@ def test_tune__ends_with_the_best_weights() -> None:
     best = max(epoch.score for epoch in epochs)
     assert epochs[-1].best == best
     again = confusions(model, parts["valid"], bench, size=32)
-    assert macro_iou(again.sum(0)) == pytest.approx(best)
+    assert macro_iou(again.matrices.sum(0)) == pytest.approx(best)
 
 
 def test_tune__stops_without_progress() -> None:

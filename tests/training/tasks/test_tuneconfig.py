@@ -12,7 +12,7 @@ from deo.training.tasks.tuneconfig import TuneConfig, parameter_groups, set_rate
 
 
 def test_set_rate__warms_up_then_falls_and_scales_by_group() -> None:
-    config = TuneConfig(epochs=10, warmup=2, rate=1.0)
+    config = TuneConfig(warmup=2, rate=1.0)
     groups = [
         {"params": [torch.zeros(1)]},
         {"params": [torch.zeros(1)], "lr_scale": 0.25},
@@ -20,7 +20,7 @@ def test_set_rate__warms_up_then_falls_and_scales_by_group() -> None:
     optimiser = torch.optim.AdamW(groups, lr=1.0)
     rates = []
     for epoch in (0.5, 2.0, 6.0, 10.0):
-        set_rate(optimiser, config, epoch)
+        set_rate(optimiser, config, epoch, epochs=10)
         rates.append(optimiser.param_groups[0]["lr"])
         assert optimiser.param_groups[1]["lr"] == 0.25 * rates[-1]
     assert rates == pytest.approx([0.25, 1.0, 0.5, 0.0], abs=1e-12)
@@ -55,7 +55,9 @@ def test_parameter_groups__frozen_leaves_the_head() -> None:
         ({"loss": "dice"}, "no loss 'dice'; choose one of bce, ce"),
         ({"head": "unet"}, "no head 'unet'"),
         ({"epochs": 0, "warmup": 0}, "epochs is 0"),
-        ({"warmup": 60}, "warmup of 60 epochs does not fit 50"),
+        ({"warmup": 60, "epochs": 50}, "warmup of 60 epochs does not fit 50"),
+        ({"epochs": 5, "steps": 50}, "epochs and steps both say how long"),
+        ({"balance": "yes"}, "no balance 'yes'; choose one of auto, on, off"),
         ({"rate": 0.0}, "rate is 0"),
         ({"layer_decay": 1.5}, "layer_decay is 1.5"),
         ({"layer_decay": 0.7, "frozen": True}, "drop --frozen"),
@@ -72,3 +74,9 @@ def test_config__refuses(settings: dict[str, object], message: str) -> None:
 def test_config__refuses_numbers_that_cannot_work(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(change))} is"):
         TuneConfig(**change)  # type: ignore[arg-type]
+
+
+def test_settled__a_head_and_its_width() -> None:
+    assert (TuneConfig().settled().head, TuneConfig().settled().width) == ("fusion", 32)
+    assert TuneConfig(head="upernet").settled().width == 512
+    assert TuneConfig(width=8).settled().width == 8

@@ -1,82 +1,17 @@
-"""STAC items of features and of the models that make them, as plain JSON.
+"""STAC items of models under the Machine Learning Model extension."""
 
-What `deo extract` writes beside its outputs and what `deo export` writes beside weights come from
-here, so that both say the same thing in the same words and under the same versions.
-"""
-
-import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-STAC_VERSION = "1.1.0"
-PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+from deo.describe.stac import Extent, item
+
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
-_TASKS = ["similarity-search"]  # of the extension's closed list the one that embeddings serve as is
 _ACCELERATORS = {"cpu": "amd64", "cuda": "cuda", "mps": "macos-arm", "xla": "xla"}
 _CLAMPED = ("fixed", "pretrain", "scene")  # contracts with more to them than mean and deviation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extent:
-    """Where and when an item's subject lies.
-
-    Args:
-        geometry: GeoJSON in degrees.
-        bbox: west, south, east, north in degrees.
-        sensed: None where it is not known: then any time since the first Sentinel-2.
-    """
-
-    geometry: Mapping[str, Any]
-    bbox: Sequence[float]
-    sensed: dt.datetime | None = None
-
-    def when(self) -> dict[str, Any]:
-        """The properties that tell the time."""
-        if self.sensed is not None:
-            return {"datetime": self.sensed.strftime("%Y-%m-%dT%H:%M:%SZ")}
-        return {
-            "datetime": None,
-            "start_datetime": "2015-06-23T00:00:00Z",  # Sentinel-2A was launched
-            # items need an end, and the clock would make the bytes depend on the day of the run
-            "end_datetime": "9999-12-31T23:59:59Z",
-        }
-
-
-ANYWHERE = Extent(
-    geometry={
-        "type": "Polygon",
-        "coordinates": [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]],
-    },
-    bbox=(-180, -90, 180, 90),
-)
-"""For a model that is bound to no scene."""
-
-
-def item(
-    name: str,
-    extent: Extent,
-    *,
-    extensions: Sequence[str],
-    properties: Mapping[str, Any],
-    assets: Mapping[str, Any],
-    links: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
-    """A STAC item."""
-    return {
-        "type": "Feature",
-        "stac_version": STAC_VERSION,
-        "stac_extensions": list(extensions),
-        "id": name,
-        "geometry": dict(extent.geometry),
-        "bbox": list(extent.bbox),
-        "properties": {**extent.when(), **properties},
-        "links": list(links),
-        "assets": dict(assets),
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,22 +54,31 @@ class Result:
         name: what it is, in words.
         shape: without the batch; -1 where it depends on the input.
         axes: name of each dimension of `shape`.
+        tasks: of the extension's list, what it serves.
+        classes: what the first dimension counts, where it counts classes.
     """
 
     name: str
     shape: tuple[int, ...]
     axes: tuple[str, ...]
+    tasks: tuple[str, ...] = ("similarity-search",)  # the one that embeddings serve as they are
+    classes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """A model output of the extension."""
         return {
             "name": self.name,
-            "tasks": _TASKS,
+            "tasks": list(self.tasks),
             "result": {
                 "shape": [-1, *self.shape],
                 "dim_order": ["batch", *self.axes],
                 "data_type": "float32",
             },
+            **(
+                {"classification:classes": [{"value": n, "name": c} for n, c in named]}
+                if (named := list(enumerate(self.classes)))
+                else {}
+            ),
         }
 
 
@@ -162,12 +106,13 @@ def model_item(
         device: type of the device that it runs on; None where it was not run.
         properties: further ones.
     """
+    bands = [{"name": band} for band in contract["bands"]]
     described = {
-        # STAC 1.1 has the bands themselves here; an input refers to them by name
-        "bands": [{"name": band} for band in contract["bands"]],
+        # an input refers to them by name; STAC allows bands here if there are some in an asset too
+        "bands": bands,
         "mlm:name": model,
         "mlm:architecture": "Swin Transformer" if "swin" in model else "Vision Transformer",
-        "mlm:tasks": _TASKS,
+        "mlm:tasks": list(result.tasks),
         "mlm:framework": "PyTorch",
         "mlm:framework_version": version("torch").split("+")[0],
         **({} if device is None else {"mlm:accelerator": _ACCELERATORS.get(device)}),
@@ -180,7 +125,7 @@ def model_item(
         extent,
         extensions=[MLM, *([] if weights.sha256 is None else [FILE])],
         properties=described | dict(properties or {}),
-        assets={"weights": weights.asset()},
+        assets={"weights": {**weights.asset(), "bands": bands}},
     )
 
 

@@ -1,0 +1,1 @@
+"""What files of features and models say of themselves, under the field's specifications."""
