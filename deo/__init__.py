@@ -15,8 +15,9 @@ from deo.sensors.table import Band
 
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
-    from deo.contracts import fit_contract
+    from deo.contracts import Contract, fit_contract
     from deo.labelled import features
+    from deo.maps.fitted import load_contract
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
     from deo.training.tasks.predict import predict, predict_many
@@ -28,6 +29,7 @@ __all__ = [
     "RGB_BANDS",
     "Band",
     "BandSet",
+    "Contract",
     "DeoError",
     "Extraction",
     "Pixels",
@@ -37,6 +39,7 @@ __all__ = [
     "features",
     "fit_contract",
     "load_backbone",
+    "load_contract",
     "open_scene",
     "predict",
     "predict_many",
@@ -47,9 +50,11 @@ _LATE = {
     "Extraction": "deo.api",
     "extract": "deo.api",
     "extract_many": "deo.api",
+    "Contract": "deo.contracts",
     "features": "deo.labelled",
     "fit_contract": "deo.contracts",
     "load_backbone": "deo.models.weights",
+    "load_contract": "deo.maps.fitted",
     "open_scene": "deo.scene.opening",
     "predict": "deo.training.tasks.predict",
     "predict_many": "deo.training.tasks.predict",

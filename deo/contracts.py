@@ -8,18 +8,29 @@
 `stats`     every band z-scored in digital numbers with the caller's mean and standard deviation.
 """
 
+import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS, BandSet, Pixels
-from deo.errors import BandError, ConfigError
+from deo.errors import BandError, ConfigError, DataError
+from deo.files.documents import load_json
+from deo.files.publish import write_file
 
 CONTRACTS = ("fixed", "pretrain", "scene", "s2", "stats")
+CONSTANT = ("fixed", "s2", "stats")
+"""Contracts that treat a pixel alike in every image, so that their features can be compared."""
+
+DEFAULT_CONTRACT = "fixed"
+"""Of maps, of networks that are tuned, and of everything that compares places or dates."""
+
 FIXED_MAXIMUM = 5000.0
 """What `fixed` divides red, green and blue by, in digital numbers.
 
@@ -213,6 +224,54 @@ class Contract:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(f"a contract's record cannot be read: {error}") from error
+
+    def select(self, bands: BandSet) -> "Contract":
+        """The same contract for some of its bands, in their order.
+
+        Raises:
+            ConfigError: it has no numbers for one of them.
+        """
+        missing = [band for band in bands if band not in self.bands]
+        if missing:
+            raise ConfigError(
+                f"the contract {self} has no numbers for {', '.join(missing)}; leave it out of "
+                "--bands, or choose another --contract"
+            )
+        positions = bands.positions_in(self.bands.names)
+        visible = set(bands) & set(RGB_BANDS)
+        return Contract(
+            name=self.name,
+            bands=bands,
+            mean=tuple(self.mean[position] for position in positions),
+            std=tuple(self.std[position] for position in positions),
+            rgb_maximum=self.rgb_maximum if visible else None,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the contract as JSON, to be given again: `load`, `--contract FILE.json`.
+
+        Raises:
+            ConfigError: the name does not end with .json.
+            OutputError: it cannot be written there.
+        """
+        if Path(path).suffix.lower() != ".json":
+            raise ConfigError(f"cannot save a contract as {path}; give a name with .json")
+        write_file(Path(path), json.dumps(self.record(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Contract":
+        """The contract that `save` wrote.
+
+        Raises:
+            ConfigError: there is no such file, or it holds no contract.
+        """
+        try:
+            record = load_json(Path(path))
+        except (OSError, ValueError, DataError) as error:
+            raise ConfigError(f"{path} holds no contract that can be read: {error}") from error
+        if not isinstance(record, dict):
+            raise ConfigError(f"{path} holds no contract: it is not what Contract.save writes")
+        return cls.from_record(record)
 
     def __str__(self) -> str:
         maximum = "" if self.rgb_maximum is None else f", RGB maximum {self.rgb_maximum:g}"

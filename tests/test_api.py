@@ -90,7 +90,7 @@ def test_extract__writes_a_cog_on_the_scene_s_grid(
     assert len(tags["DEO_WEIGHTS_SHA256"]) == 64
     assert (tags["DEO_LAYER"], tags["DEO_STRIDE"]) == ("3", "32")
     assert tags["DEO_BANDS"] == str(MODEL_BANDS)
-    assert json.loads(tags["DEO_CONTRACT"])["name"] == "scene"
+    assert json.loads(tags["DEO_CONTRACT"])["name"] == "fixed"
     assert json.loads(tags["DEO_RADIOMETRY"])["scale"] == [1.0] * 10
     assert tags["DEO_VERSION"] == deo.__version__
     assert leftovers(tmp_path) == ["out.tif"]
@@ -197,7 +197,7 @@ def test_extract__contract_stored_with_the_weights_follows_the_bands(
         assert contract("s2") == fit_contract("s2", bands=loaded.model.bands)
         wanted = tuple(numbers[MODEL_BANDS.names.index(band)] for band in loaded.model.bands)
         assert contract("stats").mean == contract("stats").std == wanted
-        with pytest.raises(ConfigError, match=r"lack B08; .* another --contract"):
+        with pytest.raises(ConfigError, match=r"no numbers for B08; .* another --contract"):
             contract("stats", RGB_BANDS)
 
 

@@ -151,7 +151,6 @@ UNTESTED = {
     "deo.cli.models",
     "deo.cli.options",
     "deo.maps.make",
-    "deo.training.tasks.benchmarks.folder",
     "deo.training.tasks.online",
 }
 """Modules without a test file of their name in the folder of their name."""

@@ -21,6 +21,11 @@ from deo.cli.options import (
     kind=str,
 )
 @with_options(*SEARCH, *EXTRACTION)
+@click.option(
+    "--contract-over",
+    type=click.Choice(["all"]),
+    help="Fit one contract `scene` over all of the scenes, so that their features can be compared.",
+)
 @click.option("--preview", help="Also draw true colour beside three principal components, a PNG.")
 @with_options(*WRITING)
 def extract(
@@ -36,6 +41,7 @@ def extract(
     resume: bool,
     shard: str | None,
     quiet: bool,
+    contract_over: str | None,
     **settings: Any,
 ) -> None:
     """Turn each SCENE into a georeferenced map of features.
@@ -55,10 +61,22 @@ def extract(
     """
     from deo.api import Extraction
     from deo.cli.scenes import Options, found_scenes, make_scenes
+    from deo.maps.worklist import read_entries
 
     scenes = (*scenes, *found_scenes(search, collection, bbox, dates, output))
+    plan = Extraction(**settings)
+    entries = read_entries(scenes)
+    if contract_over is not None:
+        plan = plan.fitted_over(entry.source for entry in entries)
+    elif len(entries) > 1 and plan.contract in ("pretrain", "scene"):
+        click.echo(
+            f"note: contract {plan.contract} is another one for every scene, so that their "
+            "features cannot be compared; --contract fixed and --contract-over all are the same "
+            "for all",
+            err=True,
+        )
     make_scenes(
-        Extraction(**settings),
+        plan,
         scenes,
         output,
         Options(stac=stac, overwrite=overwrite, resume=resume, quiet=quiet, shard=shard),

@@ -10,7 +10,13 @@ import click
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet
 from deo.cli.options import RESOLUTION, SCALING, bands, contract, with_options
-from deo.contracts import RGB_PERCENTILE, Contract, fit_contract, model_bands
+from deo.contracts import (
+    DEFAULT_CONTRACT,
+    RGB_PERCENTILE,
+    Contract,
+    fit_contract,
+    model_bands,
+)
 from deo.errors import BandError
 from deo.scene.opening import open_scene
 from deo.scene.scene import SAMPLE_SIZE, Scene
@@ -19,7 +25,7 @@ from deo.scene.scene import SAMPLE_SIZE, Scene
 @click.command()
 @click.argument("scene")
 @bands("Bands to use. A file that names none needs all of its bands, in order.")
-@contract("fixed", "pretrain", "scene", "s2", default="scene")
+@contract("fixed", "pretrain", "scene", "s2", default=DEFAULT_CONTRACT)
 @with_options(*SCALING, RESOLUTION)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(
@@ -41,7 +47,7 @@ def info(
         _notes_silenced(),
         open_scene(scene, bands=bands, scale=scale, offset=offset, resolution=resolution) as opened,
     ):
-        record = _understood(opened, contract or "scene", chosen=bands is not None)
+        record = _understood(opened, contract or DEFAULT_CONTRACT, chosen=bands is not None)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     else:

@@ -111,6 +111,12 @@ def contract(*names: str, default: str) -> Option:
     return click.option("--contract", type=click.Choice(names), help=text)
 
 
+CONTRACT_OR_FILE = click.option(
+    "--contract",
+    metavar=f"[{'|'.join(CONTRACTS)}|FILE]",
+    help="How digital numbers become the model's input; or a file that holds a fitted contract, "
+    ".json or features whose contract is taken. [default: that of the weights, else fixed]",
+)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 RESUME = click.option("--resume", is_flag=True, help="Go on with what a run that ended early left.")
 QUIET = click.option("--quiet", is_flag=True, help="Show no progress bar.")
@@ -210,7 +216,7 @@ EXTRACTION = (
     UNTRAINED,
     LAYER,
     SCENE_BANDS,
-    contract(*CONTRACTS, default="that of the weights, else scene"),
+    CONTRACT_OR_FILE,
     click.option("--mean", type=Numbers(), help="Mean of each band, for --contract stats."),
     click.option(
         "--std", type=Numbers(), help="Standard deviation of each band, for --contract stats."
@@ -256,6 +262,7 @@ DATA = (
         help="How to read m-eurosat's shifted keys. [default: corrected]",
     ),
     click.option("--partition", help="A partition of GEO-Bench, such as 0.10x_train."),
+    *SCALING,
     click.option(
         "--fraction", type=float, default=1.0, show_default=True, help="Share of labels to use."
     ),
@@ -294,7 +301,8 @@ TUNING = (
     click.option(
         "--frozen/--tuned",
         default=None,
-        help="Keep or tune the backbone. [default: tuned; frozen for evaluate segment]",
+        help="Keep or tune the backbone. [default: tuned; frozen for fewer than 500 tiles and for "
+        "evaluate segment]",
     ),
     click.option("--layer-decay", type=float, help="Factor of the rate from layer to layer below."),
     click.option(
@@ -312,12 +320,12 @@ TUNING = (
         help="Give rare classes more weight. auto does where one class is ten times another.",
     ),
     click.option(
-        "--epochs", type=int, help="Passes over the samples. [default: 50, and at least 500 steps]"
+        "--epochs", type=int, help="Passes over the samples. [default: 20, and at least 300 steps]"
     ),
     click.option("--steps", type=int, help="Length in steps, in the place of --epochs."),
-    click.option("--warmup", type=int, default=5, show_default=True, help="Epochs of warm-up."),
+    click.option("--warmup", type=int, default=2, show_default=True, help="Epochs of warm-up."),
     click.option(
-        "--batch-size", "batch", type=int, default=16, show_default=True, help="Samples at once."
+        "--batch-size", "batch", type=int, default=8, show_default=True, help="Samples at once."
     ),
     click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate."),
     click.option(

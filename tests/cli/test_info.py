@@ -6,9 +6,9 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 
-from deo.bands import BandSet
+from deo.bands import MODEL_BANDS, BandSet
 from deo.cli.info import info
-from deo.contracts import Contract
+from deo.contracts import Contract, fit_contract
 from deo.errors import BandError, DeoError
 from deo.sensors.known.sentinel2 import SENTINEL2
 
@@ -45,8 +45,8 @@ def test_info__says_everything_that_was_understood(scene: Path) -> None:
         "75.0% of a sample; known by: nodata 0",
         "digital number = stored x 1 - 1000",
         "tag s2:processing_baseline: processing baseline 05.10",
-        "scene on B04,B03,B02,B05",
-        "B04 B03 B02 divided by 29",
+        "fixed on B04,B03,B02,B05",
+        "B04 B03 B02 divided by 5000, the same for every scene",
     ):
         assert part in text
     assert "notes" not in text
@@ -59,7 +59,9 @@ def test_info__json_holds_the_same_and_a_usable_contract(scene: Path) -> None:
     assert record["radiometry"]["offset"] == [-1000] * 13
     assert record["valid_share"] == 0.75
     contract = Contract.from_record(record["contract"])
-    assert contract.name == "scene"
+    assert contract == fit_contract("fixed", bands=MODEL_BANDS)
+    record = json.loads(run(scene, "--json", "--contract", "scene"))
+    contract = Contract.from_record(record["contract"])
     assert contract.rgb_maximum is not None
     assert 2900 < contract.rgb_maximum < 3000
 
@@ -68,7 +70,7 @@ def test_info__names_what_a_model_would_miss(scene: Path) -> None:
     text = run(scene, "--bands", "B02,B08")
     assert "ten bands: missing B04 B03 B05 B06 B07 B8A B11 B12" in text
     assert "red, green, blue: missing B04 B03" in text
-    assert "scene on B02,B08" in text
+    assert "fixed on B02,B08" in text
 
 
 def test_info__options_change_the_decision(scene: Path) -> None:
@@ -124,9 +126,9 @@ def test_info__shows_the_bands_that_extract_would_take(tmp_path: Path) -> None:
         file.descriptions = ("B04", "B03", "B02", None)
     text = run(path)
     assert "and 1 without a known name. To go on with fewer, name them: --bands" in text
-    assert "scene on B04,B03,B02\n" in run(path, "--bands", "B04,B03,B02")
+    assert "fixed on B04,B03,B02\n" in run(path, "--bands", "B04,B03,B02")
     with rasterio.open(path, "r+") as file:
         file.descriptions = ("B04", "B03", "B02", "B08")
     text = run(path)
-    assert "scene on B04,B03,B02,B08" in text
+    assert "fixed on B04,B03,B02,B08" in text
     assert "name them: --bands B04,B03,B02,B08" in text

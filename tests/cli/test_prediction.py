@@ -37,6 +37,8 @@ def tuned(tmp_path: Path) -> Callable[[str], Path]:
             width=8,
             contract=fit_contract("s2", bands=MODEL_BANDS).record(),
             dataset="synthetic",
+            size=384,
+            whole=False,
         )
         (tmp_path / task).mkdir()
         save_tuned(network, description, tmp_path / task / "best.safetensors")

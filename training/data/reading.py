@@ -29,8 +29,8 @@ from deo.sensors.floats import float_evidence
 from deo.training.data.placing import place
 
 _CURE = (
-    "; in a data set the files have to say it: correct their tags, or store reflectance or digital "
-    "numbers (reflectance x 10 000)"
+    "; for all images of a data set alike, --scale and --offset say it, or the tags of the files, "
+    "or store reflectance or digital numbers (reflectance x 10 000)"
 )
 
 
@@ -89,6 +89,8 @@ def read_image(
     *,
     bands: BandSet,
     declared: bool = True,
+    scale: float | None = None,
+    offset: float | None = None,
     judge_floats: FloatJudge = float_evidence,
 ) -> GridImage:
     """The bands of an image as (C, H, W) digital numbers with their validity.
@@ -96,6 +98,7 @@ def read_image(
     Args:
         bands: what to read, in this order; of a file that names no band, all that it holds.
         declared: the data set promises this stored order, which names in a file may not contradict.
+        scale, offset: see `open_scene`.
         judge_floats: see `open_scene`; that of a data set is `float_judge`.
 
     Raises:
@@ -103,14 +106,16 @@ def read_image(
         BandError: a band is missing, or the names of the bands contradict `bands`.
         RadiometryError: the scale or offset cannot be told.
     """
-    with errors_naming(path), open_quietly(path, bands=bands, judge_floats=judge_floats) as scene:
+    options: dict[str, Any] = {"bands": bands, "scale": scale, "offset": offset}
+    with errors_naming(path), open_quietly(path, judge_floats=judge_floats, **options) as scene:
         if declared:
             _check_order(path, scene)
         for asset in scene.assets:
             assert isinstance(asset.source, RasterSource), "it was opened from a path"
             asset.source.handle.use("read it", lambda dataset: check_whole(dataset, str(path)))
         whole = scene.whole
-        return GridImage(scene.read(whole), scene.grid, is_display(scene))
+        display = scale is None and is_display(scene)
+        return GridImage(scene.read(whole), scene.grid, display)
 
 
 def is_display(scene: Scene) -> bool:

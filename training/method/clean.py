@@ -5,10 +5,12 @@ sample once, under one maximum, and a view is compared with the part of its maps
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deo.bands import AERIAL_MEAN, AERIAL_STD, MODEL_BANDS, RGB_BANDS
@@ -25,6 +27,9 @@ VIEW_STATISTICS = 2 * CELL_STATISTICS
 """Per view: mean and standard deviation of its cells."""
 
 _LIMIT = 6.0
+_LEAST = 1e-3
+_MEASURED = 512
+"""Samples on which means and deviations of the targets are measured."""
 
 
 class CleanMaps(NamedTuple):
@@ -37,7 +42,7 @@ class CleanMaps(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What views are compared with; every channel has mean 0 and variance 1 over the batch.
+    """What views are compared with.
 
     Args:
         cls: (V, mid + late) both layers of the optical teacher, pooled over the view and joined.
@@ -53,6 +58,35 @@ class Targets(NamedTuple):
     statistics: Tensor
 
 
+class Numbered(Protocol):
+    """Samples by their numbers, as training reads them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> NDArray[Any]: ...
+
+
+class Standards(NamedTuple):
+    """Mean and standard deviation of every channel of every target, over the data."""
+
+    mean: Targets
+    std: Targets
+
+    def __call__(self, targets: Targets) -> Targets:
+        """Targets whose channels have about mean 0 and variance 1.
+
+        The features of a network share most of their mean, and a cosine between such vectors
+        rewards that mean. Values beyond 6 are cut: what comes out of a ReLU has long tails.
+        """
+        parts = zip(targets, self.mean, self.std, strict=True)
+        return Targets(
+            *(
+                ((x - mean.to(x)) / (std.to(x) + _LEAST)).clamp(-_LIMIT, _LIMIT)
+                for x, mean, std in parts
+            )
+        )
+
+
 class CleanTeacher:
     """An optical teacher that sees samples whole and clean.
 
@@ -60,11 +94,33 @@ class CleanTeacher:
         teacher: the network.
         settings: `maximum` is its white, `enlarge` the scale at which it sees them, `keep` holds
             the maps of every sample in memory, in half precision.
+        device: where it computes.
     """
 
-    def __init__(self, teacher: OpticalTeacher, settings: config.Direct) -> None:
-        self.teacher, self.settings = teacher, settings
+    def __init__(
+        self, teacher: OpticalTeacher, settings: config.Direct, *, device: torch.device
+    ) -> None:
+        self.teacher, self.settings, self.device = teacher, settings, device
+        self.standards: Standards | None = None
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def measure(self, samples: Numbered) -> None:
+        """Measure means and deviations of the targets, on samples spread over the data.
+
+        They are a function of the data alone, so that a resumed run has the same. Those of a batch
+        would sway from step to step: it holds few samples, and at times half of them of one scene.
+        """
+        seen = []
+        for number in range(0, len(samples), max(1, len(samples) // _MEASURED)):
+            image = torch.from_numpy(np.asarray(samples[number], np.float32))[None]
+            maps = self(image.to(self.device), torch.tensor([number]))
+            seen.append(raw_targets(maps))
+        parts = [torch.cat(part) for part in zip(*seen, strict=True)]
+        moments = [
+            torch.std_mean(x, [0, *range(2, x.ndim)], correction=0, keepdim=True) for x in parts
+        ]
+        std, mean = (Targets(*moment) for moment in zip(*moments, strict=True))
+        self.standards = Standards(mean, std)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, samples: Tensor) -> CleanMaps:
@@ -116,43 +172,30 @@ def cell_statistics(images: Tensor) -> Tensor:
     return torch.cat((means, torch.log(F.avg_pool2d(down + right, CELL) + 0.01)), 1)
 
 
-def targets_of(
-    maps: CleanMaps, places: Sequence[Tensor], *, grids: tuple[int, int, int]
-) -> Targets:
-    """What the views at `places` are compared with.
+def views_at(maps: CleanMaps, places: Sequence[Tensor], *, grids: Sequence[int]) -> CleanMaps:
+    """The parts of maps on which views lie, view by view.
 
     Args:
         maps: of the B samples.
         places: per view of a sample (B, 2, 3), see `deo.training.method.views.view_places`.
-        grids: side of the targets of the middle and late layer and of the cells.
+        grids: side of the parts of the middle and late layer and of the cells.
     """
     at = torch.cat(list(places)).to(maps.mid.device)
-    mid, late, cells = (
-        _part(layer.repeat(len(places), 1, 1, 1), at, grid)
-        for layer, grid in zip(maps, grids, strict=True)
-    )
-    flat = cells.flatten(2)
+    parts = []
+    for layer, side in zip(maps, grids, strict=True):
+        several = layer.repeat(len(places), 1, 1, 1)
+        grid = F.affine_grid(at.to(layer), [len(at), 1, side, side], align_corners=False)
+        parts.append(F.grid_sample(several, grid, padding_mode="border", align_corners=False))
+    return CleanMaps(*parts)
+
+
+def raw_targets(maps: CleanMaps) -> Targets:
+    """Targets of views with these maps, in the units of each."""
+    cells = maps.cells.flatten(2)
     return Targets(
-        cls=torch.cat([standardised(layer.mean((2, 3))) for layer in (mid, late)], 1),
-        mid=standardised(mid),
-        late=standardised(late),
-        cells=standardised(cells),
-        statistics=standardised(torch.cat((flat.mean(2), flat.std(2, correction=0)), 1)),
+        cls=torch.cat([layer.mean((2, 3)) for layer in (maps.mid, maps.late)], 1),
+        mid=maps.mid,
+        late=maps.late,
+        cells=maps.cells,
+        statistics=torch.cat((cells.mean(2), cells.std(2, correction=0)), 1),
     )
-
-
-def _part(maps: Tensor, at: Tensor, side: int) -> Tensor:
-    """The parts (V, C, side, side) of maps (V, C, h, w) at (V, 2, 3)."""
-    grid = F.affine_grid(at.to(maps), [len(maps), 1, side, side], align_corners=False)
-    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
-
-
-def standardised(features: Tensor) -> Tensor:
-    """Channels (dimension 1) of mean 0 and variance 1 over the batch and all places.
-
-    The features of a network share most of their mean, and a cosine between such vectors rewards
-    that mean. Values beyond 6 are cut: the maps of a ReLU have long tails.
-    """
-    over = [0, *range(2, features.ndim)]
-    std, mean = torch.std_mean(features, over, correction=0, keepdim=True)
-    return ((features - mean) / (std + 1e-3)).clamp(-_LIMIT, _LIMIT)

@@ -147,6 +147,8 @@ def prepare(
         optical=custom.optical,
         views=custom.views,
     )
+    if state.clean is not None:
+        state.clean.measure(samples)
     if newest is not None:
         resume_from(state, newest.checkpoint)
     return Prepared(state, samples, order, inputs)

@@ -114,7 +114,7 @@ def build(
         device=context.device,
         view_statistics=config.switches.optical_view_statistics,
     )
-    clean = _clean_teacher(config, optical, own_views=views is not None)
+    clean = _clean_teacher(config, context, optical, own_views=views is not None)
     networks = _networks(config, context, optical=None if optical is None else optical.widths)
     average = Average(networks.teacher, networks.student)
     average.update(0.0)  # the teacher starts as a copy of the student
@@ -142,7 +142,7 @@ def build(
 
 
 def _clean_teacher(
-    config: Config, optical: OpticalTeacher | None, *, own_views: bool
+    config: Config, context: Context, optical: OpticalTeacher | None, *, own_views: bool
 ) -> CleanTeacher | None:
     if not config.direct.maximum:
         return None
@@ -156,7 +156,7 @@ def _clean_teacher(
             "direct.maximum asks for direct distillation, which has to know where on its sample a "
             "view lies; a view maker of your own does not say it: leave out one of the two"
         )
-    return CleanTeacher(optical, config.direct)
+    return CleanTeacher(optical, config.direct, device=context.device)
 
 
 class _Networks(NamedTuple):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deo.bands import RGB_BANDS
 from deo.training.data.loading import Batch
-from deo.training.method.clean import targets_of
+from deo.training.method.clean import raw_targets, views_at
 from deo.training.method.direct import direct_terms
 from deo.training.method.losses import (
     GLOBAL_VIEWS,
@@ -160,6 +160,7 @@ def directly(
         images, samples: as in `train_step`.
     """
     assert state.clean is not None
+    assert state.clean.standards is not None
     assert predictions.direct is not None
     config, of_ms = state.config, predictions.direct[0]
     height, width = images.shape[-2:]
@@ -172,8 +173,8 @@ def directly(
         epoch=state.epoch,
     )
     grids = (of_ms.mid.shape[-1], of_ms.late.shape[-1], of_ms.cells.shape[-1])
-    targets = targets_of(state.clean(images, samples), places, grids=grids)
-    direct = direct_terms(predictions.direct, targets)
+    seen = views_at(state.clean(images, samples), places, grids=grids)
+    direct = direct_terms(predictions.direct, state.clean.standards(raw_targets(seen)))
     loss = (
         terms.loss
         - config.loss.alpha * (direct.cls + direct.patch)

@@ -135,6 +135,18 @@ def _label_count(sample: Sample, classes: int) -> int:
     return 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rasters:
+    """What layouts of rasters in digital numbers share.
+
+    Args:
+        scale, offset: as in `open_scene`, for every image; None: what each file's evidence says.
+    """
+
+    scale: float | None = None
+    offset: float | None = None
+
+
 def read_chip(
     layout: DataSet,
     root: Path,
@@ -151,10 +163,13 @@ def read_chip(
     Raises:
         DeoError: as in `read_image`.
     """
+    said = layout if isinstance(layout, Rasters) else Rasters()
     return read_image(
         path,
         bands=bands or layout.bands,
         declared=declared,
+        scale=said.scale,
+        offset=said.offset,
         judge_floats=float_judge(layout, root),
     )
 

@@ -88,8 +88,8 @@ def finetune(
             is told the seed and the epoch after each epoch; None: nothing is shown.
         settings: further ones by name: of the request (`weights`, `untrained`, `bands`,
             `contract`, `fraction`, `test`, `valid`, `device`; see `Request`), of the data
-            (`classes`, `stored_bands`, `band_keys`, `partition`; see `choose_benchmark`), and of
-            tuning, `seed` among them (see `TuneConfig`).
+            (`classes`, `stored_bands`, `band_keys`, `partition`, `scale`, `offset`; see
+            `choose_benchmark`), and of tuning, `seed` among them (see `TuneConfig`).
 
     Raises:
         ConfigError: a setting is unknown, task and data do not fit, or `resume` meets other
@@ -99,8 +99,6 @@ def finetune(
     """
     if task not in TASKS:
         raise ConfigError(f"no task {task!r}; {did_you_mean(task, TASKS)}")
-    if settings.get("frozen") is None:
-        settings["frozen"] = False
     request: Request = request_from_settings(
         Request, Task(task), dataset=dataset, data=data, settings={**settings, "model": model}
     )

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deo.bands import MODEL_BANDS, RGB_BANDS, BandSet, Pixels
-from deo.contracts import CONTRACTS, Contract, InputContract, fit_contract
+from deo.contracts import (
+    CONSTANT,
+    CONTRACTS,
+    DEFAULT_CONTRACT,
+    Contract,
+    InputContract,
+    fit_contract,
+)
 from deo.errors import ConfigError
 from deo.training.tasks.dataset import (
     BandMoments,
@@ -101,10 +108,10 @@ def choose_contract(
         elif stored is not None:
             name = str(stored["name"])
             # its numbers hold for the same bands only; `pretrain` and `scene` are made afresh
-            if name in ("s2", "stats", "fixed") and list(stored["bands"]) == list(bands):
+            if name in CONSTANT and list(stored["bands"]) == list(bands):
                 return Contract.from_record(stored)
-        if mapped and name in ("pretrain", "scene"):
-            name = "fixed"
+        if mapped and name not in CONSTANT:
+            name = DEFAULT_CONTRACT
     if name not in CONTRACTS:
         raise ConfigError(f"no contract {name!r}; choose one of {', '.join(CONTRACTS)}")
     if name == "scene":

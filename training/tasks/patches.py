@@ -100,7 +100,7 @@ def batches(
 class TrainingSize(NamedTuple):
     """`side`: of the tiles that a network sees when it maps, and when it is scored.
 
-    `whole`: whether each sample is one such tile.
+    `whole`: whether each sample is one such tile, as square and no larger.
     """
 
     side: int
@@ -108,8 +108,13 @@ class TrainingSize(NamedTuple):
 
 
 def training_size(examples: Examples, crop: int | None) -> TrainingSize:
-    """The side of the patches, or of whole samples the shortest, up to `LARGEST_TILE`."""
-    if crop is not None:
+    """The shortest side of the samples, up to `LARGEST_TILE`; of classifiers that of the patches.
+
+    A mask is better at a size above that of the patches, since less of it lies at a border: of two
+    networks tuned on patches of 128 pixels one scored 30.0, 32.8 and 34.9 in tiles of 128, 224 and
+    448, the other 81.0, 81.6 and 81.4. The mean that a classifier takes is another at another size.
+    """
+    if crop is not None and examples[0].target.ndim < 2:
         return TrainingSize(crop, whole=False)
     sides = {side for example in examples for side in example.image.shape[-2:]}
     side = min(min(sides), LARGEST_TILE)

@@ -18,6 +18,7 @@ from deo.training.tasks.benchmarks.geobench import BandKeys
 from deo.training.tasks.dataset import Split
 from deo.training.tasks.inputs import choose_bands, choose_contract
 from deo.training.tasks.plan import EPOCHS
+from deo.training.tasks.radiometry import warn_of_doubtful_numbers
 from deo.training.tasks.splits import divide, first_part
 from deo.training.tasks.survey import least_valid
 from deo.training.tasks.task import Benchmark, Task
@@ -82,7 +83,9 @@ class Request:
             DataError: the folder is incomplete or a split is empty.
             BandError: the data lack a band.
         """
-        return self.benchmark.open(self.data, bands=self.chosen_bands)
+        splits = self.benchmark.open(self.data, bands=self.chosen_bands)
+        warn_of_doubtful_numbers(first_part(splits), self.benchmark.unit)
+        return splits
 
 
 class Chosen(NamedTuple):
@@ -133,6 +136,8 @@ def choose_benchmark(
     stored_bands: BandSet | None = None,
     band_keys: str | None = None,
     partition: str | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
 ) -> Benchmark:
     """The data set of a name, or a folder of the user's own.
 
@@ -144,17 +149,22 @@ def choose_benchmark(
         stored_bands: order of the bands in files that do not name them.
         band_keys: `corrected` or `as_published`, for m-eurosat.
         partition: of GEO-Bench.
+        scale, offset: digital number = stored x scale + offset of every image, above all evidence.
 
     Raises:
         ConfigError: an option does not fit the data set.
         DataError: there is no such data set, or the folder cannot be read.
     """
     if dataset == FOLDER:
-        return folder_benchmark(task, data, bands=stored_bands, classes=tuple(classes))
+        return folder_benchmark(
+            task, data, bands=stored_bands, classes=tuple(classes), scale=scale, offset=offset
+        )
     if tuple(classes):
         raise ConfigError(f"--classes is for --dataset {FOLDER}; benchmarks name their own")
     keys = BandKeys(band_keys) if band_keys else None
-    return benchmark(dataset, keys=keys, partition=partition, stored=stored_bands)
+    return benchmark(
+        dataset, keys=keys, partition=partition, stored=stored_bands, scale=scale, offset=offset
+    )
 
 
 def request_from_settings(

@@ -1,7 +1,6 @@
 """Targets of direct distillation: from whole, clean samples, at the place of a view."""
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,15 +12,15 @@ from deo.training.method.clean import (
     CleanMaps,
     CleanTeacher,
     cell_statistics,
-    standardised,
-    targets_of,
+    raw_targets,
+    views_at,
 )
 from deo.training.method.config import Direct
 from deo.training.method.layers import Widths
 from deo.training.method.optical import OpticalFeatures
 
 SIDE = 32
-WHOLE = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+CPU = torch.device("cpu")
 
 
 class Pixels:
@@ -43,7 +42,7 @@ def images(count: int = 2) -> Tensor:
 
 
 def test_clean_teacher__sees_whole_samples_under_one_maximum_enlarged() -> None:
-    maps = CleanTeacher(Pixels(), Direct(maximum=2000.0))(images(), torch.arange(2))
+    maps = CleanTeacher(Pixels(), Direct(maximum=2000.0), device=CPU)(images(), torch.arange(2))
     assert maps.mid.shape == (2, 3, 2 * SIDE, 2 * SIDE)
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (AERIAL_MEAN, AERIAL_STD))
     seen = maps.mid * std + mean
@@ -53,12 +52,12 @@ def test_clean_teacher__sees_whole_samples_under_one_maximum_enlarged() -> None:
 
 def test_clean_teacher__keeps_the_maps_of_a_sample_whatever_its_batch() -> None:
     kept, fresh = Pixels(), Pixels()
-    keeping = CleanTeacher(kept, Direct(maximum=3000.0, keep=True))
+    keeping = CleanTeacher(kept, Direct(maximum=3000.0, keep=True), device=CPU)
     first = keeping(images(), torch.tensor([5, 7]))
     again = keeping(images().flip(0), torch.tensor([7, 5]))
     assert kept.asked == 2
     assert torch.equal(again.mid.flip(0), first.mid)
-    anew = CleanTeacher(fresh, Direct(maximum=3000.0))(images(), torch.tensor([5, 7]))
+    anew = CleanTeacher(fresh, Direct(maximum=3000.0), device=CPU)(images(), torch.tensor([5, 7]))
     torch.testing.assert_close(first.late, anew.late, atol=2e-3, rtol=0)
 
 
@@ -85,40 +84,44 @@ def positions(count: int = 1) -> CleanMaps:
     return CleanMaps(*(grid.repeat(count, 1, 1, 1),) * 3)
 
 
-def test_targets_of__are_taken_where_a_view_lies() -> None:
+def test_views_at__take_the_part_where_a_view_lies() -> None:
     # the upper right quarter, mirrored in columns
     place = torch.tensor([[[-0.5, 0, 0.5], [0, 0.5, -0.5]]])
-    target = targets_of(positions(), [place], grids=(4, 2, 4))
-    want = standardised(
-        torch.stack(
-            torch.meshgrid(
-                torch.tensor([-0.875, -0.625, -0.375, -0.125]),
-                torch.tensor([0.875, 0.625, 0.375, 0.125]),
-                indexing="ij",
-            )
-        )[None]
-    )
-    torch.testing.assert_close(target.mid, want)
-    assert (target.late.shape, target.cells.shape) == ((1, 2, 2, 2), (1, 2, 4, 4))
+    part = views_at(positions(), [place], grids=(4, 2, 4))
+    rows = torch.tensor([-0.875, -0.625, -0.375, -0.125])
+    columns = torch.tensor([0.875, 0.625, 0.375, 0.125])
+    want = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None]
+    torch.testing.assert_close(part.mid, want)
+    assert (part.late.shape, part.cells.shape) == ((1, 2, 2, 2), (1, 2, 4, 4))
 
 
-def test_targets_of__stand_view_by_view_and_are_standardised() -> None:
+def test_views_at__stand_view_by_view() -> None:
     maps = CleanMaps(*(torch.randn(6, c, 8, 8) for c in (3, 5, CELL_STATISTICS)))
-    right = torch.tensor([[0.5, 0, 0.5], [0, 1.0, 0]])
-    places = [x.expand(6, 2, 3) for x in (WHOLE, right)]
-    target = targets_of(maps, places, grids=(8, 8, 8))
-    assert (target.cls.shape, target.statistics.shape) == ((12, 8), (12, VIEW_STATISTICS))
-    assert target.cls.mean(0).abs().max() < 1e-5
-    alone = targets_of(maps, places[:1], grids=(8, 8, 8))
-    torch.testing.assert_close(
-        np.corrcoef(target.mid[:6].flatten(), alone.mid.flatten())[0, 1], 1.0, atol=1e-2, rtol=0
-    )
+    whole, right = torch.eye(2, 3), torch.tensor([[0.5, 0, 0.5], [0, 1.0, 0]])
+    parts = views_at(maps, [x.expand(6, 2, 3) for x in (whole, right)], grids=(8, 8, 8))
+    torch.testing.assert_close(parts.mid[:6], maps.mid, atol=1e-5, rtol=0)
+    alone = views_at(maps, [right.expand(6, 2, 3)], grids=(8, 8, 8))
+    assert torch.equal(parts.late[6:], alone.late)
 
 
-@pytest.mark.parametrize("shape", [(8, 3), (8, 3, 4, 4)])
-def test_standardised__every_channel_by_itself(shape: tuple[int, ...]) -> None:
-    x = 5 + torch.tensor([1.0, 10.0, 0.0]).view(3, *(1,) * (len(shape) - 2)) * torch.randn(shape)
-    flat = standardised(x).transpose(0, 1).flatten(1)
-    torch.testing.assert_close(flat.mean(1), torch.zeros(3), atol=1e-4, rtol=0)
-    torch.testing.assert_close(flat.std(1, correction=0)[:2], torch.ones(2), atol=1e-2, rtol=0)
-    assert flat[2].abs().max() < 1e-2, "a channel without variance is not blown up"
+def test_raw_targets__pool_and_join() -> None:
+    maps = CleanMaps(*(torch.randn(6, c, 8, 8) for c in (3, 5, CELL_STATISTICS)))
+    target = raw_targets(maps)
+    torch.testing.assert_close(target.cls[:, 3:], maps.late.mean((2, 3)))
+    assert target.statistics.shape == (6, VIEW_STATISTICS)
+    spread = maps.cells.flatten(2).std(2, correction=0)
+    torch.testing.assert_close(target.statistics[:, CELL_STATISTICS:], spread)
+
+
+def test_clean_teacher__standardises_by_the_whole_data() -> None:
+    teacher = CleanTeacher(Pixels(), Direct(maximum=3000.0), device=CPU)
+    samples = images(8).to(torch.int32).numpy().astype(np.uint16)
+    teacher.measure(samples)
+    assert teacher.standards is not None
+    maps = teacher(torch.from_numpy(samples.astype(np.float32)), torch.arange(8))
+    for name, x in teacher.standards(raw_targets(maps))._asdict().items():
+        flat = x.transpose(0, 1).flatten(1)
+        assert flat.mean(1).abs().max() < 0.05, name
+        assert flat.abs().max() <= 6
+    part = teacher.standards(raw_targets(CleanMaps(*(layer[:1] for layer in maps)))).cls
+    assert part.abs().max() > 0.1, "a batch of its own is not made mean 0"

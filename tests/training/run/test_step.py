@@ -43,7 +43,10 @@ def config(**changes: Any) -> Config:
 
 
 def state(optical: Any = None, **changes: Any) -> State:
-    return build(config(**changes), Context(), steps_per_epoch=4, optical=optical)
+    made = build(config(**changes), Context(), steps_per_epoch=4, optical=optical)
+    if made.clean is not None:
+        made.clean.measure(list(images().numpy()))
+    return made
 
 
 def images(seed: int = 0) -> Tensor:

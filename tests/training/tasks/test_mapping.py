@@ -185,7 +185,7 @@ def test_maps__the_map_of_a_sample_scores_what_finetune_said(
     matrix = confusion(mask[0].astype(np.int64), classes.astype(np.int64), classes=2)
     score = STATISTICS[finished.metric](matrix.astype(np.float64))
     assert finished.test == pytest.approx(score, abs=1e-3)
-    assert finished.tuned.description.size == SIDE
+    assert finished.tuned.description.size == DOWN * SIDE
 
 
 def test_maps__a_contract_that_only_samples_have_is_refused(place: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_batches__crop_must_fit() -> None:
     ("shapes", "crop", "wanted"),
     [
         ([(64, 64)] * 2, None, (64, True)),
-        ([(64, 64)] * 2, 32, (32, False)),
+        ([(64, 64)] * 2, 32, (64, True)),
         ([(64, 48)] * 2, None, (48, False)),
         ([(64, 64), (80, 96)], None, (64, False)),
         ([(900, 900)], None, (512, False)),
@@ -114,3 +114,5 @@ def test_training_size__of_patches_or_of_the_shortest_side(
         image = np.zeros((1, *shape), np.float32)
         part._kept[index] = Example(image, np.zeros(shape, np.int64))
     assert training_size(part, crop) == wanted
+    part._kept[0] = Example(part[0].image, np.asarray(0))  # a tile classifier's
+    assert training_size(part, crop) == (wanted if crop is None else (crop, False))

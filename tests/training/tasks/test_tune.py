@@ -93,7 +93,7 @@ def test_tune__learns(pair: bool) -> None:
     config = replace(CONFIG, epochs=6, balance="on" if pair else "off")
     epochs = list(tune(model, bench, parts["train"], parts["valid"], config))
     assert epochs[-1].loss < 0.85 * epochs[0].loss
-    units = confusions(model, parts["test"], bench, size=32)
+    units = confusions(model, parts["test"], bench, size=64)
     score = STATISTICS[bench.metric](units.matrices.sum(0))
     assert score > 0.7
 
@@ -104,7 +104,7 @@ def test_tune__ends_with_the_best_weights() -> None:
     epochs = list(tune(model, bench, parts["train"], parts["valid"], CONFIG))
     best = max(epoch.score for epoch in epochs)
     assert epochs[-1].best == best
-    again = confusions(model, parts["valid"], bench, size=32)
+    again = confusions(model, parts["valid"], bench, size=64)
     assert macro_iou(again.matrices.sum(0)) == pytest.approx(best)
 
 

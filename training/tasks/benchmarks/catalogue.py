@@ -9,6 +9,7 @@ from deo.bands import BandSet
 from deo.errors import BandError, DataError
 from deo.training.tasks import benchmarks
 from deo.training.tasks.benchmarks.geobench import BandKeys, GeoBench
+from deo.training.tasks.dataset import Rasters, Unit
 from deo.training.tasks.task import Benchmark
 
 
@@ -28,6 +29,8 @@ def benchmark(
     keys: BandKeys | None = None,
     partition: str | None = None,
     stored: BandSet | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
 ) -> Benchmark:
     """Look up a benchmark.
 
@@ -36,6 +39,7 @@ def benchmark(
         partition: which `<partition>_partition.json` of GEO-Bench; None: `default`.
         stored: the band order that the caller believes the files have. It is compared with the
             order of the data set and never replaces it.
+        scale, offset: see `Rasters`; for a copy whose files do not say it themselves.
 
     Raises:
         DataError: the name is unknown (the message lists all names), or an option does not apply
@@ -54,6 +58,13 @@ def benchmark(
         )
     if keys is not None and name != "m-eurosat":
         raise DataError(f"band keys are in question for m-eurosat only, not for {name}")
+    if scale is not None or offset is not None:
+        if not isinstance(layout, Rasters) or row.unit is not Unit.DN:
+            raise DataError(
+                f"--scale and --offset are for rasters of digital numbers or reflectance; {name} "
+                "has numbers of another kind, whose unit is known"
+            )
+        return replace(row, layout=replace(layout, scale=scale, offset=offset))
     if isinstance(layout, GeoBench):
         chosen = replace(layout, keys=keys or layout.keys, partition=partition or layout.partition)
         return replace(row, layout=chosen)

@@ -10,7 +10,7 @@ import numpy as np
 from deo.bands import PRODUCT_BANDS, BandSet
 from deo.errors import DataError, DeoError
 from deo.training.data.listing import files_in, raster_named
-from deo.training.tasks.dataset import SPLITS, Sample, absent, read_chip, read_split_file
+from deo.training.tasks.dataset import SPLITS, Rasters, Sample, absent, read_chip, read_split_file
 from deo.training.tasks.task import Benchmark, Task
 
 EUROSAT_BANDS = BandSet([name for name in PRODUCT_BANDS if name != "B8A"] + ["B8A"])
@@ -24,7 +24,7 @@ _DARK = 100.0  # over land, cirrus has some ten digital numbers and every other 
 
 
 @dataclass(frozen=True, kw_only=True)
-class EuroSAT:
+class EuroSAT(Rasters):
     """`<Class>/<Class>_<n>.tif`, 13 x 64 x 64 uint16, B8A last.
 
     The authors define no split. If the folder holds `eurosat-{train,val,test}.txt` of torchgeo

@@ -34,7 +34,7 @@ from deo.training.data.reading import (
     open_quietly,
     read_labels,
 )
-from deo.training.tasks.dataset import SPLITS, Sample, Unit, read_chip, relabel
+from deo.training.tasks.dataset import SPLITS, Rasters, Sample, Unit, read_chip, relabel
 from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.task import Benchmark, Task
 
@@ -46,7 +46,7 @@ _METRICS = {Task.CLASSIFY: "accuracy", Task.SEGMENT: "macro_iou", Task.CHANGE: "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder:
+class Folder(Rasters):
     """One of the three layouts.
 
     Args:
@@ -138,6 +138,8 @@ def folder_benchmark(
     *,
     bands: BandSet | None = None,
     classes: tuple[str, ...] = (),
+    scale: float | None = None,
+    offset: float | None = None,
 ) -> Benchmark:
     """Describe a folder of the user's data.
 
@@ -145,6 +147,7 @@ def folder_benchmark(
         bands: the order of the stored bands; None: as the descriptions of the first file say.
         classes: names of mask values. May be empty for `classify`, where the folders name them,
             and for `change`, where they are unchanged and changed.
+        scale, offset: see `Rasters`.
 
     Raises:
         ConfigError: the classes of masks are not named.
@@ -171,18 +174,20 @@ def folder_benchmark(
         raise DataError(
             f"no image {search} below {bases[0]}; see docs/finetuning.md for the layout"
         )
-    with _opened(first, bands) as scene:
+    with _opened(first, bands, scale, offset) as scene:
         layout = Folder(
             task=task,
             bands=bands or scene.bands,
             declared=bands is not None,
-            display=is_display(scene),
+            display=scale is None and is_display(scene),
             classes=classes,
+            scale=scale,
+            offset=offset,
         )
         if scene.radiometry.assumed and not layout.display:
             log.warning(
                 "%s: nothing says whether %s and the like carry the offset of processing baseline "
-                "04.00; taken as without one (tag them processing_baseline=05.00 if they do)",
+                "04.00; taken as without one (--offset -1000 if they do)",
                 root,
                 first.name,
             )
@@ -197,11 +202,13 @@ def folder_benchmark(
     )
 
 
-def _opened(path: Path, bands: BandSet | None) -> Scene:
+def _opened(path: Path, bands: BandSet | None, scale: float | None, offset: float | None) -> Scene:
     """Open the first image for its bands and type; its unit is judged later with the others'."""
     with errors_naming(path):
         try:
-            return open_quietly(path, bands=bands, judge_floats=_unjudged)
+            return open_quietly(
+                path, bands=bands, scale=scale, offset=offset, judge_floats=_unjudged
+            )
         except BandError as error:
             if bands is not None:
                 raise

@@ -13,7 +13,14 @@ from deo.bands import PRODUCT_BANDS, BandSet, Pixels
 from deo.errors import DataError
 from deo.training.data.listing import files_in, raster_named
 from deo.training.data.reading import lay_on, read_labels
-from deo.training.tasks.dataset import Sample, read_chip, read_split_file, relabel, same_shape
+from deo.training.tasks.dataset import (
+    Rasters,
+    Sample,
+    read_chip,
+    read_split_file,
+    relabel,
+    same_shape,
+)
 from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.task import Benchmark, Task
 
@@ -29,7 +36,7 @@ class _City(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OSCD:
+class OSCD(Rasters):
     """Onera's cities as published, or as one file per date.
 
     Published: `<city>/imgs_{1,2}_rect/B01.tif ... B12.tif` (thirteen files), `<city>/cm/` with

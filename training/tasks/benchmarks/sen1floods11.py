@@ -10,13 +10,13 @@ import numpy as np
 from deo.bands import PRODUCT_BANDS, BandSet
 from deo.training.data.listing import files_below, is_raster
 from deo.training.data.reading import read_labels
-from deo.training.tasks.dataset import SPLITS, Sample, read_chip, read_split_file
+from deo.training.tasks.dataset import SPLITS, Rasters, Sample, read_chip, read_split_file
 from deo.training.tasks.scores import IGNORE
 from deo.training.tasks.task import Benchmark, Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sen1Floods11:
+class Sen1Floods11(Rasters):
     """`S2Hand/<id>_S2Hand.tif` (13 bands) and `LabelHand/<id>_LabelHand.tif` (-1, 0, 1).
 
     The splits are `flood_{train,valid,test}_data.csv`, anywhere below the root; each line names a
