@@ -171,6 +171,18 @@ SCALING = (
         help="See --scale. Digital numbers of processing baseline 04.00 and later have -1000.",
     ),
 )
+MASKING = (
+    click.option(
+        "--mask",
+        help="Leave pixels out: clouds, by the scene classification (SCL) beside the bands, or a "
+        "raster FILE on any grid, where it is not 0.",
+    ),
+    click.option(
+        "--mask-classes",
+        type=Numbers(int),
+        help="Numbers of the mask that are out. [default of clouds: 0,1,3,8,9,10,11]",
+    ),
+)
 
 COMPUTING = (
     TILE,
@@ -225,6 +237,7 @@ EXTRACTION = (
     ),
     *SCALING,
     RESOLUTION,
+    *MASKING,
     click.option(
         "--chip", type=int, default=224, show_default=True, help="Side of a .parquet's chips."
     ),

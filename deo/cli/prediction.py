@@ -7,6 +7,7 @@ import click
 
 from deo.cli.options import (
     COMPUTING,
+    MASKING,
     PATH,
     RESOLUTION,
     SCALING,
@@ -30,7 +31,7 @@ from deo.cli.options import (
     "--probabilities", help="Also write one band for each class to this file, folder or template."
 )
 @click.option("--preview", help="Also draw true colour beside the classes, a PNG.")
-@with_options(SCENE_BANDS, *COMPUTING, *SCALING, RESOLUTION, *WRITING)
+@with_options(SCENE_BANDS, *COMPUTING, *SCALING, RESOLUTION, *MASKING, *WRITING)
 def predict(
     tuned: Path,
     scenes: tuple[str, ...],
