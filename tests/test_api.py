@@ -235,15 +235,6 @@ def test_extract__resume_sees_what_only_the_file_differs_in(
     deo.extract(scene(), tmp_path / name, **settings, resume=True)
 
 
-def test_extract__leaves_a_stranger_s_file_alone(
-    scene: Callable[..., Path], tmp_path: Path
-) -> None:
-    (tmp_path / "out.tif").write_text("precious")
-    with pytest.raises(OutputError, match="not made by deo"):
-        deo.extract(scene(), tmp_path / "out.tif", **MICRO, resume=True)
-    assert (tmp_path / "out.tif").read_text() == "precious"
-
-
 def test_extract__an_interrupted_run_goes_on_where_it_was(
     scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -740,52 +731,6 @@ def test_extract__makes_again_what_was_made_of_another_input(
     caplog.clear()
     deo.extract(again, out, **settings, resume=True)
     assert "made again" not in caplog.text
-
-
-@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
-def test_extract__makes_again_what_is_damaged(
-    scene: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
-) -> None:
-    source, out = scene(), tmp_path / f"out{suffix}"
-    deo.extract(source, out, **MICRO, chip=64)
-    whole = contents(out)
-    if suffix == ".zarr":
-        (out / "embeddings" / "c" / "0" / "0" / "0").unlink()
-    else:
-        out.write_bytes(whole["."][: len(whole["."]) * 2 // 3])
-    with pytest.raises(OutputError, match="--overwrite"):
-        deo.extract(source, out, **MICRO, chip=64)
-    deo.extract(source, out, **MICRO, chip=64, resume=True)
-    assert "is damaged" in caplog.text
-    assert contents(out) == whole
-
-
-def test_extract__makes_again_the_damaged_one_of_several_layers(
-    scene: Callable[..., Path], tmp_path: Path
-) -> None:
-    settings = {**MICRO, "layer": None}
-    written = deo.extract(scene(), tmp_path / "out.tif", **settings)
-    whole = [path.read_bytes() for path in written]
-    written[1].write_bytes(whole[1][:1000])
-    written[2].write_bytes(b"")
-    deo.extract(tmp_path / "scene.tif", tmp_path / "out.tif", **settings, resume=True)
-    assert [path.read_bytes() for path in written] == whole
-
-
-@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_extract__draws_the_preview_of_a_complete_output(
-    scene: Callable[..., Path], tmp_path: Path, suffix: str, dtype: str
-) -> None:
-    settings = {**MICRO, "chip": 64, "dtype": dtype}
-    source, out, picture = scene(), tmp_path / f"out{suffix}", tmp_path / "late.png"
-    deo.extract(source, out, **settings, preview=tmp_path / "early.png")
-    before = contents(out)
-    deo.extract(source, out, **settings, preview=picture, resume=True)
-    assert contents(out) == before
-    assert picture.exists()
-    if dtype == "float32" and suffix != ".parquet":  # else it shows what is stored, which is less
-        assert picture.read_bytes() == (tmp_path / "early.png").read_bytes()
 
 
 @pytest.mark.parametrize("zero", [0.0, np.float32(0), np.int64(0)])
