@@ -153,7 +153,6 @@ LONG_MODULES = {
     "deo.files.lock": "locks of every system, to be compared side by side",
     "deo.maps.sinks": "not parted yet",
     "deo.maps.spool": "not parted yet",
-    "deo.maps.worklist": "not parted yet",
     "deo.scene.assets": "not parted yet",
     "deo.scene.earth": "not parted yet",
     "deo.scene.formats": "not parted yet",
