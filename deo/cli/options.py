@@ -288,7 +288,8 @@ TUNING = (
     click.option(
         "--frozen/--tuned",
         default=None,
-        help="Keep or tune the backbone. [default: tuned; frozen for evaluate segment]",
+        help="Keep or tune the backbone. [default: tuned; frozen for fewer than 500 tiles and for "
+        "evaluate segment]",
     ),
     click.option("--layer-decay", type=float, help="Factor of the rate from layer to layer below."),
     click.option(
@@ -306,12 +307,12 @@ TUNING = (
         help="Give rare classes more weight. auto does where one class is ten times another.",
     ),
     click.option(
-        "--epochs", type=int, help="Passes over the samples. [default: 50, and at least 500 steps]"
+        "--epochs", type=int, help="Passes over the samples. [default: 20, and at least 300 steps]"
     ),
     click.option("--steps", type=int, help="Length in steps, in the place of --epochs."),
-    click.option("--warmup", type=int, default=5, show_default=True, help="Epochs of warm-up."),
+    click.option("--warmup", type=int, default=2, show_default=True, help="Epochs of warm-up."),
     click.option(
-        "--batch-size", "batch", type=int, default=16, show_default=True, help="Samples at once."
+        "--batch-size", "batch", type=int, default=8, show_default=True, help="Samples at once."
     ),
     click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate."),
     click.option(

@@ -31,7 +31,8 @@ def evaluate(
     Args:
         protocol: `knn` and `probe` classify tiles by frozen features, `pixels` classifies the
             pixels of single scenes; `classify`, `segment` and `change` tune a head, and the
-            backbone with it unless it is `frozen`, which is the default of `segment`.
+            backbone with it unless it is `frozen`, which is the default of `segment`, and of
+            `classify` with few tiles.
         dataset: a benchmark's name, or `folder` for data of one's own.
         data: the folder that holds the data.
         model: a backbone of deo, any timm model, or `raw-bands` or `band-statistics`, which stand
@@ -54,8 +55,8 @@ def evaluate(
     require_protocol(protocol)
     if "seed" in settings:  # one of TuneConfig's, which each of the seeds replaces
         raise ConfigError("there is no setting 'seed'; give seeds=(0,)")
-    if settings.get("frozen") is None:
-        settings["frozen"] = protocol == "segment"
+    if settings.get("frozen") is None and protocol == "segment":
+        settings["frozen"] = True
     with reporting(progress) as report:
         request: Evaluation = request_from_settings(
             Evaluation,

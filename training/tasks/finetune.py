@@ -99,8 +99,6 @@ def finetune(
     """
     if task not in TASKS:
         raise ConfigError(f"no task {task!r}; {did_you_mean(task, TASKS)}")
-    if settings.get("frozen") is None:
-        settings["frozen"] = False
     request: Request = request_from_settings(
         Request, Task(task), dataset=dataset, data=data, settings={**settings, "model": model}
     )

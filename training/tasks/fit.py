@@ -1,6 +1,7 @@
 """From a request to a tuned network and its score: the one way, with a folder or without."""
 
 import functools
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,14 +16,16 @@ from deo.training.tasks.heads import WIDTHS, Network, build_network
 from deo.training.tasks.inference import confusions
 from deo.training.tasks.outcome import Units
 from deo.training.tasks.patches import Examples, TrainingSize, training_size
-from deo.training.tasks.plan import choose_crop
+from deo.training.tasks.plan import choose_crop, choose_frozen
 from deo.training.tasks.progress import Report
 from deo.training.tasks.request import Chosen, Request, chosen_backbone
 from deo.training.tasks.survey import say_parts
-from deo.training.tasks.task import Benchmark, Task
+from deo.training.tasks.task import Benchmark
 from deo.training.tasks.tune import LOG_NAME, tune
 from deo.training.tasks.tuneconfig import TuneConfig
 from deo.training.tasks.tuned import BEST, Description, save_tuned
+
+log = logging.getLogger(__name__)
 
 SCORES = "scores.json"
 
@@ -111,11 +114,14 @@ def _examples(parts: Mapping[str, Split], bench: Benchmark, chosen: Chosen) -> d
 
 def _settled(request: Request, examples: Mapping[str, Examples]) -> TuneConfig:
     """How a network is tuned, with what the request leaves to task and data."""
-    tiles = request.benchmark.task in (Task.CLASSIFY, Task.MULTILABEL)
     config = request.tuning.settled()
-    if tiles or config.crop is not None:
-        return config
-    return replace(config, crop=choose_crop(examples["train"]))
+    if config.crop is None:
+        config = replace(config, crop=choose_crop(examples["train"]))
+    if config.frozen is None:
+        config = replace(config, frozen=choose_frozen(examples["train"]))
+    how = "keeps still" if config.frozen else "learns"
+    log.info("the backbone %s (--frozen or --tuned), the head is %s", how, config.head)
+    return config
 
 
 def _network(bench: Benchmark, chosen: Chosen, config: TuneConfig) -> Network:
@@ -126,7 +132,7 @@ def _network(bench: Benchmark, chosen: Chosen, config: TuneConfig) -> Network:
         classes=bench.class_count,
         head=config.head,
         width=config.width or WIDTHS[config.head],
-        frozen=config.frozen,
+        frozen=bool(config.frozen),
         seed=config.seed,
     )
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from deo.training.tasks.patches import Examples
 from deo.training.tasks.tuneconfig import TuneConfig
 
-EPOCHS = 50
+EPOCHS = 20
 """How often a network is judged, and how often it sees the samples at the least, if nothing else is
-asked for; as the authors tune."""
+asked for."""
 
-LEAST_STEPS = 500
+LEAST_STEPS = 300
 """Steps of a run at the least, if nothing else is asked for."""
 
 
@@ -43,9 +43,9 @@ def make_plan(config: TuneConfig, *, patches: int, least: int = 1) -> Plan:
     """Epochs, passes and steps of a run.
 
     `config.epochs` counts passes over the samples, as they are. Otherwise a run makes
-    `config.steps` steps or somewhat more, to end with a whole pass; without either it makes 50
-    passes, and more where they come to fewer than 500 steps: a data set of eight patches makes one
-    step per pass, and 50 steps teach a network little.
+    `config.steps` steps or somewhat more, to end with a whole pass; without either it makes 20
+    passes, and more where they come to fewer than 300 steps: a data set of eight patches makes one
+    step per pass, and 20 steps teach a network little.
 
     Args:
         patches: of one pass over the training samples.
@@ -59,6 +59,19 @@ def make_plan(config: TuneConfig, *, patches: int, least: int = 1) -> Plan:
     passes = math.ceil(wanted / steps)
     epochs = min(EPOCHS, passes)
     return Plan(epochs, math.ceil(passes / epochs), steps)
+
+
+_FEW_TILES = 500
+
+
+def choose_frozen(examples: Examples) -> bool:
+    """Whether the backbone keeps still if nothing is asked for: where few tiles have a label each.
+
+    A tile is one label, and a backbone that learns from few of them forgets more than it learns; a
+    mask is thousands of labels. See docs/finetuning.md for what was measured.
+    """
+    _, target = examples[0]
+    return target.ndim < 2 and len(examples) < _FEW_TILES
 
 
 _WHOLE = 256  # samples up to this side are learned from as they are

@@ -22,7 +22,7 @@ class TuneConfig:
         head: `auto`, which is `fusion`, `upernet` (for maps alone) or `linear`.
         width: channels inside a head of maps; None: 512 for `upernet`, as the authors, and 32
             for `fusion`.
-        frozen: leave the backbone as it is.
+        frozen: leave the backbone as it is; None: see `plan.choose_frozen`.
         layer_decay: each layer below the head learns by this factor slower; None: all alike.
         loss: `bce` (one-hot masks) or `ce`; both skip ignored pixels.
         balance: weigh classes by the inverse square root of how often they occur: `on`, `off`, or
@@ -40,14 +40,14 @@ class TuneConfig:
 
     head: str = "auto"
     width: int | None = None
-    frozen: bool = False
+    frozen: bool | None = None
     layer_decay: float | None = None
     loss: str = "ce"
     balance: str = "auto"
     epochs: int | None = None
     steps: int | None = None
-    warmup: int = 5
-    batch: int = 16
+    warmup: int = 2
+    batch: int = 8
     rate: float = 1e-3
     weight_decay: float = 0.05
     crop: int | None = None

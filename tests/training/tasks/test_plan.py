@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from deo.training.tasks.patches import Example, Examples
-from deo.training.tasks.plan import EPOCHS, LEAST_STEPS, Plan, choose_crop, make_plan
+from deo.training.tasks.plan import EPOCHS, LEAST_STEPS, Plan, choose_crop, choose_frozen, make_plan
 from deo.training.tasks.tuneconfig import TuneConfig
 
 
 @pytest.mark.parametrize(
     ("settings", "patches", "wanted"),
     [
-        ({}, 8, Plan(50, 10, 1)),  # one step per pass: more passes, to make 500 steps
-        ({}, 17, Plan(50, 5, 2)),
-        ({}, 1600, Plan(50, 1, 100)),  # enough: the authors' 50 passes
+        ({}, 8, Plan(20, 15, 1)),  # one step per pass: more passes, to make 300 steps
+        ({}, 17, Plan(20, 8, 2)),
+        ({}, 1600, Plan(20, 1, 100)),
         ({"epochs": 3}, 8, Plan(3, 1, 1)),  # what is asked for is done
         ({"steps": 30}, 100, Plan(5, 1, 7)),
         ({"steps": 1}, 100, Plan(1, 1, 7)),
-        ({"steps": 1000}, 16, Plan(50, 20, 1)),
+        ({"steps": 1000}, 16, Plan(20, 50, 1)),
     ],
 )
 def test_make_plan(settings: dict[str, Any], patches: int, wanted: Plan) -> None:
@@ -49,6 +49,12 @@ def examples(*sizes: tuple[int, int], tiles: bool = False) -> Examples:
         for size in sizes
     ]
     return cast(Examples, made)
+
+
+def test_choose_frozen__where_few_tiles_have_one_label_each() -> None:
+    assert choose_frozen(examples(*[(8, 8)] * 499, tiles=True))
+    assert not choose_frozen(examples(*[(8, 8)] * 500, tiles=True))
+    assert not choose_frozen(examples((64, 64)))
 
 
 def test_choose_crop__small_samples_whole_and_patches_of_others() -> None:
