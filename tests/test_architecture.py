@@ -151,7 +151,7 @@ LONG_MODULES = {
     "deo.cli.options": "every option declared once, with its help",
     "deo.contracts": "one record and the ways to fit, save and find it",
     "deo.files.lock": "locks of every system, to be compared side by side",
-    "deo.maps.sinks": "not parted yet",
+    "deo.maps.sinks": "the protocol of outputs beside its four kinds, a few lines each",
     "deo.maps.spool": "one folder on disk: what writes its files and journal also takes them up",
     "deo.scene.assets": "not parted yet",
     "deo.scene.earth": "not parted yet",
