@@ -761,23 +761,33 @@ def test_extract__overwrites_no_file_through_a_link(
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("what", ["preview", "stac", "mlm", "rows"])
+@pytest.mark.parametrize("name", ["picture.png", "out.tif.partial/values-0.f32"])
 def test_extract__writes_nothing_over_its_input(
-    scene: Callable[..., Path], tmp_path: Path, what: str
+    scene: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
-    out = tmp_path / "out.tif"
-    names = {
-        "preview": "picture.png",
-        "stac": "out.stac.json",
-        "mlm": "out.mlm.json",
-        "rows": "out.tif.partial/values-0.f32",
-    }
-    path = tmp_path / names[what]
+    out, path = tmp_path / "out.tif", tmp_path / name
     path.parent.mkdir(exist_ok=True)
     scene().rename(path)
     before = path.read_bytes()
     with pytest.raises(OutputError, match="being read"):
         deo.extract(path, out, **MICRO, preview=tmp_path / "picture.png", stac=True, overwrite=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["out.stac.json", "out.mlm.json"])
+def test_extract__writes_nothing_over_the_item_it_reads(
+    scene: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    data = {"href": scene().name, "bands": [{"name": band} for band in MODEL_BANDS]}
+    item = {
+        "type": "Feature", "stac_version": "1.1.0", "id": "a", "geometry": None, "links": [],
+        "properties": {"datetime": "2020-01-02T00:00:00Z"}, "assets": {"data": data},
+    }  # fmt: skip
+    path = tmp_path / name
+    path.write_text(json.dumps(item))
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="being read"):
+        deo.extract(path, tmp_path / "out.tif", **MICRO, stac=True, overwrite=True)
     assert path.read_bytes() == before
 
 

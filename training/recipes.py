@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from deo.errors import ConfigError
 from deo.training.config import Config, Optim, Run
-from deo.training.method.config import Loss, Model, Optical, Views
+from deo.training.method.config import Direct, Loss, Model, Optical, Views
 
 _DINOV3 = Optical(name="dinov3_base")
 _SMALL_VIEWS = Views(
@@ -118,8 +118,46 @@ def embedded() -> Config:
     )
 
 
+def embedded_direct() -> Config:
+    """Direct distillation of a `deo_swin_n` from EfficientNet-Lite; see `docs/deo_swin_n.md`.
+
+    Its samples are cuts of 96 pixels at 10 m, of which a view covers 48 to 80. With
+    `model.weights` the student does not start at random. Hardware: one CPU core, about five
+    minutes where it is free. Expect no more than the embedded model has.
+    """
+    return Config(
+        model=Model(name="deo_swin_n", head_hidden=256, z=128),
+        optical=Optical(name="efficientnet_lite0"),
+        views=Views(
+            global_size=64,
+            local_crops=0,
+            global_area=(0.25, 0.7),
+            vertical_flip=0.5,
+            common_gain=0.1,
+            band_gain=0.05,
+            colour=0.25,
+        ),
+        loss=Loss(eps=0.5, coeff=0.0, expansion=0.0, alpha=1.0),
+        direct=Direct(maximum=3000.0, keep=True, finer=True, similarity=4.0, statistics=1.0),
+        optim=Optim(
+            lr=1.2e-2, momentum=0.99, warmup_steps=60, weight_decay=0.05, weight_decay_end=0.05
+        ),
+        run=Run(
+            steps=500,
+            batch_size=32,
+            workers=0,
+            device="cpu",
+            precision="fp32",
+            checkpoint_every=150,
+        ),
+    )
+
+
 RECIPES: Mapping[str, Callable[[], Config]] = MappingProxyType(
-    {recipe.__name__: recipe for recipe in (swin_t, swin_b, vit_b, micro, embedded_rgb, embedded)}
+    {
+        recipe.__name__: recipe
+        for recipe in (swin_t, swin_b, vit_b, micro, embedded_rgb, embedded, embedded_direct)
+    }
 )
 
 

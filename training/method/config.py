@@ -30,6 +30,8 @@ class Model:
         head_hidden: width inside every projection head.
         z: width of the embedding that the coding rate sees.
         checkpointing: recompute activations in the backward pass: less memory, a third slower.
+        weights: a file whose backbone the student starts from, as `deo export` writes it, with
+            every stem that the run needs.
     """
 
     name: str = "deo_swin_t"
@@ -39,6 +41,7 @@ class Model:
     head_hidden: int = 2048
     z: int = 256
     checkpointing: bool = False
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         require(

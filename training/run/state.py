@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deo.errors import ConfigError
+from deo.models.registry import spec_of
+from deo.models.sources import from_file
+from deo.models.weights import fill
 from deo.training.config import Config
 from deo.training.method.clean import CleanTeacher
 from deo.training.method.ema import Average, EmaTeacher
@@ -171,6 +175,8 @@ def _networks(config: Config, context: Context, *, optical: Widths | None) -> _N
     torch.manual_seed(run.seed)  # the same weights in every process
     direct = config.direct if config.direct.maximum else None
     student = Student(config.model, optical=optical, swapped=switches.swapped_layers, direct=direct)
+    if config.model.weights is not None:
+        fill(student.trunk.net, from_file(Path(config.model.weights), spec_of(config.model.name)))
     teacher = EmaTeacher(config.model, stochastic=switches.teacher_drop_path)
     torch.manual_seed(run.seed + context.rank)  # stochastic depth differs from rank to rank
     student, teacher = student.to(context.device), teacher.to(context.device)

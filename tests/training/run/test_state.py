@@ -1,11 +1,14 @@
 """What a run carries from step to step, built from its configuration."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import timm
 import torch
 
-from deo.errors import ConfigError
+from deo.errors import ConfigError, WeightsError
+from deo.models.weights import save_weights
 from deo.training.config import Config
 from deo.training.method.config import Views
 from deo.training.method.viewspecs import view_specs
@@ -73,3 +76,17 @@ def test_keys__by_number_or_with_the_published_fault_by_place(tiny_config: Confi
     state.config = replace(tiny_config, switches=replace(tiny_config.switches, equal_draws=True))
     state.step = 2
     assert state.keys(samples).tolist() == [6, 7, 8]
+
+
+def test_build__starts_from_given_weights(tiny_config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    given = timm.create_model(tiny_config.model.name, in_chans=10, num_classes=0)
+    save_weights(given, path)
+    model = replace(tiny_config.model, weights=str(path))
+    state = build(replace(tiny_config, model=model), Context(), steps_per_epoch=6)
+    for name, value in given.state_dict().items():
+        assert torch.equal(state.student.trunk.net.state_dict()[name], value), name
+        assert torch.equal(state.teacher.trunk.net.state_dict()[name], value), name
+    narrow = replace(tiny_config.model, weights=str(path), input="rgb")
+    with pytest.raises(WeightsError):
+        build(replace(tiny_config, model=narrow), Context(), steps_per_epoch=6)
