@@ -67,7 +67,10 @@ def stac_assets(
         raise
     used = {one.key for one in chosen}
     ignored = tuple(f"asset {key}" for key in item.assets if key not in used)
-    return Inventory(item.name, tuple(opened), "the STAC item", ignored=ignored)
+    documents = () if item.place is None else (item.place,)
+    return Inventory(
+        item.name, tuple(opened), "the STAC item", ignored=ignored, documents=documents
+    )
 
 
 def _no_band(item: StacItem) -> BandError:
