@@ -23,6 +23,7 @@ from deo.scene.mask import (
     without_marks,
 )
 from deo.scene.raster import RasterSource
+from deo.scene.raster_mask import RasterMask
 from deo.scene.resample import resample, taps, thin
 from deo.scene.sampling import ENOUGH, gone_through, lattice, telling, telling_pixels, thin_image
 from deo.scene.sources import Source
@@ -304,11 +305,27 @@ class Scene:
             "radiometry": self.radiometry.record(),
             "ignored": list(self.ignored),
             "notes": list(self.notes),
+            **({"masks": self.mask_records} if self.masks else {}),
         }
+
+    @property
+    def mask_records(self) -> list[dict[str, Any]]:
+        """Of each mask laid over the scene, its name and, where that is known, what it took."""
+        return [
+            mask.record() if isinstance(mask, RasterMask) else {"name": mask.source}
+            for mask in self.masks
+        ]
+
+    @property
+    def mask_rasters(self) -> tuple[RasterSource, ...]:
+        """The files that masks are read from."""
+        return tuple(mask.raster for mask in self.masks if isinstance(mask, RasterMask))
 
     def close(self) -> None:
         for source in {id(asset.source): asset.source for asset in self.assets}.values():
             source.close()
+        for raster in self.mask_rasters:
+            raster.close()
 
     def __enter__(self) -> "Scene":
         return self

@@ -84,8 +84,13 @@ def _no_band(item: StacItem) -> BandError:
 def _offered(item: StacItem) -> Iterator[_Band]:
     """Every band of every asset that is a raster of measurements."""
     for key, asset in item.assets.items():
-        roles = set(asset.get("roles") or ())
-        if roles & _UNUSED or not _is_raster(asset) or key.lower().startswith(_PICTURES):
+        roles = asset.get("roles")
+        roles = roles if isinstance(roles, list) else []
+        if (
+            any(role in _UNUSED for role in map(str, roles))
+            or not _is_raster(asset)
+            or key.lower().startswith(_PICTURES)
+        ):
             continue
         if is_ancillary(key) or is_ancillary(asset["href"].partition("?")[0]):
             continue
@@ -151,7 +156,7 @@ def _choose(
 def _pixel_size(asset: Mapping[str, Any], one: _Band, item: StacItem) -> float:
     """In units of the reference system, as far as it is stated."""
     transform = asset.get("proj:transform")
-    if isinstance(transform, list) and transform:
+    if isinstance(transform, list) and transform and isinstance(transform[0], int | float):
         return abs(float(transform[0]))
     for facts, names in (
         (one.facts, ("spatial_resolution", "raster:spatial_resolution", "gsd")),
