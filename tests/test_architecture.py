@@ -83,7 +83,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
         "deo",
         {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
         | {"deo.api", "deo.labelled", "deo.contracts", "deo.maps.similar", "deo.models.weights"}
-        | {"deo.scene.opening"},
+        | {"deo.maps.classify", "deo.scene.opening"},
     ),
 ]
 HEAVY = {
