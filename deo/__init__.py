@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import Contract, fit_contract
     from deo.labelled import features
+    from deo.maps.classify import Classification, classify
     from deo.maps.fitted import load_contract
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
@@ -29,11 +30,13 @@ __all__ = [
     "RGB_BANDS",
     "Band",
     "BandSet",
+    "Classification",
     "Contract",
     "DeoError",
     "Extraction",
     "Pixels",
     "__version__",
+    "classify",
     "extract",
     "extract_many",
     "features",
@@ -47,7 +50,9 @@ __all__ = [
 ]
 
 _LATE = {
+    "Classification": "deo.maps.classify",
     "Extraction": "deo.api",
+    "classify": "deo.maps.classify",
     "extract": "deo.api",
     "extract_many": "deo.api",
     "Contract": "deo.contracts",

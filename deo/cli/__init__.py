@@ -22,6 +22,7 @@ class _Door(NamedTuple):
 
 
 _COMMANDS = {
+    "classify": _Door("deo.cli.classification", "Turn FEATURES and a few labels into a class map."),
     "compare": _Door(
         "deo.cli.downstream", "Compare two results of `deo evaluate --json` sample by sample."
     ),

@@ -74,6 +74,7 @@ def stac_assets(
         "the STAC item",
         ignored=ignored,
         classification=_classification(item),
+        documents=() if item.place is None else (item.place,),
     )
 
 
@@ -105,13 +106,9 @@ def _no_band(item: StacItem) -> BandError:
 def _offered(item: StacItem) -> Iterator[_Band]:
     """Every band of every asset that is a raster of measurements."""
     for key, asset in item.assets.items():
-        roles = asset.get("roles")
-        roles = roles if isinstance(roles, list) else []
-        if (
-            any(role in _UNUSED for role in map(str, roles))
-            or not _is_raster(asset)
-            or key.lower().startswith(_PICTURES)
-        ):
+        said = asset.get("roles")
+        roles = set(map(str, said)) if isinstance(said, list) else set()
+        if roles & _UNUSED or not _is_raster(asset) or key.lower().startswith(_PICTURES):
             continue
         if is_ancillary(key) or is_ancillary(asset["href"].partition("?")[0]):
             continue
