@@ -25,7 +25,7 @@ def features(data: Any, *, extraction: Extraction | None = None, **settings: Any
     Args:
         data: a Dataset with a variable for each band, or a DataArray (band, y, x), with coordinates
             and a reference system as rioxarray or odc-geo write them; with a dimension `time` each
-            date is a scene of its own.
+            date is a scene of its own, and a contract `scene` is fitted over all of them.
         extraction: settings made before; then `settings` stay empty.
         settings: fields of `Extraction`: model, contract, layer, weights, tile, ... Of a lazy map
             `batch_size` is 1 unless it is given.
@@ -48,6 +48,8 @@ def features(data: Any, *, extraction: Extraction | None = None, **settings: Any
         )
     if plan.layer is None:
         raise ConfigError("deo.features gives one layer, got layer='all'; call it once for each")
+    if plan.components is not None:
+        raise ConfigError("components are fitted to the whole map of a file; give none")
     if TIME not in data.dims:
         return _of_scene(plan, data)
     return _of_dates(plan, data)
@@ -58,6 +60,8 @@ def _of_dates(plan: Extraction, data: Any) -> Any:
     if not data.sizes[TIME]:
         raise ConfigError("the xarray object has a dimension time without a date")
     dates = [data.isel({TIME: index}) for index in range(data.sizes[TIME])]
+    if plan.contract == "scene":
+        plan = plan.fitted_over(dates)
     maps = [_of_scene(plan, date) for date in dates]
     index = data.coords.get(TIME, TIME)
     joined = xarray.concat(maps, index, coords="minimal", compat="override", join="override",

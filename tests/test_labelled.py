@@ -1,5 +1,6 @@
 """`deo.features`: xarray in, xarray out."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 
 import deo
-from deo import MODEL_BANDS
+from deo import MODEL_BANDS, labelled
 from deo.errors import ConfigError
 from deo.maps import lazy
+from deo.scene.window import Window
 
 xarray = pytest.importorskip("xarray")
 pytest.importorskip("dask")
@@ -20,7 +22,7 @@ MICRO: dict[str, Any] = {"model": "test_deo_swin", "untrained": True, "tile": 64
 
 @pytest.fixture
 def path(scene_file: Callable[..., Path]) -> Path:
-    return scene_file(140, 172, hole=(slice(0, 70), slice(0, 70)))
+    return scene_file(110, 142, hole=(slice(0, 70), slice(0, 70)))
 
 
 @pytest.fixture
@@ -34,19 +36,24 @@ def dataset(data: Any) -> Any:
     return xarray.Dataset({band: data.sel(band=band, drop=True) for band in MODEL_BANDS})
 
 
-@pytest.mark.parametrize("contract", ["fixed", "scene"])
+@pytest.mark.parametrize(
+    ("contract", "chunkings"),
+    [
+        (
+            "fixed",
+            [{"band": 1, "y": 30, "x": 45}, {"y": 110, "x": 20}, {"band": 5, "y": 64, "x": 64}],
+        ),
+        ("scene", [{"band": 10, "y": 50, "x": 70}]),
+    ],
+)
 def test_features__equal_those_of_the_file_for_any_chunks(
-    path: Path, data: Any, contract: str, monkeypatch: pytest.MonkeyPatch
+    path: Path, data: Any, contract: str, chunkings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lazy, "_TILES", 2)
     expected = deo.extract(path, contract=contract, **MICRO)
     held = deo.features(data, contract=contract, **MICRO)
     assert np.array_equal(held.values, expected.array, equal_nan=True)
-    for chunks in (
-        {"band": 1, "y": 30, "x": 45},
-        {"y": 140, "x": 20},
-        {"band": 5, "y": 64, "x": 64},
-    ):
+    for chunks in chunkings:
         computed = deo.features(data.chunk(chunks), contract=contract, **MICRO)
         assert computed.chunks is not None
         values = computed.compute(scheduler="sync").values
@@ -75,9 +82,23 @@ def test_features__of_dates_come_one_by_one_under_one_contract(data: Any) -> Non
     for index, date in enumerate((data, bright)):
         expected = deo.features(date, contract="fixed", **MICRO)
         assert np.array_equal(made.values[index], expected.values, equal_nan=True)
+    shared = deo.features(dates.chunk({"time": 1}), contract="scene", **MICRO)
+    assert "rgb_maximum" in shared.attrs["DEO_CONTRACT"]  # the same of both, or it would be dropped
+    assert "DEO_SOURCE" not in shared.attrs
 
 
-def test_features__in_other_processes(data: Any) -> None:
+def test_features__in_a_process_that_has_only_the_graph(data: Any) -> None:
+    made = deo.features(data.chunk({"x": 90}), **MICRO)
+    graph = dict(made.__dask_graph__())
+    (node,) = [value for key, value in graph.items() if str(key).startswith("deo-recipe")]
+    labelled._shared.cache_clear()  # as in a process of its own, the model is loaded anew
+    recipe = pickle.loads(pickle.dumps(getattr(node, "value", node)))
+    whole = Window(row=0, col=0, height=110, width=142)
+    values = recipe.compute([*data.sel(band=list(MODEL_BANDS)).values], whole, whole)
+    assert np.nanmax(np.abs(values - made.compute(scheduler="sync").values)) < 1e-5
+
+
+def test_features__on_a_cluster(data: Any) -> None:
     distributed = pytest.importorskip("distributed")
     made = deo.features(data.chunk({"x": 90}), contract="fixed", **MICRO)
     expected = made.compute(scheduler="sync")
@@ -107,5 +128,7 @@ def test_features__of_anything_else_are_refused(data: Any) -> None:
         deo.features(data.values, **MICRO)
     with pytest.raises(ConfigError, match="gives one layer, got layer='all'"):
         deo.features(data, layer="all", **MICRO)
+    with pytest.raises(ConfigError, match="components are fitted to the whole map"):
+        deo.features(data, components=2, **MICRO)
     with pytest.raises(ConfigError, match="a dimension time without a date"):
         deo.features(data.expand_dims("time").isel(time=[]), **MICRO)

@@ -147,9 +147,15 @@ LAYER = click.option(
     show_default=True,
     help="0 for the finest layer, last, or all, which writes one file for each.",
 )
-TILE = click.option("--tile", type=int, help="Side of a tile in pixels. [default: near 384]")
+TILE = click.option(
+    "--tile",
+    type=int,
+    help="Side of a tile in pixels. [default: near 384; of a tuned network that of its samples]",
+)
 OVERLAP = click.option(
-    "--overlap", type=int, help="Pixels that neighbouring tiles share. [default: a quarter]"
+    "--overlap",
+    type=int,
+    help="Pixels that neighbouring tiles share. [default: a quarter; of tile classifiers none]",
 )
 RESOLUTION = click.option("--resolution", type=float, help="Pixel size in units of the CRS.")
 SCALING = (
@@ -163,6 +169,18 @@ SCALING = (
         "--offset",
         type=float,
         help="See --scale. Digital numbers of processing baseline 04.00 and later have -1000.",
+    ),
+)
+MASKING = (
+    click.option(
+        "--mask",
+        help="Leave pixels out: clouds, by the scene classification (SCL) beside the bands, or a "
+        "raster FILE on any grid, where it is not 0.",
+    ),
+    click.option(
+        "--mask-classes",
+        type=Numbers(int),
+        help="Numbers of the mask that are out. [default of clouds: 0,1,3,8,9,10,11]",
     ),
 )
 
@@ -219,6 +237,7 @@ EXTRACTION = (
     ),
     *SCALING,
     RESOLUTION,
+    *MASKING,
     click.option(
         "--chip", type=int, default=224, show_default=True, help="Side of a .parquet's chips."
     ),

@@ -7,6 +7,7 @@ import click
 
 from deo.cli.options import (
     COMPUTING,
+    MASKING,
     PATH,
     RESOLUTION,
     SCALING,
@@ -30,7 +31,7 @@ from deo.cli.options import (
     "--probabilities", help="Also write one band for each class to this file, folder or template."
 )
 @click.option("--preview", help="Also draw true colour beside the classes, a PNG.")
-@with_options(SCENE_BANDS, *COMPUTING, *SCALING, RESOLUTION, *WRITING)
+@with_options(SCENE_BANDS, *COMPUTING, *SCALING, RESOLUTION, *MASKING, *WRITING)
 def predict(
     tuned: Path,
     scenes: tuple[str, ...],
@@ -46,10 +47,13 @@ def predict(
 ) -> None:
     """Map each SCENE with the network in TUNED.
 
-    TUNED is a folder that `deo finetune` made. A SCENE, or a @LIST of them, is what `deo extract`
-    takes, and several are dealt with as there. A network for change takes two dates on one grid for
-    each map: FIRST SECOND, and in a list FIRST, SECOND, OUTPUT and PREVIEW. A scene may have any
-    size, because it is read, computed and written in parts.
+    TUNED is a folder that `deo finetune` made. The network sees a scene in tiles of the size and
+    under the contract that it was tuned at, so that the map is what it was scored by.
+
+    A SCENE, or a @LIST of them, is what `deo extract` takes, and several are dealt with as there. A
+    network for change takes two dates on one grid for each map: FIRST SECOND, and in a list FIRST,
+    SECOND, OUTPUT and PREVIEW. A scene may have any size, because it is read, computed and written
+    in parts.
     """
     from deo.cli.scenes import Options, make_scenes
     from deo.training.tasks.predict import Prediction

@@ -77,7 +77,7 @@ def _areas(stack: FeatureStack, shares: NDArray[np.float32], first: int) -> NDAr
         stack.info.crs, stack.info.transform, first=first, count=len(given), width=given.shape[1]
     )
     sums = np.bincount(given.ravel(), weights=cells.ravel(), minlength=NODATA + 1)
-    return sums[: shares.shape[1]]
+    return sums[: shares.shape[1]].astype(np.float64)
 
 
 class Margin(RowReader):

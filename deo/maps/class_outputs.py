@@ -132,7 +132,7 @@ def _describe(
         "CLASSIFIER": json.dumps({"method": classifier.method, "sha256": stored.digest}),
     }
     if stored.accuracy is not None:
-        facts["ACCURACY"] = json.dumps(stored.accuracy)
+        facts["ACCURACY"] = json.dumps(stored.accuracy, sort_keys=True)
     if areas is not None:
         square_metres = np.rint(areas).astype(int).tolist()
         facts["AREA_M2"] = json.dumps(dict(zip(classifier.classes, square_metres, strict=True)))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deo.errors import ConfigError
 from deo.maps.block_validation import Accuracy, validate
@@ -116,17 +117,7 @@ def classify(
             made = _fit(stack, read_labels(labels, column=column), method, block)
         with shown(progress, outputs.classes.name) as tell:
             areas = write_classes(stack, made.stored, outputs, progress=tell)
-    classes = made.stored.classifier.classes
-    return Classification(
-        output=outputs.classes,
-        classes=classes,
-        areas={} if areas is None else dict(zip(classes, areas.tolist(), strict=True)),
-        examples=made.examples,
-        accuracy=made.accuracy,
-        block_metres=made.block_metres,
-        classifier=made.stored,
-        notes=made.notes,
-    )
+    return _result(outputs.classes, made, areas)
 
 
 def _path(given: str | os.PathLike[str] | None) -> Path | None:
@@ -181,3 +172,17 @@ def _cell_metres(stack: FeatureStack) -> float:
     info = stack.info
     middle = cell_areas(info.crs, info.transform, first=height // 2, count=1, width=width)
     return float(middle[0, width // 2] ** 0.5)
+
+
+def _result(output: Path, made: _Made, areas: NDArray[np.float64] | None) -> Classification:
+    classes = made.stored.classifier.classes
+    return Classification(
+        output=output,
+        classes=classes,
+        areas={} if areas is None else dict(zip(classes, areas.tolist(), strict=True)),
+        examples=made.examples,
+        accuracy=made.accuracy,
+        block_metres=made.block_metres,
+        classifier=made.stored,
+        notes=made.notes,
+    )

@@ -51,7 +51,7 @@ def gather(stack: FeatureStack, labels: Labels) -> Examples:
             width=int(columns.max() - left) + 1,
         )
         vectors[inside] = stack.read(part)[:, rows - top, columns - left].T
-    known = np.isfinite(vectors).all(axis=1)
+    known = np.logical_and.reduce(np.isfinite(vectors), axis=1)
     notes = list(cells.notes)
     if not known.all():
         notes.append(

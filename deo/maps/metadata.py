@@ -172,6 +172,7 @@ def _scene_facts(scene: Scene) -> dict[str, str]:
     return {
         "RADIOMETRY": json.dumps(plain(scene.radiometry.record()), sort_keys=True),
         "MASK": scene.mask_source,
+        **({"MASKS": json.dumps(plain(scene.mask_records))} if scene.masks else {}),
         "SOURCE": scene.name,
         "GRID": json.dumps(grid),
     }

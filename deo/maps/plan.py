@@ -18,6 +18,7 @@ from deo.maps.job import Job
 from deo.maps.make import make_outputs, refuse_existing
 from deo.maps.runner import PRECISIONS
 from deo.maps.worklist import Item
+from deo.scene.mask import Mask
 from deo.scene.opening import open_scene
 from deo.scene.scene import Scene
 
@@ -38,6 +39,7 @@ class Plan(ABC):
         bands: as in `open_scene`.
         scale, offset, resolution: as in `open_scene`.
         nodata, crs, transform: of an array, as in `open_scene`.
+        mask, mask_classes: what takes pixels out, as in `open_scene`.
         tile, overlap: in pixels; None: what the model is best at.
         batch_size: tiles per call; None: 32 on CUDA, else 4.
         precision: fp32, bf16 or fp16.
@@ -51,6 +53,8 @@ class Plan(ABC):
     nodata: float | None = None
     crs: Any = None
     transform: Any = None
+    mask: str | os.PathLike[str] | Mask | None = None
+    mask_classes: tuple[int, ...] | None = None
     tile: int | None = None
     overlap: int | None = None
     batch_size: int | None = None
@@ -96,6 +100,8 @@ class Plan(ABC):
             nodata=self.nodata,
             crs=self.crs,
             transform=self.transform,
+            mask=self.mask,
+            mask_classes=self.mask_classes,
         )
 
     @contextlib.contextmanager

@@ -176,7 +176,7 @@ def _opened(features: FeatureMap) -> Iterator[Finished]:
 def _factor(one: Finished, finest: Finished) -> int:
     """How many cells of the finest grid lie along a cell of a map."""
     own, base = one.info.transform, finest.info.transform
-    factor = round((own.determinant / base.determinant) ** 0.5)
+    factor: int = round((own.determinant / base.determinant) ** 0.5)
     height, width = (-(-side // factor) for side in finest.rows.shape[1:])
     tolerance = 1e-3 * abs(base.determinant) ** 0.5
     fits = own.almost_equals(scale_transform(base, factor), tolerance)

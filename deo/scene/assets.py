@@ -16,7 +16,7 @@ from deo.scene.origins import evident, origin
 from deo.scene.raster import RasterSource
 from deo.scene.sources import Source, is_floating
 from deo.sensors.evidence import Evidence
-from deo.sensors.names import file_band, is_ancillary, raster_bands
+from deo.sensors.names import file_band, is_ancillary, is_classification, raster_bands
 from deo.sensors.registry import DEFAULT_SENSOR, sensor_of, sensors
 
 
@@ -48,14 +48,27 @@ class Asset:
         return is_floating(self.dtype)
 
 
+class ClassLayer(NamedTuple):
+    """Where a scene classification lies: a file, its band (from 1), and how the file came in."""
+
+    path: str
+    band: int
+    door: Door
+
+
 class Inventory(NamedTuple):
-    """Assets of a source, where their names came from, and what was left aside."""
+    """Assets of a source, where their names came from, and what was left aside.
+
+    documents: files that say what the assets are, such as a STAC item.
+    """
 
     name: str
     assets: tuple[Asset, ...]
     names_source: str
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    classification: ClassLayer | None = None
+    documents: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -132,7 +145,13 @@ def _assets_of(
         for band, i in indexes.items()
     )
     ignored = tuple(_label(source, i) for i in range(len(source.dtypes)) if i not in named)
-    return Inventory(shown_name(path), assets, names_source, ignored)
+    classes = [i for i in spectral if i not in named and _is_classes(source.descriptions[i])]
+    layer = ClassLayer(path, classes[0] + 1, source.handle.door) if classes else None
+    return Inventory(shown_name(path), assets, names_source, ignored=ignored, classification=layer)
+
+
+def _is_classes(description: str | None) -> bool:
+    return description is not None and is_classification(description)
 
 
 def _label(source: RasterSource, i: int) -> str:
@@ -218,6 +237,8 @@ def file_assets(
                 _check_order(path, source, spectral, bands)
                 name = BandSet([bands[position]])
             inventories.append(_assets_of(source, bands=name, overruled=overruled, product=product))
+    layers = [ClassLayer(path, 1, door) for path in sorted(files) if is_classification(path)]
+    layers += [one.classification for one in inventories if one.classification is not None]
     return Inventory(
         name=_files_name(spectral),
         assets=tuple(asset for one in inventories for asset in one.assets),
@@ -226,6 +247,7 @@ def file_assets(
             *(shown_name(path) for path in files if path not in spectral),
             *(label for one in inventories for label in one.ignored),
         ),
+        classification=layers[0] if layers else None,
     )
 
 
@@ -246,7 +268,8 @@ def _check_order(path: str, source: RasterSource, files: Sequence[str], bands: B
 
 
 def folder_files(folder: Path) -> list[str]:
-    """Raster files that name a spectral band, of a folder and those that products have in it.
+    """Raster files of a folder, and of those that products have in it, that are of use: each
+    names a spectral band, or is a scene classification.
 
     Raises:
         SceneError: there is none.
@@ -267,7 +290,7 @@ def folder_files(folder: Path) -> list[str]:
             f"a band (as in {DEFAULT_SENSOR.file_example} or B02.tif); give one file, or a list of "
             f"files with --bands"
         )
-    return named
+    return [*named, *(file for file in files if is_classification(file))]
 
 
 def choose(

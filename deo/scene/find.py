@@ -18,12 +18,12 @@ from rasterio.errors import CRSError
 from deo.bands import BandSet
 from deo.errors import BandError, SceneError
 from deo.files.junk import is_junk
-from deo.scene.assets import Asset, Inventory, file_assets, folder_files, raster_assets
+from deo.scene.assets import Asset, ClassLayer, Inventory, file_assets, folder_files, raster_assets
 from deo.scene.earth import check_proj
 from deo.scene.formats import Door
 from deo.scene.gdal import is_remote
 from deo.scene.grid import Grid
-from deo.scene.safe import Tree, folder_tree, product_root, read_product, zip_tree
+from deo.scene.safe import Image, Tree, folder_tree, product_root, read_product, zip_tree
 from deo.scene.sources import ArraySource
 
 _DRIVER_PREFIX = re.compile(r"[A-Za-z]\w+:")  # NETCDF:"x.nc":band, file:///x.tif
@@ -132,11 +132,20 @@ def find(
             members = file_assets(
                 files, door=Door.MEMBER, overruled=overruled, product=safe.evidence
             )
-            return members._replace(name=safe.name)
+            classes = [each for each in safe.classes if each.granule == images[0].granule]
+            return members._replace(name=safe.name, classification=_class_layer(classes))
         if path.is_dir():
             inside = file_assets(folder_files(path), door=Door.FOUND, overruled=overruled)
             return inside._replace(name=path.resolve().name)
     return raster_assets(text, door=door, bands=bands, overruled=overruled)
+
+
+def _class_layer(classes: Sequence[Image]) -> ClassLayer | None:
+    """The finest of a product's scene classifications."""
+    if not classes:
+        return None
+    finest = min(classes, key=lambda image: (image.resolution, image.path))
+    return ClassLayer(finest.path, 1, Door.MEMBER)
 
 
 def _plain_path(text: str) -> str:

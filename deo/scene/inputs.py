@@ -5,79 +5,49 @@ remote one is known by its address without query and credentials, which differ f
 to the next, and by the ETag or date and the length that its server states.
 """
 
-import base64
-import contextlib
 import hashlib
-import http.client
 import json
-import logging
 import os
 import re
-import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
 from deo.errors import SceneError
 from deo.files.junk import is_junk
 from deo.scene.formats import Door, open_raster
-from deo.scene.gdal import gdal, gdal_path, is_remote, public
+from deo.scene.gdal import gdal_path, is_remote
 from deo.scene.plane_source import PlaneSource
 from deo.scene.raster import RasterSource
 from deo.scene.safe import enclosing_metadata
 from deo.scene.scene import Scene
 from deo.scene.sources import ArraySource
-from deo.scene.vsi import headers
-
-log = logging.getLogger(__name__)
+from deo.scene.stamps import LAYOUT, InputFile, block_layout, learn, rewritten
 
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".msk.ovr")
 _ARCHIVE = re.compile(r"/vsi(?:zip|tar|gzip|7z|rar)/")
-_TIMEOUT = 10  # seconds to learn what a server says of a file that GDAL has opened already
-_AT_ONCE = 8
-_LAYOUT = "layout:"
-
-
-class InputFile(NamedTuple):
-    """One file: where it is, its public name, and what is known of its content.
-
-    `stamp` is the time of change in nanoseconds, the server's ETag or date, `layout:` with a digest
-    of where the blocks lie, or an array's checksum; it and `size` are None where they cannot be
-    learnt. `status` is of a file on disk, and tells only while it is read: another mount or a copy
-    has another one.
-    """
-
-    address: str
-    name: str
-    size: int | None
-    stamp: int | str | None
-    status: "Status | None" = None
-
-
-class Status(NamedTuple):
-    """When a file on disk was last touched in any way, in nanoseconds, and all but its content
-    that a touch may have changed. No program can set the time back.
-    """
-
-    touched: int
-    beside: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files of one or more scenes, as they were when they were opened."""
+    """The files of one or more scenes, as they were when they were opened.
+
+    documents: files that say what those are. They are no part of the record: a search writes a new
+        one of the same items each time, and what they say of the pixels is in the settings.
+    """
 
     files: tuple[InputFile, ...]
+    documents: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[str]:
         """Of those on disk."""
-        return [file.address for file in self.files if os.path.exists(file.address)]
+        read = [file.address for file in self.files]
+        return [path for path in (*read, *self.documents) if os.path.exists(path)]
 
     def record(self) -> list[list[Any]]:
         """Name, size and stamp of each, in JSON's types; no address, signature or credentials."""
@@ -100,11 +70,11 @@ class Inputs:
             SceneError: one is not what it was.
         """
         before = Inputs(tuple(file for file in self.files if file.address))  # arrays have none
-        now = Inputs(tuple(_learn(file.address for file in before.files).values()))
+        now = Inputs(tuple(learn(file.address for file in before.files).values()))
         changed = changed_files(before.record(), now.record()) or [
             old.name
             for old, new in zip(before.files, now.files, strict=True)
-            if _rewritten(old.status, new.status)
+            if rewritten(old.status, new.status)
         ]
         if changed:
             raise SceneError(
@@ -136,24 +106,17 @@ def changed_files(before: Any, now: Sequence[Sequence[Any]]) -> list[str]:
 
 def _agree(one: Sequence[Any], other: Sequence[Any]) -> bool:
     sizes, stamps = (one[1], other[1]), (one[2], other[2])
-    comparable = None not in stamps and len({str(s).startswith(_LAYOUT) for s in stamps}) == 1
+    comparable = None not in stamps and len({str(s).startswith(LAYOUT) for s in stamps}) == 1
     return (None in sizes or sizes[0] == sizes[1]) and (not comparable or stamps[0] == stamps[1])
-
-
-def _rewritten(before: Status | None, now: Status | None) -> bool:
-    """Whether a file of the same size and date has been written in place: only its content can
-    account for the touch.
-    """
-    if before is None or now is None or os.name == "nt":  # where the time is that of creation
-        return False
-    return now.beside == before.beside and now.touched != before.touched
 
 
 def read_inputs(*scenes: Scene) -> Inputs:
     """Everything that GDAL reads for some scenes: files, the sources of VRTs, sidecars, XML."""
     addresses: dict[str, RasterSource] = {}  # to what reads it
     arrays = []
-    for source in {id(a.source): a.source for scene in scenes for a in scene.assets}.values():
+    sources = {asset.source: None for scene in scenes for asset in scene.assets}
+    sources |= dict.fromkeys(raster for scene in scenes for raster in scene.mask_rasters)
+    for source in sources:
         if isinstance(source, ArraySource):
             arrays.append(_array(source))
         elif isinstance(source, PlaneSource):
@@ -161,12 +124,13 @@ def read_inputs(*scenes: Scene) -> Inputs:
         elif isinstance(source, RasterSource):
             names = source.files or (gdal_path(source.path),)
             addresses |= dict.fromkeys(input_files(names), source)
-    known = _learn(addresses)
+    known = learn(addresses)
     for address, file in known.items():
         if file.stamp is None and is_remote(address):
-            layout = addresses[address].handle.use("read its layout", _layout)
+            layout = addresses[address].handle.use("read its layout", block_layout)
             known[address] = file._replace(stamp=layout)
-    return Inputs((*arrays, *known.values()))
+    documents = dict.fromkeys(path for scene in scenes for path in scene.documents)
+    return Inputs((*arrays, *known.values()), tuple(documents))
 
 
 def input_files(names: Iterable[str]) -> list[str]:
@@ -242,78 +206,3 @@ def _array(source: ArraySource) -> InputFile:
     if source.valid is not None:
         digest.update(source.valid.tobytes())
     return InputFile("", source.path, source.array.nbytes, digest.hexdigest())
-
-
-def _learn(addresses: Iterable[str]) -> dict[str, InputFile]:
-    """What is known of files now, by address; remote ones are asked side by side."""
-    known = dict.fromkeys(addresses, None)
-    remote = [address for address in known if is_remote(address)]
-    stated: Iterator[InputFile] = iter(())
-    if remote:
-        with ThreadPoolExecutor(min(_AT_ONCE, len(remote))) as pool:
-            stated = iter(list(pool.map(_stated, remote)))
-    return {a: next(stated) if is_remote(a) else _on_disk(a) for a in known}
-
-
-def _on_disk(path: str) -> InputFile:
-    name = os.path.basename(path)
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):
-        return InputFile(path, name, None, None)
-    beside = (facts.st_dev, facts.st_ino, facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid)
-    status = Status(facts.st_ctime_ns, beside)
-    return InputFile(path, name, facts.st_size, facts.st_mtime_ns, status)
-
-
-def _stated(address: str) -> InputFile:
-    """What a server states: by the first byte, since a signature for reading may forbid HEAD."""
-    shown = public(address)
-    nothing = InputFile(address, shown, None, None)
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https"):
-        return _stored(address, shown)
-    try:
-        bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-        request = urllib.request.Request(bare, headers={"Range": "bytes=0-0"})
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            request.add_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-            headers = answer.headers
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        log.debug("nothing is known of %s: %s", shown, type(error).__name__)
-        return nothing
-    total = (headers.get("Content-Range") or "").rpartition("/")[2]
-    length = total if total.isdigit() else headers.get("Content-Length") or ""
-    size = int(length) if length.isdigit() else None
-    return InputFile(address, shown, size, headers.get("ETag") or headers.get("Last-Modified"))
-
-
-def _stored(address: str, shown: str) -> InputFile:
-    """What an object store (s3, gs, az) states, asked with GDAL's own credentials."""
-    stated: Mapping[str, str] = {}
-    with contextlib.suppress(SceneError), gdal(address, "ask for its headers"):
-        stated = headers(gdal_path(address))
-    length = stated.get("content-length", "")
-    size = int(length) if length.isdigit() else None
-    return InputFile(address, shown, size, stated.get("etag") or stated.get("last-modified"))
-
-
-def _layout(dataset: Any) -> str | None:
-    """Where a GeoTIFF keeps its last blocks: it moves when any compressed block before changes.
-
-    It stands in for the date of what a server says nothing about.
-    """
-    if dataset.driver != "GTiff":
-        return None
-    height, width = dataset.block_shapes[-1]
-    last = f"{(dataset.width - 1) // width}_{(dataset.height - 1) // height}"
-    items = [
-        dataset.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", bidx=band)
-        for band in {1, dataset.count}
-        for block in {"0_0", last}
-        for what in ("OFFSET", "SIZE")
-    ]
-    text = json.dumps([dataset.height, dataset.width, dataset.count, sorted(map(str, items))])
-    return f"{_LAYOUT}{hashlib.sha256(text.encode()).hexdigest()[:32]}"

@@ -1,7 +1,8 @@
 """From what a user points at to a scene: its bands found, laid on one grid, their units decided."""
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +10,14 @@ from affine import Affine
 
 from deo.bands import BandSet
 from deo.errors import SceneError
-from deo.scene.assets import Inventory, choose
+from deo.scene.assets import Asset, Inventory, choose
 from deo.scene.earth import check_proj
 from deo.scene.fill import with_undeclared_fill
 from deo.scene.find import array_assets, find
 from deo.scene.formats import Door
 from deo.scene.grid import relate
-from deo.scene.mask import mask_source, with_zero_convention
+from deo.scene.mask import Mask, mask_source, with_zero_convention
+from deo.scene.mask_request import masks_of
 from deo.scene.raster import RasterSource
 from deo.scene.scene import Scene
 from deo.scene.sources import Source
@@ -40,6 +42,8 @@ def open_scene(
     nodata: float | None = None,
     crs: Any = None,
     transform: Affine | None = None,
+    mask: str | os.PathLike[str] | Mask | None = None,
+    mask_classes: Sequence[int] | None = None,
     door: Door = Door.NAMED,
     judge_floats: FloatJudge = float_evidence,
 ) -> Scene:
@@ -56,18 +60,20 @@ def open_scene(
         resolution: pixel size in units of the CRS; None: that of the finest band.
         nodata, crs, transform: of an array, which says none of these itself; of an xarray object,
             above what it says.
+        mask: what takes pixels out besides: `clouds` for the scene classification (SCL) beside the
+            bands; a raster file on any grid, whose numbers other than 0 are out; or a `Mask`.
+        mask_classes: the numbers of a classification or file that are out instead.
         door: how a path came in, which decides what its file may be.
         judge_floats: tells the unit of floating-point numbers, where no metadata do; for an image
             that belongs to a data set of one unit.
 
     Raises:
-        SceneError: it cannot be opened, or its parts do not fit together.
+        SceneError: it cannot be opened, its parts do not fit together, or the mask does not.
+        ConfigError: mask classes are given where there is no raster for them.
         BandError: bands are unnamed, missing or there twice.
         RadiometryError: the evidence for scale and offset is contradictory.
     """
-    wanted = BandSet.parse(bands) if isinstance(bands, str) else bands
-    if wanted is not None and not isinstance(wanted, BandSet):
-        wanted = BandSet(wanted)
+    wanted = _band_set(bands)
     # 0 and 0.0 are one setting, and give one text in the metadata
     scale, offset = (None if number is None else float(number) for number in (scale, offset))
     inventory = _find(
@@ -79,18 +85,20 @@ def open_scene(
         door=door,
     )
     try:
-        return _assemble(
-            inventory,
-            wanted,
-            scale=scale,
-            offset=offset,
-            resolution=resolution,
-            judge_floats=judge_floats,
-        )
+        numbers = {"scale": scale, "offset": offset, "resolution": resolution}
+        scene = _assemble(inventory, wanted, judge_floats=judge_floats, **numbers)
+        masks = masks_of(mask, mask_classes, inventory=inventory, grid=scene.grid)
+        return scene.masked(*masks) if masks else scene
     except BaseException:
         for asset in inventory.assets:
             asset.source.close()
         raise
+
+
+def _band_set(bands: BandSet | Iterable[str] | str | None) -> BandSet | None:
+    if bands is None or isinstance(bands, BandSet):
+        return bands
+    return BandSet.parse(bands) if isinstance(bands, str) else BandSet(bands)
 
 
 class _Own(NamedTuple):
@@ -134,10 +142,7 @@ def _assemble(
     judge_floats: FloatJudge,
 ) -> Scene:
     """Choose the assets, put them on one grid and decide their radiometry."""
-    assets = choose(inventory, wanted, resolution)
-    for asset in inventory.assets:
-        if all(asset.source is not kept.source for kept in assets):
-            asset.source.close()
+    assets = _chosen(inventory, wanted, resolution)
     bands = BandSet(asset.band for asset in assets)
     grid = min((asset.source.grid for asset in assets), key=lambda grid: grid.pixel)
     if resolution is not None:
@@ -163,10 +168,22 @@ def _assemble(
         names_source=inventory.names_source,
         mask_source=mask_source(assets),
         ignored=inventory.ignored,
+        documents=inventory.documents,
         notes=notes,
         assets=assets,
         relations=relations,
     )
+
+
+def _chosen(
+    inventory: Inventory, wanted: BandSet | None, resolution: float | None
+) -> tuple[Asset, ...]:
+    """The assets that are used; the sources of all others are closed."""
+    assets = choose(inventory, wanted, resolution)
+    for asset in inventory.assets:
+        if all(asset.source is not kept.source for kept in assets):
+            asset.source.close()
+    return assets
 
 
 def _notes(name: str, source: Source, radiometry: Radiometry) -> list[str]:

@@ -19,7 +19,7 @@ from deo.errors import SceneError
 from deo.files.junk import is_junk
 from deo.sensors.evidence import PER_REFLECTANCE, Evidence
 from deo.sensors.known.sentinel2 import SENTINEL2, baseline_evidence
-from deo.sensors.names import file_band
+from deo.sensors.names import file_band, is_classification
 from deo.sensors.registry import canonical_name
 
 _METADATA = re.compile(
@@ -56,10 +56,14 @@ class Image(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SafeProduct:
-    """A product: its images, and by band the evidence of scale and offset in its XML."""
+    """A product: its images, and by band the evidence of scale and offset in its XML.
+
+    classes: its scene classifications, as images without a band.
+    """
 
     name: str
     images: tuple[Image, ...]
+    classes: tuple[Image, ...]
     evidence: Mapping[str, tuple[Evidence, ...]]
 
     def select(
@@ -230,24 +234,37 @@ def read_product(tree: Tree) -> SafeProduct:
         )
     facts = _read_xml(tree.read(metadata[0]), f"{tree.label}/{metadata[0]}")
     images = tuple(image for name in tree.files if (image := _image(tree, name)) is not None)
+    classes = tuple(
+        _place(tree, name, "", 0)
+        for name in tree.files
+        if _IMAGE.fullmatch(name) and is_classification(name)
+    )
     if not images:
         raise SceneError(
             f"{tree.label} has metadata but no pixels: none of the {facts.listed} images that "
             f"its XML lists is there; download the whole product"
         )
-    return SafeProduct(name=PurePosixPath(tree.label).name, images=images, evidence=facts.evidence)
+    return SafeProduct(
+        name=PurePosixPath(tree.label).name,
+        images=images,
+        classes=classes,
+        evidence=facts.evidence,
+    )
 
 
 def _image(tree: Tree, name: str) -> Image | None:
     if not _IMAGE.fullmatch(name):
         return None
     band = file_band(name)
-    if band is None:
-        return None
+    return None if band is None else _place(tree, name, band, _NATIVE[band])
+
+
+def _place(tree: Tree, name: str, band: str, native: int) -> Image:
+    """A file as an image; `native` is its pixel size where its name says none."""
     size = re.search(r"_(\d\d)m\.\w+$", name)
     parts = PurePosixPath(name).parts
     granule = parts[parts.index("GRANULE") + 1] if "GRANULE" in parts[:-2] else ""
-    return Image(band, int(size[1]) if size else _NATIVE[band], tree.locate(name), granule)
+    return Image(band, int(size[1]) if size else native, tree.locate(name), granule)
 
 
 class _Facts(NamedTuple):

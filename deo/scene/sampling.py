@@ -42,10 +42,7 @@ def telling_pixels(read: Read, *, height: int, width: int) -> NDArray[np.float32
     The image is read window by window; of one beyond `LARGEST_SCANNED` windows of `_PART` pixels
     are read, spread evenly. About `_MOST_KEPT` pixels are kept, evenly from each window.
     """
-    windows = list(_windows(height, width))
-    if height * width > LARGEST_SCANNED:
-        count = min(len(windows), max(1, _PART // (_TALL * _WIDE)))
-        windows = [windows[i] for i in np.linspace(0, len(windows) - 1, count).astype(int)]
+    windows = spread_windows(height, width)
     share = max(1, _MOST_KEPT // len(windows))
     parts = []
     for window in windows:
@@ -53,6 +50,15 @@ def telling_pixels(read: Read, *, height: int, width: int) -> NDArray[np.float32
         kept = values[:, telling(values, valid)]
         parts.append(kept[:, :: max(1, math.ceil(kept.shape[1] / share))])
     return np.concatenate(parts, axis=1)
+
+
+def spread_windows(height: int, width: int) -> list[Window]:
+    """All windows of an image, or of one beyond `LARGEST_SCANNED` some, spread evenly."""
+    windows = list(_windows(height, width))
+    if height * width > LARGEST_SCANNED:
+        count = min(len(windows), max(1, _PART // (_TALL * _WIDE)))
+        windows = [windows[i] for i in np.linspace(0, len(windows) - 1, count).astype(int)]
+    return windows
 
 
 def gone_through(grid: Grid) -> bool:

@@ -23,6 +23,7 @@ from deo.scene.mask import (
     without_marks,
 )
 from deo.scene.raster import RasterSource
+from deo.scene.raster_mask import RasterMask
 from deo.scene.resample import resample, taps, thin
 from deo.scene.sampling import ENOUGH, gone_through, lattice, telling, telling_pixels, thin_image
 from deo.scene.sources import Source
@@ -53,6 +54,7 @@ class Scene:
         ignored: what the source holds besides, as text.
         notes: what a user ought to know, as text.
         assets, relations: where each band is stored, and how this grid lies on it.
+        documents: files that say what the assets are, such as a STAC item.
         masks: what is laid over it afterwards; see `masked`.
         each: applies a function to the files of a window: `map`, or that of an executor.
     """
@@ -67,6 +69,7 @@ class Scene:
     notes: tuple[str, ...]
     assets: tuple[Asset, ...]
     relations: tuple[Relation, ...]
+    documents: tuple[str, ...] = ()
     masks: tuple[Mask, ...] = ()
     each: Callable[..., Iterable[Pixels]] = map
 
@@ -308,11 +311,27 @@ class Scene:
             "radiometry": self.radiometry.record(),
             "ignored": list(self.ignored),
             "notes": list(self.notes),
+            **({"masks": self.mask_records} if self.masks else {}),
         }
+
+    @property
+    def mask_records(self) -> list[dict[str, Any]]:
+        """Of each mask laid over the scene, its name and, where that is known, what it took."""
+        return [
+            mask.record() if isinstance(mask, RasterMask) else {"name": mask.source}
+            for mask in self.masks
+        ]
+
+    @property
+    def mask_rasters(self) -> tuple[RasterSource, ...]:
+        """The files that masks are read from."""
+        return tuple(mask.raster for mask in self.masks if isinstance(mask, RasterMask))
 
     def close(self) -> None:
         for source in {id(asset.source): asset.source for asset in self.assets}.values():
             source.close()
+        for raster in self.mask_rasters:
+            raster.close()
 
     def __enter__(self) -> "Scene":
         return self

@@ -35,14 +35,16 @@ def check_grid(grid: Grid, asset: Mapping[str, Any], item: StacItem, key: str) -
         if stated != grid.crs:
             raise SceneError(f"{said} {code}, and the file is in {grid.crs or 'none'}")
     shape = asset.get("proj:shape")
-    if isinstance(shape, list) and [int(side) for side in shape] != [grid.height, grid.width]:
+    if isinstance(shape, list) and shape != [grid.height, grid.width]:
         raise SceneError(
             f"{said} {' x '.join(map(str, shape))} pixels, and the file has {grid.height} x "
             f"{grid.width}"
         )
     numbers = asset.get("proj:transform")
-    if isinstance(numbers, list) and len(numbers) >= 6:
-        transform = Affine(*(float(number) for number in numbers[:6]))
+    if isinstance(numbers, list):
+        if len(numbers) < 6 or not all(isinstance(each, int | float) for each in numbers):
+            raise SceneError(f"{said} that its transform is {numbers}, which are not six numbers")
+        transform = Affine(*numbers[:6])
         corners = [(0, 0), (grid.width, 0), (0, grid.height)]
         away = max(
             abs(a - b)

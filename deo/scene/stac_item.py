@@ -5,17 +5,15 @@ can tell one from the other.
 """
 
 import os
-import posixpath
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
 
 from deo.errors import DataError, DeoError, SceneError, require
 from deo.files.documents import LARGEST_JSON, load_json, parse_json
-from deo.scene.formats import SOURCES_VARIABLE
 from deo.scene.gdal import gdal, gdal_path, is_remote, public
+from deo.scene.stac_href import locate
 from deo.scene.vsi import open_virtual
 from deo.sensors.recognise import Recognised, recognise_sensor
 
@@ -50,50 +48,10 @@ class StacItem(NamedTuple):
     def locate(self, href: str) -> str:
         """The path or address that an href means.
 
-        An item may come from anywhere, so of local files it may name those alone that lie below
-        its own folder, or below what the user allows.
-
         Raises:
             SceneError: it may not be read.
         """
-        local = _plain(href)
-        if is_remote(href) and not href.startswith("/vsi"):
-            return href
-        if href.startswith(("/vsi", "<")) or local is None:
-            raise SceneError(
-                f"{self.name}: {href[:120]} is neither a path nor an address of http, https, s3, "
-                "gs or az"
-            )
-        if self.place is not None and is_remote(self.place) and not os.path.isabs(local):
-            return _beside_address(self.place, local)
-        folder = None if self.place is None else os.path.dirname(os.path.abspath(self.place))
-        path = local if folder is None else os.path.join(folder, local)
-        below = [*os.environ.get(SOURCES_VARIABLE, "").split()]
-        if folder is not None and not is_remote(str(self.place)):
-            below.append(folder)
-        if ".." in path.split("/") or not any(
-            path.startswith(place.rstrip("/") + "/") for place in below
-        ):
-            raise SceneError(
-                f"{self.name} names {href[:120]}, which does not lie below the folder of the item; "
-                f"where you trust it, set {SOURCES_VARIABLE} to the folder that may be read below"
-            )
-        return os.path.normpath(path)
-
-
-def _plain(href: str) -> str | None:
-    """The local path that an href spells; None for an address of another kind."""
-    if href.lower().startswith("file://"):
-        return unquote(urlsplit(href).path)
-    return None if ":" in href.split("/")[0] else href
-
-
-def _beside_address(place: str, relative: str) -> str:
-    parts = urlsplit(place)
-    if parts.scheme in ("http", "https"):
-        return urljoin(place, relative)
-    folder = posixpath.dirname(place)
-    return f"{parts.scheme}://{posixpath.normpath(folder.partition('://')[2] + '/' + relative)}"
+        return locate(href, place=self.place, name=self.name)
 
 
 def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
@@ -179,6 +137,8 @@ def single_item(source: Any) -> StacItem:
 
 
 def _of_file(path: str) -> Iterator[StacItem]:
+    if not is_remote(path) and not os.path.isfile(path):
+        raise SceneError(f"{path} cannot be read as a STAC item: there is no such file")
     if path.lower().endswith(".parquet"):
         yield from _of_parquet(path)
         return
@@ -227,15 +187,17 @@ def _of_object(value: Any, place: str | None) -> Iterator[StacItem]:
             for key, asset in value["assets"].items()
             if isinstance(asset, Mapping) and isinstance(asset.get("href"), str)
         }
-        yield StacItem(str(value.get("id")), value.get("properties") or {}, assets, place)
+        said = value.get("properties")
+        yield StacItem(
+            str(value.get("id")), said if isinstance(said, Mapping) else {}, assets, place
+        )
     elif hasattr(value, "to_dict"):
         for item in getattr(value, "items", None) or [value]:
             plain = item.to_dict(include_self_link=False, transform_hrefs=False)
             yield from _of_object(plain, place or item.get_self_href())
     else:
-        raise SceneError(
-            f"{place or 'the object'} is no STAC item: it holds {type(value).__name__}"
-        )
+        name = place or "the object"
+        raise SceneError(f"{name} is no STAC item: it holds {type(value).__name__}")
 
 
 def _refuse_mixed(items: Sequence[StacItem], text: str) -> None:

@@ -104,7 +104,7 @@ def _planes(data: Any, axes: Axes, name: str) -> Iterator[_Plane]:
     others = [dim for dim in data.dims if dim not in (*axes, TIME)]
     layers = [dim for dim in others if dim == "band" or data.sizes[dim] > 1]
     if not layers:
-        yield _Plane(str(data.name), _plane(data, axes, name), {})
+        yield _Plane(str(data.name), _plane(data, axes, name), _scalars(data))
         return
     layer = "band" if "band" in layers else layers[0]
     spoken = data.attrs.get("long_name", ())

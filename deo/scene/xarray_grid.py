@@ -128,7 +128,10 @@ def _stated_transform(data: Any) -> Affine | None:
     """The transform in GDAL's or rasterio's order that attributes hold."""
     for attributes in _mappings(data):
         if text := attributes.get("GeoTransform"):
-            return Affine.from_gdal(*(float(number) for number in str(text).split()))
+            try:
+                return Affine.from_gdal(*map(float, str(text).split()))
+            except (TypeError, ValueError) as error:
+                raise SceneError(f"the GeoTransform {text!r} is not six numbers") from error
     numbers = data.attrs.get("transform")
     return None if numbers is None else parse_transform(tuple(numbers)[:6])
 

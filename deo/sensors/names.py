@@ -143,6 +143,13 @@ def is_ancillary(path: str) -> bool:
     return bool(sensor.ancillary & set(re.split(r"[._\-\s]+", file)))
 
 
+def is_classification(name: str) -> bool:
+    """Whether a file, or a band by its description, is a product's scene classification (SCL)."""
+    sensor = recognise_path(name).sensor or DEFAULT_SENSOR
+    parts = re.split(r"[._\-\s]+", PurePosixPath(name.partition("?")[0]).name.upper())
+    return bool(sensor.classification) and sensor.classification in parts
+
+
 def raster_bands(
     descriptions: Sequence[str | None],
     band_tags: Sequence[Mapping[str, str]],

@@ -62,6 +62,9 @@ class Sensor:
             there is such a band.
         words: lower-case words that may follow the name of any of its bands.
         ancillary: upper-case parts of file names that mark what is no spectral band.
+        classification: upper-case part of a file name, or a band name, that marks a scene
+            classification: a class of ground, cloud or fault for each pixel.
+        cloud_classes: of its classes, those that are no clear view of the ground.
         own_image: recognises by its path an image that the maker of the products wrote.
         zero_is_missing: a stored 0 means no measurement, in the maker's images and wherever a
             negative offset is owed, since no measurement is then stored as 0.
@@ -81,6 +84,8 @@ class Sensor:
     spelling: re.Pattern[str]
     words: frozenset[str] = frozenset()
     ancillary: frozenset[str] = frozenset()
+    classification: str = ""
+    cloud_classes: tuple[int, ...] = ()
     own_image: re.Pattern[str] = _NO_FILE
     zero_is_missing: bool = False
     assumption: str = "whether its numbers carry an offset; taken as without one"

@@ -184,19 +184,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="deo_swin_n")
+    parser.add_argument("--parts", nargs="*", default=["flood", "tiles", "change"])
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(f"| {given.model} | ten bands | {' | '.join(LAYERS)} |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        scores: Scores = {}
-        score_place("flood", flood(given.data / "sentinel2"), given.model, folder, scores)
-        show("flood, IoU of water", scores)
-        show("EuroSAT, accuracy", score_tiles(given.data / "eurosat_ms", given.model))
-        scores = {}
-        for place in cities(given.data / "sentinel2"):
-            score_place("change", place, given.model, folder, scores)
-        show("change, mean recall", scores)
+        folder, scenes = Path(name), given.data / "sentinel2"
+        for part in given.parts:
+            scores: Scores = {}
+            if part == "tiles":
+                show("EuroSAT, accuracy", score_tiles(given.data / "eurosat_ms", given.model))
+            elif part == "flood":
+                score_place(part, flood(scenes), given.model, folder, scores)
+                show("flood, IoU of water", scores)
+            else:
+                for place in cities(scenes):
+                    score_place(part, place, given.model, folder, scores)
+                show("change, mean recall", scores)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ def test_classify__tells_areas_and_accuracy(
     deo("extract", scene_file(70, 60), "-o", tmp_path / "f.tif", *MICRO, "--layer", "0")
     csv = tmp_path / "l.csv"
     rows = [
-        f"{15 + 0.0005 * at},{45.1535 - 0.0005 * at},{('<b>a', 'b')[at % 2]}" for at in range(8)
+        f"{15.0002 + 0.0005 * at},{45.1528 - 0.0005 * at},{('<b>a', 'b')[at % 2]}"
+        for at in range(8)
     ]
     csv.write_text("\n".join(["lon,lat,class", *rows, "0,0,b"]))
     arguments = ["classify", tmp_path / "f.tif", "--labels", csv, "--quiet"]

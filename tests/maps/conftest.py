@@ -117,7 +117,7 @@ def feature_file(hold: Callable[..., HeldRows], info: Callable[..., MapInfo],
     ) -> Path:  # fmt: skip
         rng = np.random.default_rng(seed)
         data = rng.normal(size=(height, channels, width)).astype(np.float32)
-        data[:, 0, width // 2 :] += 6
+        data[:, :3, width // 2 :] += 6
         data[: 2 // factor] = np.nan
         place = Affine(40 * factor, 0, 500_000, 0, -40 * factor, 5_000_000)
         grid = {

@@ -17,7 +17,7 @@ def examples(number: int = 200, *, apart: float, field: float = 0.0) -> Examples
     numbers = (np.sin(rows / 9) * np.sin(columns / 9) > 0).astype(np.intp)
     vectors = rng.normal(size=(number, 4)).astype(np.float32)
     vectors[:, 0] += apart * numbers
-    vectors[:, 1:3] += field * np.stack((rows, columns), axis=1)
+    vectors += field * np.stack((rows, columns, rows + columns, rows - columns), axis=1)
     return Examples(vectors, numbers, rows, columns, ("a", "b"), ())
 
 
@@ -39,13 +39,13 @@ def test_validate__judges_each_cell_once() -> None:
 
 def test_validate__is_not_flattered_by_neighbours() -> None:
     """Features that tell the place alone look good to small blocks, and not to large ones."""
-    place = examples(800, apart=0, field=0.3)
+    place = examples(800, apart=0, field=2.0)
     near = validate(place, method="neighbours", block=1).accuracy
     far = validate(place, method="neighbours", block=24).accuracy
     assert near is not None
     assert far is not None
     assert near.overall > 0.85
-    assert far.overall < near.overall - 0.15
+    assert far.overall < near.overall - 0.1
 
 
 def test_validate__says_when_blocks_are_too_few() -> None:
@@ -64,5 +64,6 @@ def test_validate__says_when_blocks_are_too_few() -> None:
 def test_validate__an_interval_is_left_where_all_is_right() -> None:
     accuracy, _ = validate(examples(60, apart=50), method="logistic")
     assert accuracy is not None
-    assert accuracy.overall == accuracy.high == 1
+    assert accuracy.overall == 1
+    assert accuracy.high == pytest.approx(1)
     assert 0.8 < accuracy.low < 0.97

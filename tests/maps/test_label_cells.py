@@ -67,9 +67,10 @@ def test_lay__takes_a_fixed_choice_of_many(
     assert 6 < cells.rows[cells.numbers == 0].mean() < 13
 
 
-def test_lay__a_million_points(feature_file: Make) -> None:
+@pytest.mark.parametrize("count", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_lay__any_number_of_points(feature_file: Make, count: int) -> None:
     rng = np.random.default_rng(0)
-    places = rng.uniform((500_000, 4_999_200), (501_200, 5_000_000), (1_000_000, 2))
+    places = rng.uniform((500_000, 4_999_200), (501_200, 5_000_000), (count, 2))
     points = geopandas.points_from_xy(*places.T)
     west = np.where(places[:, 0] < 500_600, "west", "east")
     with open_stack(feature_file()) as stack:

@@ -91,6 +91,8 @@ def test_items__are_a_list_of_scenes(catalogue: Any, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+# odc.geo calls what shapely advises against
+@pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning")
 def test_odc_stac__loads_what_features_takes(catalogue: Any) -> None:
     odc = pytest.importorskip("odc.stac")
     items = [item for _, item, _ in catalogue]

@@ -35,14 +35,19 @@ def bands_of(path):
     except Exception:
         return None
 
+extractions = {{}}  # by bands: a model is loaded once
+
 faulthandler.register(signal.SIGPROF, chain=True)  # says where, then ends the process
 for number, path in enumerate(sys.argv[2:]):
     print(json.dumps({{"path": path}}), flush=True)
     signal.setitimer(signal.ITIMER_PROF, {SECONDS_EACH})  # of processor time
     began, out = time.process_time(), f"{{sys.argv[1]}}/{{number}}.tif"
     try:
-        deo.extract(path, out, model="test_deo_swin", untrained=True, bands=bands_of(path),
-                    tile=256)
+        bands = bands_of(path)
+        if bands not in extractions:
+            extractions[bands] = deo.Extraction(
+                model="test_deo_swin", untrained=True, bands=bands, tile=256, overlap=0)
+        deo.extract(path, out, extraction=extractions[bands])
         end = "success"
     except deo.DeoError as error:
         end = type(error).__name__

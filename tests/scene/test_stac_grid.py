@@ -19,6 +19,7 @@ Make = Callable[..., Any]
         ({"proj:code": "EPSG:0"}, "which is no reference system"),
         ({"proj:shape": [70, 60]}, "says 70 x 60 pixels, and the file has 60 x 70"),
         ({"proj:transform": [10, 0, 500_010, 0, -10, 5_000_000]}, "says that its transform is"),
+        ({"proj:transform": [10, "0"]}, "which are not six numbers"),
     ],
 )
 def test_place__is_checked_against_the_file(

@@ -9,7 +9,6 @@ import pytest
 
 from deo.errors import SceneError
 from deo.scene.stac_item import (
-    StacItem,
     is_stac_object,
     is_stac_path,
     item_addresses,
@@ -18,10 +17,6 @@ from deo.scene.stac_item import (
 )
 
 Make = Callable[..., Any]
-
-
-def item(place: str | None = None) -> StacItem:
-    return StacItem("it", {}, {}, place)
 
 
 def collection(*items: Any) -> Any:
@@ -105,33 +100,6 @@ def test_anything_else__is_refused(tmp_path: Path, content: str, said: str) -> N
         single_item(tmp_path / "x.json")
     with pytest.raises(SceneError, match=r"y\.json cannot be read as a STAC item"):
         single_item(tmp_path / "y.json")
-
-
-def test_locate__local_files_below_the_item_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = item(str(tmp_path / "a" / "item.json"))
-    assert mine.locate("B04.tif") == str(tmp_path / "a" / "B04.tif")
-    assert mine.locate("./x/B04.tif") == str(tmp_path / "a" / "x" / "B04.tif")
-    assert mine.locate(f"file://{tmp_path}/a/B%2004.tif") == f"{tmp_path}/a/B 04.tif"
-    for href in ("../B04.tif", "/etc/passwd", f"{tmp_path}/ab/B04.tif", f"file://{tmp_path}/x.tif"):
-        with pytest.raises(SceneError, match="does not lie below the folder of the item"):
-            mine.locate(href)
-        with pytest.raises(SceneError, match="does not lie below the folder of the item"):
-            item().locate(href)
-    for href in ("/vsicurl/http://x/y.tif", "NETCDF:x.nc", "ftp://x/y.tif", "<VRTDataset/>"):
-        with pytest.raises(SceneError, match="neither a path nor an address"):
-            mine.locate(href)
-    monkeypatch.setenv("DEO_VRT_SOURCES", str(tmp_path / "ab"))
-    assert mine.locate(f"{tmp_path}/ab/B04.tif") == f"{tmp_path}/ab/B04.tif"
-    assert item().locate(f"{tmp_path}/ab/B04.tif") == f"{tmp_path}/ab/B04.tif"
-
-
-def test_locate__addresses() -> None:
-    assert item().locate("https://x/y.tif?sig=1") == "https://x/y.tif?sig=1"
-    assert item().locate("s3://bucket/y.tif") == "s3://bucket/y.tif"
-    assert item("https://x/a/item.json").locate("../y.tif") == "https://x/y.tif"
-    assert item("s3://bucket/a/item.json").locate("../y.tif") == "s3://bucket/y.tif"
 
 
 def test_is_stac__tells_paths_and_objects() -> None:

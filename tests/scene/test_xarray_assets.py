@@ -79,6 +79,12 @@ def test_names__come_from_variables_coordinates_and_attributes(array: Any) -> No
             assert scene.bands == MODEL_BANDS
 
 
+def test_names__of_a_single_band(array: Any) -> None:
+    one = array.isel(band=slice(1)).squeeze("band")
+    for data in (one, one.drop_vars("band").rename("B04")):
+        assert deo.open_scene(data).bands == deo.BandSet(["B04"])
+
+
 def test_names__that_are_unknown_have_to_be_given(array: Any) -> None:
     data = array.isel(band=slice(3)).assign_coords(band=["a", "b", "c"])
     with pytest.raises(BandError, match=r"does not name its 3 bands .*labels: a, b, c.*bands=\("):

@@ -11,7 +11,7 @@ import rasterio
 from deo.errors import BandError
 from deo.scene.opening import open_scene
 from deo.sensors.known.sentinel2 import SENSOR
-from deo.sensors.names import Names, describe_band, file_band, raster_bands
+from deo.sensors.names import Names, describe_band, file_band, is_classification, raster_bands
 
 STACK = ("B02", "B03", "B04")
 
@@ -99,6 +99,21 @@ def test_file_band__of_something_derived(name: str) -> None:
 @pytest.mark.parametrize("name", ["B04_clip.tif", "S2_2020_B04_final.tif", "x_FRE_B4.tif"])
 def test_file_band__with_other_words(name: str) -> None:
     assert file_band(name) == "B04"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("T33TUL_20230823T095559_SCL_20m.jp2", True),
+        ("https://host/a/SCL.tif?sig=1", True),
+        ("scl", True),
+        ("T33TUL_20230823T095559_B04_10m.jp2", False),
+        ("MSK_CLASSI_B00.jp2", False),
+        ("SCLx.tif", False),
+    ],
+)
+def test_classification__is_told_by_its_name(name: str, is_one: bool) -> None:
+    assert is_classification(name) is is_one
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10, 12, 13, 14])

@@ -17,7 +17,6 @@ from deo.training.tasks.fit import SCORES, fit, judged_part, remains
 from deo.training.tasks.progress import Progress, reporting
 from deo.training.tasks.request import Request, request_from_settings
 from deo.training.tasks.rivals import check_rivals, fit_rivals
-from deo.training.tasks.splits import fraction
 from deo.training.tasks.task import Benchmark, Task
 from deo.training.tasks.tuned import BEST, Tuned, load_tuned
 
@@ -149,5 +148,4 @@ def _parts(request: Request) -> dict[str, Split]:
     splits, seed = request.open(), request.tuning.seed
     if "all" in splits and not request.test:
         splits = {"train": splits["all"]}
-    parts = request.divide(splits, seed=seed)
-    return {**parts, "train": fraction(parts["train"], request.fraction, seed=seed)}
+    return request.divide(splits, seed=seed, share=request.fraction)

@@ -69,12 +69,14 @@ class Request:
         """
         return self.bands or choose_bands(self.benchmark.layout)
 
-    def divide(self, splits: Mapping[str, Split], *, seed: int) -> dict[str, Split]:
+    def divide(
+        self, splits: Mapping[str, Split], *, seed: int, share: float = 1.0
+    ) -> dict[str, Split]:
         """The parts that a network is tuned, judged and scored on; see `splits.divide`."""
         if self.valid is not None:
-            return divide(splits, test=self.test, valid=self.valid, seed=seed)
+            return divide(splits, test=self.test, share=share, valid=self.valid, seed=seed)
         least = least_valid(self.benchmark)
-        return divide(splits, test=self.test, least=least, seed=seed)
+        return divide(splits, test=self.test, share=share, least=least, seed=seed)
 
     def open(self) -> dict[str, Split]:
         """Check the data and open their splits in the bands asked for.

@@ -38,6 +38,7 @@ def divide(
     splits: Mapping[str, Split],
     *,
     test: Sequence[str] = (),
+    share: float = 1.0,
     valid: float = SHARE,
     least: int = 1,
     seed: int = 0,
@@ -45,11 +46,12 @@ def divide(
     """Train, valid and test parts of data whose authors leave some of them out.
 
     Of unsplit data, the samples named in `test`, or the last one, are the test part. A missing
-    validation part is drawn from the training samples.
+    validation part is drawn from the training samples, after their share is: its labels count, too.
 
     Args:
         test: names of test samples; only for unsplit data.
-        valid: share of the training samples in a validation part that is drawn; 0: draw none.
+        share: of the training samples that is used, see `fraction`.
+        valid: share of those in a validation part that is drawn; 0: draw none.
         least: samples; a part that would have fewer is not drawn.
         seed: of the draw.
 
@@ -72,7 +74,7 @@ def divide(
         parts = {"train": whole.subset(rest), "test": whole.subset(tested)}
     elif test:
         raise DataError("test samples can be named only for data without splits")
-    train = parts["train"]
+    train = parts["train"] = fraction(parts["train"], share, seed=seed)
     if "valid" not in parts and valid > 0 and len(train) > 1:
         order = np.random.default_rng(seed).permutation(len(train))
         # at least one sample on either side, however small the part or the share

@@ -215,6 +215,9 @@ SENSOR = Sensor(
             *("CLD", "SNW", "CLDPRB", "SNWPRB", "DETFOO", "QUALIT", "CLASSI", "CLOUDS"),
         ]
     ),
+    classification="SCL",
+    # no data, saturated, cloud shadow, clouds of medium and high probability, cirrus, snow
+    cloud_classes=(0, 1, 3, 8, 9, 10, 11),
     own_image=re.compile(r"_?T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d\w)(_\d0m)?\.(jp2|tiff?)$"),
     zero_is_missing=True,
     assumption=(

@@ -86,3 +86,15 @@ def test_parts__what_may_be_measured_and_scored() -> None:
     require_test({"all": whole})
     with pytest.raises(DataError, match="the parts train, valid and no test part"):
         require_test({"train": train, "valid": whole})
+
+
+def test_divide__the_validation_part_is_drawn_from_the_share() -> None:
+    """Twelve labels are used in all, as an evaluation of the same share uses them."""
+    train = part(*(f"{number}{number % 2}" for number in range(48)))
+    parts = divide({"train": train, "test": part("x0")}, share=0.25, valid=0.25, seed=3)
+    used = fraction(train, 0.25, seed=3)
+    assert len(used) == 12
+    assert sorted(parts["train"].names + parts["valid"].names) == sorted(used.names)
+    assert len(parts["valid"]) == 3
+    again = divide({"train": used, "test": part("x0")}, valid=0.25, seed=3)
+    assert again["train"].names == parts["train"].names
