@@ -9,8 +9,10 @@ from importlib.resources import files
 from typing import Any
 
 from deo.errors import ConfigError, DeoError, require
+from deo.explorer.exports import LABELS_NAME, MAP_NAME
 from deo.explorer.guard import Guard
-from deo.explorer.session import LABELS_NAME, MAP_NAME, Cell, Session, exported_map
+from deo.explorer.learning import Cell
+from deo.explorer.session import Session
 
 EXTRA = "explore"
 _FILES = {
@@ -138,7 +140,7 @@ def _labels(session: Session) -> Any:
 
 def _map(session: Session) -> Any:
     def content() -> bytes:
-        with exported_map(session) as path:
+        with session.exported_map() as path:
             return path.read_bytes()
 
     return _download(content, "image/tiff", MAP_NAME)

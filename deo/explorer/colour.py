@@ -11,8 +11,8 @@ from PIL import Image
 
 from deo.bands import RGB_BANDS, BandSet, Pixels
 from deo.errors import SceneError
-from deo.explorer.levels import SIDE
 from deo.explorer.paint import Stretch, fit_stretch, paint_colours
+from deo.explorer.tile import SIDE
 from deo.maps.metadata import MapInfo
 from deo.scene.scene import Scene
 from deo.scene.window import Window

@@ -13,42 +13,17 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from deo.explorer.tile import SIDE, Tile, tile_of
 from deo.maps.cog import overview_factors
 from deo.maps.memory import MapArray
 from deo.maps.readback import Finished, raster_map
 from deo.maps.stack import FeatureMap, FeatureStack
 from deo.scene.window import Window
 
-SIDE = 256
-"""Side of a tile in cells of its level."""
-
 _TOGETHER = 2  # tiles along a side that are read at once: the blocks of a GeoTIFF have 512 cells
 _STRIP_BYTES = 128 * 2**20
 _SAMPLE = 128  # cells along a side of the sample
 _SHARE = 0.25  # of the machine's memory, for tiles
-
-
-class Tile(NamedTuple):
-    """Part of a map at one level.
-
-    Args:
-        height, width: in cells of the level.
-        known: which of them hold features, as positions in the flattened tile, (n,).
-        vectors: those features, (n, channels) float32.
-        lengths: the Euclidean length of each, (n,).
-    """
-
-    height: int
-    width: int
-    known: NDArray[np.intp]
-    vectors: NDArray[np.float32]
-    lengths: NDArray[np.float32]
-
-    def laid_out(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Values of the known cells (n,) or (n, k) as (height, width[, k]); NaN elsewhere."""
-        out = np.full((self.height * self.width, *values.shape[1:]), np.nan, np.float32)
-        out[self.known] = values
-        return out.reshape(self.height, self.width, *values.shape[1:])
 
 
 class Sample(NamedTuple):
@@ -161,7 +136,7 @@ class FeatureLevels:
         for down in range(0, values.shape[1], SIDE):
             for along in range(0, values.shape[2], SIDE):
                 key = level, row * _TOGETHER + down // SIDE, col * _TOGETHER + along // SIDE
-                tile = _tile(values[:, down : down + SIDE, along : along + SIDE])
+                tile = tile_of(values[:, down : down + SIDE, along : along + SIDE])
                 with self._keeping:
                     self._tiles[key] = tile
         with self._keeping:
@@ -212,7 +187,7 @@ def block_means(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]
     Squares that reach past the end are of what there is.
     """
     rows, cols = (np.arange(0, side, factor) for side in values.shape[1:])
-    known = np.isfinite(values[0])
+    known = np.isfinite(values).all(axis=0)
     filled = np.where(known, values, np.float32(0)).astype(np.float32, copy=False)
     total = np.add.reduceat(np.add.reduceat(filled, cols, axis=2), rows, axis=1)
     count = np.add.reduceat(np.add.reduceat(known.astype(np.float32), cols, axis=1), rows, axis=0)
@@ -234,15 +209,6 @@ def _overviews(files: contextlib.ExitStack, stack: FeatureStack, path: Path) -> 
     opened = (files.enter_context(rasterio.open(path, overview_level=i)) for i in range(count))
     scales = stack.maps[0].rows.scales  # an overview does not say them
     return [Finished(replace(raster_map(file, info), scales=scales), info) for file in opened]
-
-
-def _tile(values: NDArray[np.float32]) -> Tile:
-    channels, height, width = values.shape
-    cells = values.reshape(channels, -1)
-    known = np.flatnonzero(np.isfinite(cells).all(axis=0))
-    vectors = np.ascontiguousarray(cells.T if len(known) == height * width else cells.T[known])
-    lengths = np.sqrt(np.einsum("nc,nc->n", vectors, vectors))
-    return Tile(height, width, known, vectors, lengths)
 
 
 def _memory() -> int:

@@ -1,20 +1,22 @@
 """What the page shows and what was done on it: views, labels, the live classifier, and undo."""
 
 import contextlib
-import shlex
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deo.errors import ConfigError, SceneError, require
 from deo.explorer.colour import TrueColour
+from deo.explorer.exports import command, exported_map
 from deo.explorer.labelling import Example, Labelling, colour_text
-from deo.explorer.levels import SIDE, FeatureLevels, Sample, open_levels
+from deo.explorer.learning import Cell, learn, suggest
+from deo.explorer.levels import FeatureLevels, Sample, open_levels
+from deo.explorer.tile import SIDE
 from deo.explorer.views import (
     ChangeView,
     ClassesView,
@@ -23,26 +25,15 @@ from deo.explorer.views import (
     SimilarityView,
     UncertaintyView,
     View,
+    is_pair,
 )
-from deo.maps.classifiers import Classifier, fit_classifier
-from deo.maps.classify import classify
+from deo.maps.classifiers import Classifier
 from deo.maps.label_files import EXTRA
-from deo.maps.labels import class_order
 from deo.maps.stack import FeatureMap, FeatureStack, open_stack
 from deo.scene.earth import Ground
 from deo.scene.opening import open_scene
 
-LABELS_NAME, MAP_NAME = "labels.geojson", "map.tif"
 _UNDO = 200  # steps
-_SUGGESTIONS = 5
-_APART = 0.08  # of the longer side, between suggestions
-
-
-class Cell(NamedTuple):
-    """A cell of the finest grid."""
-
-    row: int
-    col: int
 
 
 class Session:
@@ -154,25 +145,14 @@ class Session:
                 raise ConfigError("there are no examples to export; add some first")
             return self._labelling.geojson(self._ground)
 
-    def write_map(self, folder: Path) -> Path:
-        """Write the map that `deo classify` makes of the examples into a folder that is empty.
+    def exported_map(self) -> AbstractContextManager[Path]:
+        """The map that `deo classify` makes of the examples, see `exports.exported_map`.
 
         Raises:
             ConfigError: there are no examples.
             DataError: they are too few.
         """
-        labels = folder / LABELS_NAME
-        labels.write_text(self.labels(), encoding="utf-8")
-        classify(self._features, folder / MAP_NAME, labels=labels)
-        return folder / MAP_NAME
-
-    def command(self) -> str:
-        """What makes the exported map of the exported labels again."""
-        names = [
-            shlex.quote(str(one)) if isinstance(one, str | Path) else "FEATURES.tif"
-            for one in self._features
-        ]
-        return f"deo classify {' '.join(names)} --labels {LABELS_NAME} -o {MAP_NAME}"
+        return exported_map(self._features, self.labels())
 
     def state(self) -> dict[str, Any]:
         """All that the page has to know, as JSON-able values."""
@@ -198,7 +178,7 @@ class Session:
                 "reference": self._reference,
                 "suggestions": self._suggestions(),
                 "undo": len(self._past),
-                "command": self.command(),
+                "command": command(self._features),
             }
 
     def _about(self) -> dict[str, Any]:
@@ -232,47 +212,22 @@ class Session:
         self._learn()
 
     def _learn(self) -> None:
-        """Fit the classifier to the examples, as `deo classify` does: in the order of cells."""
-        labelling = self._labelling
         self._version += 1
-        classes = sorted(labelling.used, key=class_order(labelling.used))
-        self._classifier = None
         for key in ("classes", "uncertainty"):
             self._views.pop(key, None)
-        if len(classes) < 2:
-            return
-        examples = sorted(labelling.examples)
-        vectors = np.stack([self._vectors[Cell(each.row, each.col)] for each in examples])
-        names = [labelling.classes[each.number].name for each in examples]
-        numbers = np.array([classes.index(name) for name in names], np.intp)
-        self._classifier = fit_classifier(vectors, numbers, classes)
-        self._views["classes"] = ClassesView(self._levels, self._classifier, labelling)
-        self._views["uncertainty"] = UncertaintyView(self._levels, self._classifier)
+        self._classifier = learn(self._labelling, self._vectors)
+        if self._classifier is not None:
+            self._views["classes"] = ClassesView(self._levels, self._classifier, self._labelling)
+            self._views["uncertainty"] = UncertaintyView(self._levels, self._classifier)
 
     def _suggestions(self) -> list[Cell]:
-        """Cells whose class is the most uncertain, apart from one another and from examples."""
         view = self._views.get("uncertainty")
         if not isinstance(view, UncertaintyView):
             return []
         _, height, width = self._stack.shape
-        apart = _APART * max(height, width)
-        taken = [(each.row, each.col) for each in self._labelling.examples]
-        chosen: list[Cell] = []
-        for position in np.argsort(-view.of(self._sample.vectors), kind="stable"):
-            row, col = int(self._sample.rows[position]), int(self._sample.columns[position])
-            if all(np.hypot(row - r, col - c) >= apart for r, c in (*taken, *chosen)):
-                chosen.append(Cell(row, col))
-            if len(chosen) == _SUGGESTIONS:
-                break
-        return chosen
-
-
-def is_pair(stack: FeatureStack) -> bool:
-    """Whether a stack is two maps whose features mean the same, of two dates for instance."""
-    if len(stack.maps) != 2:
-        return False
-    first, second = stack.identity
-    return first == second and stack.factors == (1, 1)
+        taken = [Cell(each.row, each.col) for each in self._labelling.examples]
+        uncertainty = view.of(self._sample.vectors)
+        return suggest(self._sample, uncertainty, taken, side=max(height, width))
 
 
 @contextlib.contextmanager
@@ -295,10 +250,3 @@ def open_session(features: Sequence[FeatureMap], scene: Any = None) -> Iterator[
         if scene is not None:
             colour = TrueColour(opened.enter_context(open_scene(scene)), stack.info)
         yield Session(features, stack, levels, colour)
-
-
-@contextlib.contextmanager
-def exported_map(session: Session) -> Iterator[Path]:
-    """The map of a session in a file that is deleted when the context ends."""
-    with tempfile.TemporaryDirectory(prefix="deo-explore-") as folder:
-        yield session.write_map(Path(folder))

@@ -21,6 +21,7 @@ from deo.maps.class_map import NODATA
 from deo.maps.classifiers import Classifier
 from deo.maps.components import fit_components
 from deo.maps.rows import CellRows
+from deo.maps.stack import FeatureStack
 
 _TINY = np.finfo(np.float32).tiny
 
@@ -195,6 +196,14 @@ class UncertaintyView:
             **_ramp("0 (certain)", "1 (two classes alike)"),
             "note": "An example where this is high teaches most.",
         }
+
+
+def is_pair(stack: FeatureStack) -> bool:
+    """Whether a stack is two maps whose features mean the same, of two dates for instance."""
+    if len(stack.maps) != 2:
+        return False
+    first, second = stack.identity
+    return first == second and stack.factors == (1, 1)
 
 
 def _ramp(low: str, high: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deo.explorer.levels import SIDE, block_means
+from deo.explorer.levels import block_means
+from deo.explorer.tile import SIDE
 
 Make = Callable[..., Any]
 

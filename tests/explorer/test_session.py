@@ -13,7 +13,9 @@ from click.testing import CliRunner
 
 from deo.cli import cli
 from deo.errors import ConfigError, DataError, SceneError
-from deo.explorer.session import LABELS_NAME, MAP_NAME, Cell, Session, exported_map
+from deo.explorer.exports import LABELS_NAME, MAP_NAME
+from deo.explorer.learning import Cell
+from deo.explorer.session import Session
 from deo.maps.classify import classify
 
 Make = Callable[..., Any]
@@ -94,11 +96,11 @@ def test_export__is_the_map_of_the_command_byte_for_byte(
     place.mkdir()
     monkeypatch.chdir(place)
     (place / LABELS_NAME).write_text(session.labels(), encoding="utf-8")
-    program, *arguments = shlex.split(session.command())
+    program, *arguments = shlex.split(session.state()["command"])
     assert program == "deo"
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
-    with exported_map(session) as path:
+    with session.exported_map() as path:
         assert filecmp.cmp(path, place / MAP_NAME, shallow=False)
     assert not path.exists()
 
@@ -144,7 +146,7 @@ def test_exports__without_examples_say_so(session: Session) -> None:
         session.labels()
     session.add_class("west")
     session.add_example(WEST[0], 0)
-    with pytest.raises(DataError, match="two"), exported_map(session):
+    with pytest.raises(DataError, match="two"), session.exported_map():
         pass
 
 
