@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -158,7 +159,7 @@ class Session:
         """All that the page has to know, as JSON-able values."""
         with self._changing:
             labelling = self._labelling
-            counts = np.bincount([each.number for each in labelling.examples] or [0], minlength=256)
+            counts = Counter(each.number for each in labelling.examples)
             return {
                 "map": self._about(),
                 "version": self._version,
@@ -167,12 +168,8 @@ class Session:
                     for key, view in self._views.items()
                 },
                 "classes": [
-                    {
-                        "name": style.name,
-                        "colour": colour_text(style.colour),
-                        "count": int(counts[number]) if labelling.examples else 0,
-                    }
-                    for number, style in enumerate(labelling.classes)
+                    {"name": name, "colour": colour_text(colour), "count": counts[number]}
+                    for number, (name, colour) in enumerate(labelling.classes)
                 ],
                 "examples": [list(each) for each in labelling.examples],
                 "reference": self._reference,
