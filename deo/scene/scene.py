@@ -53,6 +53,7 @@ class Scene:
         ignored: what the source holds besides, as text.
         notes: what a user ought to know, as text.
         assets, relations: where each band is stored, and how this grid lies on it.
+        documents: files that say what the assets are, such as a STAC item.
         masks: what is laid over it afterwards; see `masked`.
         each: applies a function to the files of a window: `map`, or that of an executor.
     """
@@ -67,6 +68,7 @@ class Scene:
     notes: tuple[str, ...]
     assets: tuple[Asset, ...]
     relations: tuple[Relation, ...]
+    documents: tuple[str, ...] = ()
     masks: tuple[Mask, ...] = ()
     each: Callable[..., Iterable[Pixels]] = map
 
