@@ -15,7 +15,7 @@ _EQUAL_AREA = "EPSG:6933"  # EASE-Grid 2.0: cylindrical, on the ellipsoid of WGS
 _TURN = 2 * 17367530.4451615  # metres around the Earth in it
 _NODES = 33
 """Columns where areas are computed; in between they are interpolated. That is exact for maps in
-degrees, and on a Sentinel-2 tile within a millionth."""
+degrees, and keeps to one part in 100,000 on a Sentinel-2 tile, as a test shows."""
 
 
 def cell_areas(

@@ -12,6 +12,7 @@ from deo.errors import DataError, SceneError, require
 from deo.maps.label_files import EXTRA
 from deo.maps.labels import Labels
 from deo.maps.stack import FeatureStack
+from deo.scene.earth import Ground
 from deo.scene.window import Window
 
 MOST_PER_CLASS = 5_000
@@ -43,7 +44,7 @@ def lay(stack: FeatureStack, labels: Labels) -> LabelledCells:
 
     Raises:
         SceneError: the map has no position on the Earth.
-        DataError: labels are neither points nor polygons.
+        DataError: labels are neither points nor polygons, or none is on the map.
     """
     shapely = require("shapely", extra=EXTRA)
     shapes, numbers = _on_grid(stack, labels)
@@ -67,9 +68,23 @@ def lay(stack: FeatureStack, labels: Labels) -> LabelledCells:
     notes = []
     if labels.nameless:
         notes.append(f"{said(labels.nameless, 'label has', 'labels have')} no class or no place.")
-    if outside := len(shapes) - int(near.sum()) - int(crossing.sum()):
+    outside = len(shapes) - int(near.sum()) - int(crossing.sum())
+    if outside == len(shapes):
+        raise DataError(_elsewhere(stack, labels))
+    if outside:
         notes.append(f"{said(outside, 'label lies', 'labels lie')} outside the map.")
     return _collect(stack.windows(), laid, width, len(labels.classes), notes)
+
+
+def _elsewhere(stack: FeatureStack, labels: Labels) -> str:
+    """What is said where all labels are outside the map."""
+    info, (_, height, width) = stack.info, stack.shape
+    ground = Ground(name=info.source, crs=info.crs, transform=info.transform)
+    west, south, east, north = ground.area(height=height, width=width).box
+    return (
+        f"none of the labels of {labels.source} lies on the map of {info.source}, which reaches "
+        f"from {west:.4f},{south:.4f} to {east:.4f},{north:.4f} (longitude,latitude)"
+    )
 
 
 class _Laid(NamedTuple):

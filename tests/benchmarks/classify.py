@@ -199,7 +199,11 @@ def main() -> None:
                 show("flood, IoU of water", scores)
             else:
                 for place in cities(scenes):
-                    score_place(part, place, given.model, folder, scores)
+                    one: Scores = {}
+                    score_place(part, place, given.model, folder, one)
+                    show(place.name, one)
+                    for key, each in one.items():
+                        scores.setdefault(key, []).extend(each)
                 show("change, mean recall", scores)
 
 

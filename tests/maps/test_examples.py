@@ -39,5 +39,7 @@ def test_gather__says_what_became_of_classes_without_examples(
         assert any("no example of cloud, sea" in note for note in examples.notes)
         with pytest.raises(DataError, match=r"1 class on this map \(west\).*two or more"):
             gather(stack, read_labels(points([(5, 5, "west"), (0, 5, "east")])))
-        with pytest.raises(DataError, match=r"0 classes on this map.*2 labels lie outside"):
+        with pytest.raises(DataError, match=r"0 classes on this map.*2 labelled cells hold no"):
+            gather(stack, read_labels(points([(0, 5, "west"), (0, 15, "east")])))
+        with pytest.raises(DataError, match=r"none of the labels .* from 15\.0000,45\.1\d+ to 15"):
             gather(stack, read_labels(points([(500, 5, "west"), (500, 15, "east")])))
