@@ -192,7 +192,7 @@ def block_means(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]
     total = np.add.reduceat(np.add.reduceat(filled, cols, axis=2), rows, axis=1)
     count = np.add.reduceat(np.add.reduceat(known.astype(np.float32), cols, axis=1), rows, axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
-        means: NDArray[np.float32] = total / count
+        means: NDArray[np.float32] = (total / count).astype(np.float32, copy=False)
     return means
 
 

@@ -135,9 +135,8 @@ class ChangeView:
         """Of vectors (n, 2 channels), from 0 to 2."""
         first, second = np.split(vectors, 2, axis=1)
         dot = np.einsum("nc,nc->n", first, second)
-        lengths = (np.sqrt(np.einsum("nc,nc->n", one, one)) for one in (first, second))
-        for length in lengths:
-            dot /= length.clip(min=_TINY)
+        for one in (first, second):
+            dot /= np.linalg.norm(one, axis=1).clip(min=_TINY)
         change: Numbers = 1 - np.clip(dot, -1, 1)
         return change
 
