@@ -23,7 +23,7 @@ from deo.maps.components import fit_components
 from deo.maps.rows import CellRows
 from deo.maps.stack import FeatureStack
 
-_TINY = np.finfo(np.float32).tiny
+_TINY = float(np.finfo(np.float32).tiny)
 
 Numbers = NDArray[np.float32]
 
