@@ -5,16 +5,56 @@
  */
 "use strict";
 
+const MUCH = 2e8; // features to look at, above which a first answer is given from a quarter of them
+
 const FeatureTiles = L.GridLayer.extend({
-  /** Show another view, or the same one anew; resolves when all tiles in sight are painted. */
-  show(view, version) {
+  /** Show another view, or the same one anew; resolves when all tiles in sight are painted.
+   *
+   * Where that is much to compute, a quarter of the cells is painted first, from the level above.
+   * `answeredAt` is when the first answer was there.
+   */
+  async show(view, version) {
     this._view = view;
     this._version = version;
     if (this._abort) this._abort.abort();
-    this._abort = new AbortController();
-    if (!this._map) return Promise.resolve();
+    const abort = new AbortController();
+    this._abort = abort;
+    if (!this._map) return;
     const tiles = Object.values(this._tiles).filter((tile) => tile.current);
-    return Promise.all(tiles.map((tile) => this._paint(tile.el, tile.coords)));
+    const much = tiles.length * this.options.tileSize ** 2 * this.options.channels > MUCH;
+    const previewed = much && (await this._preview(tiles));
+    if (abort.signal.aborted) return;
+    if (previewed) this.answeredAt = performance.now();
+    await Promise.all(tiles.map((tile) => this._paint(tile.el, tile.coords)));
+    if (!previewed) this.answeredAt = performance.now();
+  },
+
+  /** Whether there is a level above that tiles can be painted from; they are painted then. */
+  async _preview(tiles) {
+    const above = new Map();
+    for (const tile of tiles) {
+      const { x, y, z } = tile.coords;
+      if (z - 1 < this.options.minNativeZoom) return false;
+      const parent = { x: x >> 1, y: y >> 1, z: z - 1 };
+      const key = `${parent.x},${parent.y},${parent.z}`;
+      if (!above.has(key)) above.set(key, { parent, children: [] });
+      above.get(key).children.push(tile);
+    }
+    await Promise.all([...above.values()].map(async ({ parent, children }) => {
+      const image = await this._fetch(parent);
+      if (!image) return;
+      const side = this.options.tileSize;
+      for (const { el, coords } of children) {
+        const context = el.getContext("2d");
+        context.imageSmoothingEnabled = false;
+        context.clearRect(0, 0, side, side);
+        context.drawImage(
+          image, (coords.x & 1) * side / 2, (coords.y & 1) * side / 2, side / 2, side / 2,
+          0, 0, side, side,
+        );
+      }
+    }));
+    return true;
   },
 
   createTile(coords, done) {
@@ -35,7 +75,16 @@ const FeatureTiles = L.GridLayer.extend({
   },
 
   async _paint(canvas, coords) {
-    if (!this._view) return;
+    const image = await this._fetch(coords);
+    if (!image) return;
+    const context = canvas.getContext("2d");
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(image, 0, 0);
+  },
+
+  /** The image of a tile; null where there is none, or where it is not wanted any more. */
+  async _fetch(coords) {
+    if (!this._view) return null;
     const query = new URLSearchParams({
       view: this._view, level: -coords.z, row: coords.y, col: coords.x, version: this._version,
     });
@@ -43,13 +92,10 @@ const FeatureTiles = L.GridLayer.extend({
       const response = await this.options.request(`api/tile?${query}`, {
         signal: this._abort && this._abort.signal,
       });
-      if (!response.ok) return;
-      const image = await createImageBitmap(await response.blob());
-      const context = canvas.getContext("2d");
-      context.clearRect(0, 0, canvas.width, canvas.height);
-      context.drawImage(image, 0, 0);
+      return response.ok ? await createImageBitmap(await response.blob()) : null;
     } catch (error) {
       if (error.name !== "AbortError") throw error;
+      return null;
     }
   },
 });
@@ -71,6 +117,7 @@ class FeatureMap {
     const options = {
       tileSize: about.side, minZoom: -about.highest - 2, maxZoom: deepest, bounds: this.bounds,
       minNativeZoom: -about.highest, request, keepBuffer: 1, noWrap: true,
+      channels: about.channels,
     };
     this.base = new FeatureTiles({ ...options, maxNativeZoom: -about.finest, className: "scene" });
     this.overlay = new FeatureTiles({ ...options, maxNativeZoom: 0, className: "cells", zIndex: 2 });

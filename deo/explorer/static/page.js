@@ -75,7 +75,8 @@ async function clicked(row, col) {
   say(advice());
   await draw();
   await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-  (window.deoRepaints ??= []).push(performance.now() - began); // read by the browser test
+  const times = [map.overlay.answeredAt - began, performance.now() - began];
+  (window.deoRepaints ??= []).push(times); // read by the browser test
 }
 
 async function changed(name, body) {
