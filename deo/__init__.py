@@ -16,7 +16,9 @@ from deo.sensors.table import Band
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import Contract, fit_contract
+    from deo.explorer.serve import explore
     from deo.labelled import features
+    from deo.maps.classify import Classification, classify
     from deo.maps.fitted import load_contract
     from deo.maps.similar import similar
     from deo.models.weights import load_backbone
@@ -29,11 +31,14 @@ __all__ = [
     "RGB_BANDS",
     "Band",
     "BandSet",
+    "Classification",
     "Contract",
     "DeoError",
     "Extraction",
     "Pixels",
     "__version__",
+    "classify",
+    "explore",
     "extract",
     "extract_many",
     "features",
@@ -47,7 +52,10 @@ __all__ = [
 ]
 
 _LATE = {
+    "Classification": "deo.maps.classify",
     "Extraction": "deo.api",
+    "classify": "deo.maps.classify",
+    "explore": "deo.explorer.serve",
     "extract": "deo.api",
     "extract_many": "deo.api",
     "Contract": "deo.contracts",

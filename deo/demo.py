@@ -59,12 +59,12 @@ def take_tour(
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
     features, preview = folder / "features.tif", folder / "preview.png"
     similarity, similarity_preview = folder / "similar.tif", folder / "similar.png"
-    own = folder / "scene.tif"
-    written = [features, preview, similarity, similarity_preview, *([] if scene else [own])]
-    if not overwrite and (there := [path.name for path in written if path.exists()]):
-        raise OutputError(f"{folder} holds {', '.join(there)}; use --overwrite or another folder")
-    synthetic = _write_scene(own) if scene is None else None
-    scene = scene or own
+    made = folder / "scene.tif"
+    written = [features, preview, similarity, similarity_preview, *([] if scene else [made])]
+    if not overwrite and (present := [path.name for path in written if path.exists()]):
+        raise OutputError(f"{folder} holds {', '.join(present)}; use --overwrite or another folder")
+    synthetic = _write_scene(made) if scene is None else None
+    scene = scene or made
     with open_scene(scene) as opened:
         place, what = _somewhere(opened, synthetic)
     extract(

@@ -235,15 +235,6 @@ def test_extract__resume_sees_what_only_the_file_differs_in(
     deo.extract(scene(), tmp_path / name, **settings, resume=True)
 
 
-def test_extract__leaves_a_stranger_s_file_alone(
-    scene: Callable[..., Path], tmp_path: Path
-) -> None:
-    (tmp_path / "out.tif").write_text("precious")
-    with pytest.raises(OutputError, match="not made by deo"):
-        deo.extract(scene(), tmp_path / "out.tif", **MICRO, resume=True)
-    assert (tmp_path / "out.tif").read_text() == "precious"
-
-
 def test_extract__an_interrupted_run_goes_on_where_it_was(
     scene: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -742,52 +733,6 @@ def test_extract__makes_again_what_was_made_of_another_input(
     assert "made again" not in caplog.text
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
-def test_extract__makes_again_what_is_damaged(
-    scene: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
-) -> None:
-    source, out = scene(), tmp_path / f"out{suffix}"
-    deo.extract(source, out, **MICRO, chip=64)
-    whole = contents(out)
-    if suffix == ".zarr":
-        (out / "embeddings" / "c" / "0" / "0" / "0").unlink()
-    else:
-        out.write_bytes(whole["."][: len(whole["."]) * 2 // 3])
-    with pytest.raises(OutputError, match="--overwrite"):
-        deo.extract(source, out, **MICRO, chip=64)
-    deo.extract(source, out, **MICRO, chip=64, resume=True)
-    assert "is damaged" in caplog.text
-    assert contents(out) == whole
-
-
-def test_extract__makes_again_the_damaged_one_of_several_layers(
-    scene: Callable[..., Path], tmp_path: Path
-) -> None:
-    settings = {**MICRO, "layer": None}
-    written = deo.extract(scene(), tmp_path / "out.tif", **settings)
-    whole = [path.read_bytes() for path in written]
-    written[1].write_bytes(whole[1][:1000])
-    written[2].write_bytes(b"")
-    deo.extract(tmp_path / "scene.tif", tmp_path / "out.tif", **settings, resume=True)
-    assert [path.read_bytes() for path in written] == whole
-
-
-@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_extract__draws_the_preview_of_a_complete_output(
-    scene: Callable[..., Path], tmp_path: Path, suffix: str, dtype: str
-) -> None:
-    settings = {**MICRO, "chip": 64, "dtype": dtype}
-    source, out, picture = scene(), tmp_path / f"out{suffix}", tmp_path / "late.png"
-    deo.extract(source, out, **settings, preview=tmp_path / "early.png")
-    before = contents(out)
-    deo.extract(source, out, **settings, preview=picture, resume=True)
-    assert contents(out) == before
-    assert picture.exists()
-    if dtype == "float32" and suffix != ".parquet":  # else it shows what is stored, which is less
-        assert picture.read_bytes() == (tmp_path / "early.png").read_bytes()
-
-
 @pytest.mark.parametrize("zero", [0.0, np.float32(0), np.int64(0)])
 @pytest.mark.parametrize("suffix", [".tif", ".parquet", ".zarr"])
 def test_extract__a_zero_is_a_zero(
@@ -816,23 +761,33 @@ def test_extract__overwrites_no_file_through_a_link(
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("what", ["preview", "stac", "mlm", "rows"])
+@pytest.mark.parametrize("name", ["picture.png", "out.tif.partial/values-0.f32"])
 def test_extract__writes_nothing_over_its_input(
-    scene: Callable[..., Path], tmp_path: Path, what: str
+    scene: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
-    out = tmp_path / "out.tif"
-    names = {
-        "preview": "picture.png",
-        "stac": "out.stac.json",
-        "mlm": "out.mlm.json",
-        "rows": "out.tif.partial/values-0.f32",
-    }
-    path = tmp_path / names[what]
+    out, path = tmp_path / "out.tif", tmp_path / name
     path.parent.mkdir(exist_ok=True)
     scene().rename(path)
     before = path.read_bytes()
     with pytest.raises(OutputError, match="being read"):
         deo.extract(path, out, **MICRO, preview=tmp_path / "picture.png", stac=True, overwrite=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["out.stac.json", "out.mlm.json"])
+def test_extract__writes_nothing_over_the_item_it_reads(
+    scene: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    data = {"href": scene().name, "bands": [{"name": band} for band in MODEL_BANDS]}
+    item = {
+        "type": "Feature", "stac_version": "1.1.0", "id": "a", "geometry": None, "links": [],
+        "properties": {"datetime": "2020-01-02T00:00:00Z"}, "assets": {"data": data},
+    }  # fmt: skip
+    path = tmp_path / name
+    path.write_text(json.dumps(item))
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="being read"):
+        deo.extract(path, tmp_path / "out.tif", **MICRO, stac=True, overwrite=True)
     assert path.read_bytes() == before
 
 

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 import rasterio
-from click.testing import CliRunner
 from PIL import Image
 
 import deo.demo
-from deo.cli import cli
 from deo.demo import take_tour
 from deo.errors import DeoError, OutputError
 from deo.synthetic import write_scene
@@ -61,11 +59,3 @@ def test_take_tour__refuses_to_replace_an_earlier_one(tmp_path: Path, small_scen
         take_tour(tmp_path, scene=small_scene, **MICRO)
     assert (tmp_path / "preview.png").read_bytes() == b"mine"
     take_tour(tmp_path, scene=small_scene, overwrite=True, **MICRO)
-
-
-def test_demo__prints_what_it_made_and_what_to_try(tmp_path: Path, small_scene: Path) -> None:
-    options = ["--scene", str(small_scene), "--model", "test_deo_swin", "--untrained"]
-    shown = CliRunner().invoke(cli, ["demo", str(tmp_path / "out"), *options])
-    assert shown.exit_code == 0, shown.output
-    for word in ("features.tif", "preview.png", "similar.tif", "deo extract", "--at"):
-        assert word in shown.output

@@ -61,7 +61,7 @@ def extract(
     """
     from deo.api import Extraction
     from deo.cli.scenes import Options, found_scenes, make_scenes
-    from deo.maps.worklist import read_entries
+    from deo.maps.entries import read_entries
 
     scenes = (*scenes, *found_scenes(search, collection, bbox, dates, output))
     plan = Extraction(**settings)

@@ -11,11 +11,12 @@ import click
 from deo.errors import ConfigError, DeoError
 from deo.files.publish import make_folder
 from deo.maps.engine import SceneResult
+from deo.maps.entries import read_entries
 from deo.maps.many import make_many
 from deo.maps.plan import Plan, make_map
 from deo.maps.progress import Bars, tile_bar
 from deo.maps.shard import Shard
-from deo.maps.worklist import Item, pair, read_entries
+from deo.maps.worklist import Item, pair
 from deo.scene.gdal import public
 from deo.scene.stac_search import Search
 

@@ -1,7 +1,9 @@
 """Class probabilities on disk -> a class map: one byte per pixel, a colour table, a COG."""
 
 import colorsys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import rasterio
@@ -49,18 +51,28 @@ def room(shape: Shape) -> Room:
     return Room(scratch=stored.padded, output=stored.cells)
 
 
-def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path) -> None:
+def write_class_map(
+    rows: RowReader,
+    info: MapInfo,
+    target: Path,
+    scratch: Path,
+    *,
+    chosen: Mapping[str, tuple[int, int, int]] = MappingProxyType({}),
+) -> None:
     """Write the most probable class of every pixel as a COG, by way of `scratch`.
 
     Args:
         rows: (rows, classes, width) probabilities, NaN where there are no data.
         info: place, tags and class names.
+        chosen: colours of some classes, by name; the others have those of `colours`.
 
     Raises:
         OutputError: the disk refuses.
     """
+    table = colours(rows.shape.channels)
+    table |= {at: (*chosen[name], 255) for at, name in enumerate(info.names) if name in chosen}
     with disk_errors(target):
-        _write_labels(rows, info, scratch)
+        _write_labels(rows, info, scratch, table)
         factors = overview_factors(max(rows.shape.height, rows.shape.width))
         if factors:
             with rasterio.open(scratch, "r+", driver="GTiff") as out:
@@ -81,7 +93,9 @@ def write_class_map(rows: RowReader, info: MapInfo, target: Path, scratch: Path)
         scratch.unlink()
 
 
-def _write_labels(rows: RowReader, info: MapInfo, path: Path) -> None:
+def _write_labels(
+    rows: RowReader, info: MapInfo, path: Path, table: dict[int, tuple[int, int, int, int]]
+) -> None:
     """Write the classes with their names and colours, one row after the other, uncompressed."""
     _, height, width = rows.shape
     profile = {
@@ -97,7 +111,7 @@ def _write_labels(rows: RowReader, info: MapInfo, path: Path) -> None:
         "photometric": "palette",
     }
     with rasterio.open(path, "w", **profile) as out:
-        out.write_colormap(1, colours(rows.shape.channels))
+        out.write_colormap(1, table)
         out.update_tags(**info.tags)
         out.update_tags(1, **{f"CLASS_{label}": name for label, name in enumerate(info.names)})
         for start, values in rows.blocks():

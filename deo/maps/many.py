@@ -10,10 +10,11 @@ from typing import Any, Literal
 from deo.errors import ConfigError
 from deo.maps.collection import NAME, folder_of, refuse_other, write_collections
 from deo.maps.engine import SceneResult, run_scenes, try_scene
+from deo.maps.entries import Entry, with_items
 from deo.maps.plan import Plan, make_map
 from deo.maps.progress import Bars
 from deo.maps.shard import Shard
-from deo.maps.worklist import Entry, Item, pair, with_items
+from deo.maps.worklist import Item, pair
 from deo.scene.stac_item import StacItem, is_stac_object, read_items
 
 ScenesProgress = Callable[[str, int, int], None] | Literal[True] | None

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,46 @@ from deo.maps.rows import RowReader, Shape
 from deo.maps.sinks import feature_sink
 
 
-class Finished(NamedTuple):
-    """The rows of an output, and what describes them: for chips, each is a cell of its own."""
+@dataclass(frozen=True, kw_only=True)
+class StoredMap(RowReader):
+    """A map as stored, (channels, height, width), read through `read[channels, rows, columns]`.
 
-    rows: RowReader
+    Args:
+        scales: of each channel, of whole numbers; None: the numbers are as they are.
+    """
+
+    size: Shape
+    read: Callable[[tuple[slice, slice, slice]], NDArray[Any]]
+    scales: NDArray[Any] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        return self.size
+
+    def window(
+        self, rows: slice, columns: slice, channels: slice = slice(None)
+    ) -> NDArray[np.float32]:
+        """(channels, rows, columns), NaN = nodata; the slices have a start and a stop."""
+        stored = self.read((channels, rows, columns))
+        values = stored.astype(np.float32)
+        if self.scales is not None:
+            values *= self.scales[channels, None, None].astype(np.float32)
+            values[stored == INT8_NODATA] = np.nan
+        return values
+
+    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
+        """(rows, channels, width), NaN = nodata."""
+        values = self.window(slice(start, stop), slice(0, self.size.width), channels)
+        return np.ascontiguousarray(values.transpose(1, 0, 2))
+
+    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
+        return np.isfinite(self.values(start, stop, slice(1))[:, 0]).astype(np.float32)
+
+
+class Finished(NamedTuple):
+    """The map in an output, and what describes it: for chips, each is a cell of its own."""
+
+    rows: StoredMap
     info: MapInfo
 
 
@@ -72,45 +108,25 @@ def open_finished(path: Path, info: MapInfo) -> Iterator[Finished]:
         group = require("zarr", extra="zarr").open_group(path, mode="r")
         stored, scale = group["embeddings"], group.get("scale")
         scales = None if scale is None else scale[:]
-        yield Finished(_Stored(Shape(*stored.shape), stored.__getitem__, scales), info)
+        shape = Shape(*stored.shape)
+        yield Finished(StoredMap(size=shape, read=stored.__getitem__, scales=scales), info)
     else:
         with rasterio.open(path) as file:
-            shape = Shape(file.count, file.height, file.width)
-            scales = np.array(file.scales) if info.dtype == "int8" else None
-
-            def read(part: tuple[slice, slice]) -> NDArray[Any]:
-                first, end, _ = part[0].indices(file.count)
-                box = RasterioWindow(0, part[1].start, file.width, part[1].stop - part[1].start)
-                stored: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
-                return stored
-
-            yield Finished(_Stored(shape, read, scales), info)
+            yield Finished(raster_map(file, info), info)
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """A map as stored, (channels, height, width), read through `read[channels, rows]`."""
+def raster_map(file: Any, info: MapInfo) -> StoredMap:
+    """The map in an open GeoTIFF, or in one of its overviews."""
 
-    shape: Shape
-    read: Any
-    scales: NDArray[Any] | None
+    def read(part: tuple[slice, slice, slice]) -> NDArray[Any]:
+        channels, rows, columns = part
+        first, end, _ = channels.indices(file.count)
+        box = RasterioWindow.from_slices(rows, columns)
+        stored: NDArray[Any] = file.read(list(range(first + 1, end + 1)), window=box)
+        return stored
 
-    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
-        """(rows, channels, width), NaN = nodata."""
-        stored = self.read((channels, slice(start, stop)))
-        values = stored.astype(np.float32)
-        if self.scales is not None:
-            values *= self.scales[channels, None, None].astype(np.float32)
-            values[stored == INT8_NODATA] = np.nan
-        return np.ascontiguousarray(values.transpose(1, 0, 2))
-
-    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
-        return np.isfinite(self.values(start, stop, slice(1))[:, 0]).astype(np.float32)
-
-    def blocks(self, budget: int = 32 * 2**20) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        step = max(1, budget // (self.shape.channels * self.shape.width * 4))
-        for start in range(0, self.shape.height, step):
-            yield start, self.values(start, min(start + step, self.shape.height))
+    scales = np.array(file.scales) if info.dtype == "int8" else None
+    return StoredMap(size=Shape(file.count, file.height, file.width), read=read, scales=scales)
 
 
 def _chips(path: Path, info: MapInfo) -> Finished:
@@ -130,4 +146,4 @@ def _chips(path: Path, info: MapInfo) -> Finished:
         cells[:, rows, cols] = stored.T
     place = scale_transform(Affine(*grid["transform"]), chip)
     coarse = replace(info, stride=chip, transform=place)
-    return Finished(_Stored(shape, cells.__getitem__, None), coarse)
+    return Finished(StoredMap(size=shape, read=cells.__getitem__), coarse)

@@ -214,10 +214,10 @@ def _clear(folder: Path, *, keep: re.Pattern[str]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; ValueError when there is none."""
-    found = load_json(path)
-    if not isinstance(found, dict):
+    content = load_json(path)
+    if not isinstance(content, dict):
         raise ValueError(f"{path.name} holds no object")
-    return found
+    return content
 
 
 class _Counts(NamedTuple):

@@ -57,7 +57,10 @@ class ClassLayer(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """Assets of a source, where their names came from, and what was left aside."""
+    """Assets of a source, where their names came from, and what was left aside.
+
+    documents: files that say what the assets are, such as a STAC item.
+    """
 
     name: str
     assets: tuple[Asset, ...]
@@ -65,6 +68,7 @@ class Inventory(NamedTuple):
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     classification: ClassLayer | None = None
+    documents: tuple[str, ...] = ()
 
 
 @contextmanager

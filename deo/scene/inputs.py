@@ -34,14 +34,20 @@ _ARCHIVE = re.compile(r"/vsi(?:zip|tar|gzip|7z|rar)/")
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files of one or more scenes, as they were when they were opened."""
+    """The files of one or more scenes, as they were when they were opened.
+
+    documents: files that say what those are. They are no part of the record: a search writes a new
+        one of the same items each time, and what they say of the pixels is in the settings.
+    """
 
     files: tuple[InputFile, ...]
+    documents: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[str]:
         """Of those on disk."""
-        return [file.address for file in self.files if os.path.exists(file.address)]
+        read = [file.address for file in self.files]
+        return [path for path in (*read, *self.documents) if os.path.exists(path)]
 
     def record(self) -> list[list[Any]]:
         """Name, size and stamp of each, in JSON's types; no address, signature or credentials."""
@@ -123,7 +129,8 @@ def read_inputs(*scenes: Scene) -> Inputs:
         if file.stamp is None and is_remote(address):
             layout = addresses[address].handle.use("read its layout", block_layout)
             known[address] = file._replace(stamp=layout)
-    return Inputs((*arrays, *known.values()))
+    documents = dict.fromkeys(path for scene in scenes for path in scene.documents)
+    return Inputs((*arrays, *known.values()), tuple(documents))
 
 
 def input_files(names: Iterable[str]) -> list[str]:

@@ -168,6 +168,7 @@ def _assemble(
         names_source=inventory.names_source,
         mask_source=mask_source(assets),
         ignored=inventory.ignored,
+        documents=inventory.documents,
         notes=notes,
         assets=assets,
         relations=relations,

@@ -27,6 +27,7 @@ from deo.scene.raster_mask import RasterMask
 from deo.scene.resample import resample, taps, thin
 from deo.scene.sampling import ENOUGH, gone_through, lattice, telling, telling_pixels, thin_image
 from deo.scene.sources import Source
+from deo.scene.thumbnail import scene_card
 from deo.scene.window import Window
 from deo.scene.xarray_grid import data_array
 from deo.sensors.radiometry import Radiometry
@@ -53,6 +54,7 @@ class Scene:
         ignored: what the source holds besides, as text.
         notes: what a user ought to know, as text.
         assets, relations: where each band is stored, and how this grid lies on it.
+        documents: files that say what the assets are, such as a STAC item.
         masks: what is laid over it afterwards; see `masked`.
         each: applies a function to the files of a window: `map`, or that of an executor.
     """
@@ -67,6 +69,7 @@ class Scene:
     notes: tuple[str, ...]
     assets: tuple[Asset, ...]
     relations: tuple[Relation, ...]
+    documents: tuple[str, ...] = ()
     masks: tuple[Mask, ...] = ()
     each: Callable[..., Iterable[Pixels]] = map
 
@@ -79,6 +82,9 @@ class Scene:
     def __repr__(self) -> str:
         place = self.crs or "no coordinate reference system"
         return f"<Scene {self.name}: {self.bands}, {self.height} x {self.width}, {place}>"
+
+    def _repr_html_(self) -> str:
+        return scene_card(self)
 
     @property
     def height(self) -> int:

@@ -1,5 +1,6 @@
 """The bands of a STAC item: which asset is which, and what the item says of its numbers."""
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,13 +8,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from deo.bands import BandSet
-from deo.errors import BandError, DeoError
-from deo.scene.assets import Asset, Inventory, raster_assets
+from deo.errors import BandError, DeoError, SceneError
+from deo.scene.assets import Asset, ClassLayer, Inventory, raster_assets
 from deo.scene.formats import Door
 from deo.scene.stac_grid import check_grid
 from deo.scene.stac_item import StacItem, as_tags
 from deo.sensors.evidence import Evidence, gdal_evidence
-from deo.sensors.names import is_ancillary, raster_bands
+from deo.sensors.names import is_ancillary, is_classification, raster_bands
 from deo.sensors.registry import archive_evidence, tag_evidence
 
 _UNUSED = frozenset(["thumbnail", "overview", "visual", "metadata"])  # roles
@@ -67,7 +68,28 @@ def stac_assets(
         raise
     used = {one.key for one in chosen}
     ignored = tuple(f"asset {key}" for key in item.assets if key not in used)
-    return Inventory(item.name, tuple(opened), "the STAC item", ignored=ignored)
+    return Inventory(
+        item.name,
+        tuple(opened),
+        "the STAC item",
+        ignored=ignored,
+        classification=_classification(item),
+        documents=() if item.place is None else (item.place,),
+    )
+
+
+def _classification(item: StacItem) -> ClassLayer | None:
+    """The scene classification (SCL), the finest of several; it is not opened before it is used."""
+    offered = [
+        (_pixel_size(asset, _Band("", key, 1, 1, {}), item), key)
+        for key, asset in item.assets.items()
+        if _is_raster(asset) and (is_classification(key) or is_classification(asset["href"]))
+    ]
+    if not offered:
+        return None
+    with contextlib.suppress(SceneError):  # one that may not be read is no reason to refuse bands
+        return ClassLayer(item.locate(item.assets[min(offered)[1]]["href"]), 1, Door.MEMBER)
+    return None
 
 
 def _no_band(item: StacItem) -> BandError:
@@ -84,13 +106,9 @@ def _no_band(item: StacItem) -> BandError:
 def _offered(item: StacItem) -> Iterator[_Band]:
     """Every band of every asset that is a raster of measurements."""
     for key, asset in item.assets.items():
-        roles = asset.get("roles")
-        roles = roles if isinstance(roles, list) else []
-        if (
-            any(role in _UNUSED for role in map(str, roles))
-            or not _is_raster(asset)
-            or key.lower().startswith(_PICTURES)
-        ):
+        said = asset.get("roles")
+        roles = set(map(str, said)) if isinstance(said, list) else set()
+        if roles & _UNUSED or not _is_raster(asset) or key.lower().startswith(_PICTURES):
             continue
         if is_ancillary(key) or is_ancillary(asset["href"].partition("?")[0]):
             continue

@@ -47,6 +47,17 @@ def test_write_class_map__holds_the_most_probable_class(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_write_class_map__has_the_colours_that_are_chosen(
+    hold: Make, info: Make, tmp_path: Path
+) -> None:
+    path, about = tmp_path / "map.tif", info(names=("ground", "water", "ice"))
+    write_class_map(hold(shares()), about, path, tmp_path / "s.tif", chosen={"ice": (1, 2, 3)})
+    with rasterio.open(path) as file:
+        assert [file.colormap(1)[at] for at in range(3)] == [
+            colours(3)[0], colours(3)[1], (1, 2, 3, 255)
+        ]  # fmt: skip
+
+
 def test_write_class_map__overviews_show_classes_that_are_there(
     hold: Make, info: Make, tmp_path: Path
 ) -> None:

@@ -3,8 +3,9 @@
 import pytest
 
 from deo.errors import ConfigError
+from deo.maps.entries import Entry
 from deo.maps.shard import Shard
-from deo.maps.worklist import Entry, pair
+from deo.maps.worklist import pair
 
 
 def test_shard__parts_are_disjoint_and_whole() -> None:

@@ -172,3 +172,23 @@ def test_names__of_file_and_item_have_to_agree(stac_item: Make, tmp_path: Path) 
     item["assets"]["red"]["href"] = "B05.tif"
     with pytest.raises(BandError, match="asset red is B04, and the file says B05"):
         deo.open_scene(change(tmp_path, item))
+
+
+def test_classification__is_a_mask_of_clouds(stac_item: Make, tmp_path: Path) -> None:
+    item = stac_item(tmp_path)
+    classes = np.full((30, 35), 4, np.uint8)
+    classes[20:, 20:] = 9
+    with rasterio.open(tmp_path / "a0.tif") as file:
+        profile = {**file.profile, "height": 30, "width": 35, "dtype": "uint8", "nodata": None}
+        profile["transform"] = file.transform * file.transform.scale(2)
+    with rasterio.open(tmp_path / "x.tif", "w", **profile) as file:
+        file.write(classes, 1)
+    item["assets"]["scl"] = {"href": "x.tif", "type": "image/tiff", "roles": ["data"]}
+    with deo.open_scene(change(tmp_path, item), mask="clouds") as scene:
+        valid = scene.read(scene.whole).valid
+        assert "asset scl" in scene.ignored
+    assert not valid[40:, 40:].any()
+    assert valid[10:40].all()
+    item["assets"]["scl"]["href"] = "/elsewhere/x.tif"
+    with deo.open_scene(change(tmp_path, item)) as scene:
+        assert scene.bands == MODEL_BANDS

@@ -1,7 +1,6 @@
 """A whole pretraining run from Python."""
 
 import contextlib
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -166,23 +165,26 @@ def _train(prepared: Prepared, output: Path, *, progress: bool) -> None:
     state = prepared.state
     config, context = state.config, state.context
     request = StopRequest(context)
-    journal = Journal(_sinks(config, output, state, progress) if context.main else [])
-    reading = batches(
-        prepared.samples,
-        prepared.order,
-        start=state.step,
-        stop=state.steps,
-        workers=config.run.workers,
-    )
-    watch = _watch(output, state, journal)
-    saver = Saver(
-        output / CHECKPOINTS_NAME,
-        every=config.run.checkpoint_every or state.steps_per_epoch,
-        keep=config.run.keep,
-        inputs=prepared.inputs,
-        request=request,
-    )
-    with closing(journal), closing(reading), request.listening():
+    with contextlib.ExitStack() as stack:
+        sinks = _sinks(config, output, state, progress) if context.main else []
+        journal = stack.enter_context(contextlib.closing(Journal(sinks)))
+        watch = _watch(output, state, journal)
+        saver = Saver(
+            output / CHECKPOINTS_NAME,
+            every=config.run.checkpoint_every or state.steps_per_epoch,
+            keep=config.run.keep,
+            inputs=prepared.inputs,
+            request=request,
+        )
+        reading = batches(
+            prepared.samples,
+            prepared.order,
+            start=state.step,
+            stop=state.steps,
+            workers=config.run.workers,
+        )
+        stack.enter_context(contextlib.closing(reading))
+        stack.enter_context(request.listening())
         # a step is recorded before it is saved: a resumed run drops records, and cannot add any
         fit(state, reading, [watch, saver])
 

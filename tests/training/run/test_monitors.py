@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -87,39 +86,3 @@ def test_run__alarms_when_the_embedding_collapses(
     alarms = [record["alarm"] for record in read_metrics(tmp_path / "metrics.jsonl")]
     assert sum(alarm is not None for alarm in alarms) == 1
     assert "COLLAPSE" in caplog.text
-
-
-def test_run__probes_a_labelled_set(
-    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import rasterio
-    from affine import Affine
-
-    from deo.training.tasks.benchmarks.eurosat import EUROSAT_CLASSES
-
-    rng = np.random.default_rng(0)
-    for level, name in enumerate(EUROSAT_CLASSES):
-        (tmp_path / "eurosat" / name).mkdir(parents=True)
-        for number in range(6):
-            values = rng.integers(400, 900, (13, 16, 16)) + 300 * level
-            values[9] = 10
-            with rasterio.open(
-                tmp_path / "eurosat" / name / f"{name}_{number}.tif", "w", driver="GTiff",
-                count=13, height=16, width=16, dtype="uint16", crs="EPSG:32631",
-                transform=Affine(10, 0, 0, 0, -10, 0),
-            ) as raster:  # fmt: skip
-                raster.write(values.astype(np.uint16))
-    config = settings.override(
-        tiny_config,
-        [
-            f"monitor.probe={tmp_path / 'eurosat'}",
-            "monitor.probe_every=1",
-            "run.log_every=4",
-            "run.steps=7",
-        ],
-    )
-    pretrain(config, output=tmp_path / "run", progress=False)
-    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    probed = {record["step"]: record["probe"] for record in records if "probe" in record}
-    assert probed.keys() == {6, 7}  # the end of the first epoch, and of the run
-    assert all(0.1 < accuracy <= 1 for accuracy in probed.values())
