@@ -16,6 +16,7 @@ from deo.sensors.table import Band
 if TYPE_CHECKING:
     from deo.api import Extraction, extract, extract_many, open_scene
     from deo.contracts import Contract, fit_contract
+    from deo.explorer.serve import explore
     from deo.labelled import features
     from deo.maps.classify import Classification, classify
     from deo.maps.fitted import load_contract
@@ -37,6 +38,7 @@ __all__ = [
     "Pixels",
     "__version__",
     "classify",
+    "explore",
     "extract",
     "extract_many",
     "features",
@@ -53,6 +55,7 @@ _LATE = {
     "Classification": "deo.maps.classify",
     "Extraction": "deo.api",
     "classify": "deo.maps.classify",
+    "explore": "deo.explorer.serve",
     "extract": "deo.api",
     "extract_many": "deo.api",
     "Contract": "deo.contracts",

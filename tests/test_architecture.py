@@ -39,6 +39,7 @@ ALLOWED: list[tuple[str, set[str]]] = [
     ("deo.api", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.models", "deo.layers"}),
     ("deo.index", GROUND | {"deo.contracts", "deo.scene", "deo.maps", "deo.api"}),
     ("deo.labelled", GROUND | {"deo.scene", "deo.maps", "deo.api"}),
+    ("deo.explorer", GROUND | {"deo.scene", "deo.maps", "deo.explorer"}),
     ("deo.synthetic", {"deo.bands"}),
     ("deo.demo", GROUND | {"deo.scene", "deo.maps", "deo.api", "deo.synthetic"}),
     ("deo.assets", set()),
@@ -83,13 +84,13 @@ ALLOWED: list[tuple[str, set[str]]] = [
         "deo",
         {"deo.errors", "deo.bands", "deo.sensors", "deo.registration"}
         | {"deo.api", "deo.labelled", "deo.contracts", "deo.maps.similar", "deo.models.weights"}
-        | {"deo.maps.classify", "deo.scene.opening"},
+        | {"deo.maps.classify", "deo.scene.opening", "deo.explorer.serve"},
     ),
 ]
 HEAVY = {
     "h5py", "pyarrow", "geopandas", "xformers", "segmentation_models_pytorch", "sklearn", "wandb",
     "tensorboard", "zarr", "usearch", "matplotlib", "webdataset", "pystac", "torchvision", "kornia",
-    "xarray", "dask", "pystac_client", "stac_geoparquet",
+    "xarray", "dask", "pystac_client", "stac_geoparquet", "starlette", "uvicorn",
 }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ _COMMANDS = {
     "convert": _Door("deo.cli.models", "Write the backbone in CHECKPOINT as a safetensors file."),
     "demo": _Door("deo.cli.demo", "See what deo does, without a network connection."),
     "evaluate": _Door("deo.cli.downstream", "Measure a backbone by PROTOCOL on a data set."),
+    "explore": _Door("deo.cli.explore", "Look at FEATURES in the browser, and label places."),
     "export": _Door("deo.cli.training", "Write the backbone that RUN trained."),
     "extract": _Door("deo.cli.extraction", "Turn each SCENE into a georeferenced map of features."),
     "finetune": _Door("deo.cli.downstream", "Tune a backbone for a task."),

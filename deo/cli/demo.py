@@ -40,6 +40,7 @@ def demo(folder: Path, scene: Path | None, model: str, untrained: bool, overwrit
         click.echo(f"{path}\n    {what}")
     click.echo(
         "\nTry next:\n"
+        f"  deo explore {tour.features} {tour.scene}   # click, label, get a map, in the browser\n"
         f"  deo info {tour.scene}\n"
         f"  deo similar {tour.features} --at {at} -o map.tif --preview map.png\n"
         "  deo extract YOUR_SCENE.tif -o features.tif --layer 0 --preview features.png\n"

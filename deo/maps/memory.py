@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from deo.maps.cache import reading
 from deo.maps.class_map import labels
+from deo.maps.components import fit_components, project
 from deo.maps.job import Job
+from deo.maps.rows import CellRows
 from deo.maps.stream import extract_rows
 from deo.scene.gdal import enough_memory
+from deo.scene.thumbnail import SIDE, card, stretch
 from deo.scene.xarray_grid import data_array
 
 IN_MEMORY = Path("memory.tif")
@@ -50,6 +53,23 @@ class MapArray:
     def width(self) -> int:
         """Columns of cells."""
         return int(self.valid.shape[1])
+
+    def _repr_html_(self) -> str:
+        """The first three principal components as a thumbnail, with what the tags say."""
+        step = max(1, -(-max(self.height, self.width) // SIDE))
+        cells = CellRows(np.ascontiguousarray(self.array[:, ::step, ::step]))
+        values = project(cells, fit_components(cells))
+        grow = max(1, SIDE // max(values.shape[:2]))
+        image = stretch(values, np.isfinite(values[..., 0])).repeat(grow, 0).repeat(grow, 1)
+        facts = {
+            "Channels": str(len(self.array)),
+            "Cells": f"{self.height} × {self.width}",
+            "Reference system": "none" if self.crs is None else self.crs.to_string()[:60],
+            "Model": self.tags.get("DEO_MODEL", "unknown"),
+            "Layer": self.tags.get("DEO_LAYER", "unknown"),
+        }
+        title = self.tags.get("DEO_SOURCE", "map")
+        return card(title, facts, image, "First three principal components.")
 
     def classes(self) -> NDArray[np.uint8]:
         """(height, width): number of the channel with the largest value; 255 where no data are."""

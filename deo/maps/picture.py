@@ -46,20 +46,6 @@ class Panel:
     mark: tuple[float, float] | None = None
 
 
-def stretch(values: NDArray[np.float32], valid: NDArray[np.bool_], *, gamma: float = 1.0) -> Rgba:
-    """Colours (H, W, 3) -> (H, W, 4) uint8: percentiles 2 to 98 of each channel fill the range.
-
-    Cells that are not valid are transparent. A `gamma` below 1 lifts the dark.
-    """
-    out = np.zeros((*values.shape[:2], 4), np.uint8)
-    if valid.any():
-        bottom, top = np.percentile(values[valid], (2, 98), axis=0)
-        scaled = (values[valid] - bottom) / np.maximum(top - bottom, 1e-12)
-        out[valid, :3] = np.rint(np.clip(scaled, 0, 1) ** gamma * 255)
-        out[valid, 3] = 255
-    return out
-
-
 def ramp(values: NDArray[np.float32], low: float, high: float) -> Rgba:
     """Numbers (H, W) -> dark blue over green to yellow (H, W, 4); NaN is transparent."""
     anchors = np.array(

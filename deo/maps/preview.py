@@ -14,11 +14,12 @@ from deo.files.publish import check_folder, disk_errors, refuse_folder, write_fi
 from deo.maps.class_map import NODATA, colours, labels
 from deo.maps.components import fit_components, project
 from deo.maps.metadata import MapInfo
-from deo.maps.picture import PANEL, Panel, compose, png, stretch
+from deo.maps.picture import PANEL, Panel, compose, png
 from deo.maps.rows import RowReader
 from deo.scene.earth import metres_per_unit
 from deo.scene.grid import Turn, upright
 from deo.scene.scene import Scene
+from deo.scene.thumbnail import stretch
 
 _NAMED = 6  # classes in the key of a picture
 _CHANNEL_COLOURS = ((214, 60, 60), (60, 160, 70), (60, 90, 214))

@@ -51,6 +51,25 @@ class RowReader(Protocol):
             yield start, self.values(start, min(start + step, self.shape.height))
 
 
+class CellRows(RowReader):
+    """A map in memory, (channels, height, width) float32, NaN = nodata."""
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self._array = array
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(*self._array.shape)
+
+    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
+        """(rows, channels, width)."""
+        return self._array[channels, start:stop].transpose(1, 0, 2)
+
+    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
+        """1 where the first channel is finite: (rows, width)."""
+        return np.isfinite(self._array[0, start:stop]).astype(np.float32)
+
+
 class Rows(RowReader):
     """One layer's finished map, read a few rows at a time; nothing is kept in memory."""
 

@@ -27,6 +27,7 @@ from deo.scene.raster_mask import RasterMask
 from deo.scene.resample import resample, taps, thin
 from deo.scene.sampling import ENOUGH, gone_through, lattice, telling, telling_pixels, thin_image
 from deo.scene.sources import Source
+from deo.scene.thumbnail import scene_card
 from deo.scene.window import Window
 from deo.scene.xarray_grid import data_array
 from deo.sensors.radiometry import Radiometry
@@ -81,6 +82,9 @@ class Scene:
     def __repr__(self) -> str:
         place = self.crs or "no coordinate reference system"
         return f"<Scene {self.name}: {self.bands}, {self.height} x {self.width}, {place}>"
+
+    def _repr_html_(self) -> str:
+        return scene_card(self)
 
     @property
     def height(self) -> int:

@@ -92,3 +92,21 @@ def test_similar__of_a_map_in_memory_is_that_of_its_file(scene: Path, tmp_path: 
         deo.similar(features, place, tmp_path / "map.tif")
     with pytest.raises(SceneError, match="nodata; choose another place"):
         deo.similar(features, (15.0005, 45.1532))
+
+
+def test_repr_html__shows_the_components_beside_what_the_tags_say() -> None:
+    array = np.random.default_rng(0).normal(size=(5, 300, 20)).astype(np.float32)
+    array[:, 0] = np.nan
+    features = MapArray(
+        array=array,
+        valid=np.isfinite(array[0]).astype(np.float32),
+        transform=from_origin(0, 0, 1, 1),
+        crs=None,
+        names=tuple("abcde"),
+        tags={"DEO_MODEL": "<toy>", "DEO_SOURCE": "scene.tif"},
+    )
+    shown = features._repr_html_()
+    assert "data:image/png;base64," in shown
+    assert "&lt;toy&gt;" in shown
+    assert "300 × 20" in shown
+    assert len(shown) < 100_000

@@ -4,20 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deo.maps.picture import Panel, compose, ramp, stretch
+from deo.maps.picture import Panel, compose, ramp
 from deo.scene.grid import Turn
-
-
-def test_stretch__fills_the_range_and_leaves_nodata_transparent() -> None:
-    values = np.random.default_rng(0).uniform(-5, 70, (30, 30, 3)).astype(np.float32)
-    valid = np.ones((30, 30), np.bool_)
-    valid[:5] = False
-    values[:5] = np.nan
-    image = stretch(values, valid)
-    assert (image[:5] == 0).all()
-    assert (image[5:, :, 3] == 255).all()
-    assert image[5:, :, :3].min() == 0
-    assert image[5:, :, :3].max() == 255
 
 
 def test_ramp__ends_and_nodata() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deo.errors import OutputError
-from deo.maps.rows import JoinedRows, Rows, Shape
+from deo.maps.rows import CellRows, JoinedRows, Rows, Shape
 
 
 def written(folder: Path, shape: Shape) -> Rows:
@@ -63,3 +63,12 @@ def test_joined_rows__are_read_as_one_map(tmp_path: Path) -> None:
     blocks = list(joined.blocks(budget=2 * 3 * 4 * 4))
     assert [start for start, _ in blocks] == [0, 2, 4]
     np.testing.assert_array_equal(np.concatenate([part for _, part in blocks]), whole)
+
+
+def test_cell_rows__are_the_rows_of_an_array() -> None:
+    array = np.arange(60, dtype=np.float32).reshape(3, 5, 4)
+    array[:, 4, 1] = np.nan
+    rows = CellRows(array)
+    assert rows.shape == Shape(3, 5, 4)
+    np.testing.assert_array_equal(rows.values(1, 3, slice(2)), array[:2, 1:3].transpose(1, 0, 2))
+    np.testing.assert_array_equal(rows.valid(4, 5), [[1, 0, 1, 1]])
