@@ -207,13 +207,21 @@ def check_apart(targets: Iterable[Path], inputs: Iterable[str | os.PathLike[str]
             continue
         inside = target.resolve() if target.is_dir() else None
         for path in read:
-            if os.path.samefile(target, path):
+            if _same(target, path):
                 raise OutputError(f"{target} is what is being read; give the output another name")
             if inside is not None and inside in Path(path).resolve().parents:
                 raise OutputError(
                     f"{target} holds what is being read ({path}) and would be replaced; give the "
                     "output another name"
                 )
+
+
+def _same(target: Path, path: str) -> bool:
+    """Whether both are one file. One that has just gone, as another run's rows do, is no other."""
+    try:
+        return os.path.samefile(target, path)
+    except FileNotFoundError:
+        return False
 
 
 def check_suffix(target: Path) -> str:

@@ -202,3 +202,19 @@ def test_check_apart__refuses_a_folder_that_holds_the_input(
         check_apart([store], [store / "scene.tif"])
     with pytest.raises(OutputError, match="is what is being read"):
         check_apart([store / "scene.tif"], [store])
+
+
+def test_check_apart__rows_of_another_run_may_go_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, rows = tmp_path / "scene.tif", tmp_path / "out.tif.partial"
+    source.touch()
+    rows.mkdir()
+
+    def same(one: Path, other: str) -> bool:
+        rows.rmdir()
+        return one.stat() == Path(other).stat()
+
+    monkeypatch.setattr("os.path.samefile", same)
+    check_apart([rows], [source])
+    assert not rows.exists()
