@@ -182,6 +182,25 @@ def numbers() -> Callable[..., np.ndarray]:
     return random_numbers
 
 
+def write_bands(folder: Path, *, height: int, width: int, block: int) -> list[str]:
+    """Three files of one band each, noise."""
+    rng = np.random.default_rng(5)
+    for name in ("B04", "B03", "B02"):
+        with rasterio.open(
+            folder / f"{name}.tif", "w", driver="GTiff", dtype="uint16", count=1, height=height,
+            width=width, tiled=True, blockxsize=block, blockysize=block, crs="EPSG:32633",
+            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+        ) as file:  # fmt: skip
+            file.write(rng.integers(1, 60_000, (1, height, width)).astype("uint16"))
+    return [f"{name}.tif" for name in ("B04", "B03", "B02")]
+
+
+@pytest.fixture(scope="session")
+def band_files() -> Callable[..., list[str]]:
+    """Writes three files of one band: folder, height, width, side of blocks; gives their names."""
+    return write_bands
+
+
 @pytest.fixture(scope="session")
 def thirteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_raster(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -238,19 +239,6 @@ def test_unreachable__is_retriable() -> None:
     assert "SECRET" not in str(met.value)
 
 
-def band_files(folder: Path, *, height: int, width: int, block: int) -> list[str]:
-    """Three files of one band each, noise."""
-    rng = np.random.default_rng(5)
-    for name in ("B04", "B03", "B02"):
-        with rasterio.open(
-            folder / f"{name}.tif", "w", driver="GTiff", dtype="uint16", count=1, height=height,
-            width=width, tiled=True, blockxsize=block, blockysize=block, crs="EPSG:32633",
-            transform=rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
-        ) as file:  # fmt: skip
-            file.write(rng.integers(1, 60_000, (1, height, width)).astype("uint16"))
-    return [f"{name}.tif" for name in ("B04", "B03", "B02")]
-
-
 READ_ALL = """
 import sys
 from deo.maps import cache
@@ -264,7 +252,9 @@ with open_scene(sys.argv[1:], offset=0) as scene, cache.reading([scene], 64) as 
 """
 
 
-def test_rows_of_tiles__fetch_every_byte_once(server: Any, tmp_path: Path) -> None:
+def test_rows_of_tiles__fetch_every_byte_once(
+    server: Any, band_files: Callable[..., list[str]], tmp_path: Path
+) -> None:
     """A small likeness of a full tile: GDAL's caches of fetched bytes hold no row of blocks."""
     names = band_files(tmp_path, height=256, width=1024, block=128)
     environment = os.environ | {
@@ -279,7 +269,9 @@ def test_rows_of_tiles__fetch_every_byte_once(server: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("interleave", ["files", "band", "pixel"])
-def test_reading__side_by_side_reads_the_same(server: Any, tmp_path: Path, interleave: str) -> None:
+def test_reading__side_by_side_reads_the_same(
+    server: Any, band_files: Callable[..., list[str]], tmp_path: Path, interleave: str
+) -> None:
     names = band_files(tmp_path, height=256, width=256, block=128)
     if interleave != "files":
         planes = [rasterio.open(tmp_path / name) for name in names]
@@ -308,7 +300,11 @@ def test_reading__side_by_side_reads_the_same(server: Any, tmp_path: Path, inter
 
 @pytest.mark.parametrize("kind", ["files", "stack"])
 def test_keep__a_sample_and_reading_fetch_every_byte_once(
-    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    server: Any,
+    band_files: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
 ) -> None:
     monkeypatch.setattr("deo.scene.raster._REMEMBERED", 0)
     monkeypatch.setattr("deo.scene.scene.SAMPLE_SIZE", 100)
