@@ -1,8 +1,7 @@
 """Cosine similarity of every place in a feature map to one chosen place."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +15,10 @@ from deo.maps.memory import MapArray
 from deo.maps.metadata import MapInfo
 from deo.maps.picture import PANEL, Panel, compose, ramp
 from deo.maps.preview import check_picture, metres_across, write_picture
-from deo.maps.rows import Shape
+from deo.maps.rows import CellRows
 from deo.maps.sinks import check_apart
 from deo.scene.earth import Place, check_proj, parse_place
 from deo.scene.grid import upright
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plane:
-    """A map of one channel held in memory, (height, width) float32, NaN = nodata."""
-
-    data: NDArray[np.float32]
-
-    @property
-    def shape(self) -> Shape:
-        return Shape(1, *self.data.shape)
-
-    def values(self, start: int, stop: int, channels: slice = slice(None)) -> NDArray[np.float32]:
-        return self.data[start:stop, None]
-
-    def valid(self, start: int, stop: int) -> NDArray[np.float32]:
-        return np.isfinite(self.data[start:stop]).astype(np.float32)
-
-    def blocks(self, budget: int = 0) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        yield 0, self.values(0, len(self.data))
 
 
 def similar(
@@ -81,14 +60,14 @@ def similar(
         similarity, info, cell = compare_held(features, sought)
     else:
         similarity, info, cell = compare_file(features, sought)
-    plane = Plane(data=similarity)
+    rows = CellRows(similarity[None])
     if target is not None:
-        _write(plane, info, target)
+        _write(rows, info, target)
     if picture is not None:
-        _draw(picture, plane, info, sought, cell)
+        _draw(picture, similarity, info, sought, cell)
     return MapArray(
         array=similarity[None],
-        valid=plane.valid(0, len(similarity)),
+        valid=rows.valid(0, len(similarity)),
         transform=info.transform,
         crs=info.crs,
         names=info.names,
@@ -127,17 +106,23 @@ def _check(
         raise OutputError(f"{target} exists; use --overwrite (overwrite=True) to replace it")
 
 
-def _write(plane: Plane, info: MapInfo, target: Path) -> None:
+def _write(rows: CellRows, info: MapInfo, target: Path) -> None:
     with disk_errors(target), scratch_folder(target.parent) as scratch:
-        write_cog(plane, info, scratch / target.name, scratch / f".{target.name}")
+        write_cog(rows, info, scratch / target.name, scratch / f".{target.name}")
         publish(scratch / target.name, target)
 
 
-def _draw(path: Path, plane: Plane, info: MapInfo, place: Place, cell: tuple[int, int]) -> None:
-    height, width = plane.data.shape
+def _draw(
+    path: Path,
+    similarity: NDArray[np.float32],
+    info: MapInfo,
+    place: Place,
+    cell: tuple[int, int],
+) -> None:
+    height, width = similarity.shape
     step = -(-max(height, width) // PANEL)
-    shown = plane.data[::step, ::step]
-    known = plane.data[np.isfinite(plane.data)]
+    shown = similarity[::step, ::step]
+    known = similarity[np.isfinite(similarity)]
     low, high = float(np.percentile(known, 2)), float(known.max())
     colours = ramp(np.linspace(low, high, 128, dtype=np.float32)[None], low, high)[0]
     panel = Panel(

@@ -72,3 +72,9 @@ def test_cell_rows__are_the_rows_of_an_array() -> None:
     assert rows.shape == Shape(3, 5, 4)
     np.testing.assert_array_equal(rows.values(1, 3, slice(2)), array[:2, 1:3].transpose(1, 0, 2))
     np.testing.assert_array_equal(rows.valid(4, 5), [[1, 0, 1, 1]])
+
+
+def test_cell_rows__of_a_map_of_one_channel() -> None:
+    plane = CellRows(np.arange(6, dtype=np.float32).reshape(1, 2, 3))
+    assert plane.shape == (1, 2, 3)
+    np.testing.assert_array_equal(plane.values(1, 2), [[[3, 4, 5]]])

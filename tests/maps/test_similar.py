@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from deo.errors import OutputError, SceneError
 from deo.maps.cog import write_cog
 from deo.maps.metadata import MapInfo
-from deo.maps.similar import Plane, map_similarity
+from deo.maps.similar import map_similarity
 from deo.scene.earth import Place
 
 Make = Callable[..., Any]
@@ -128,12 +128,6 @@ def test_map_similarity__refuses_its_own_input_and_raw_scenes(
         file.update_tags(DEO_LAYER="finest")
     with pytest.raises(SceneError, match="no map of features"):
         map_similarity(features, Place(15.01, 45.15), tmp_path / "map.tif")
-
-
-def test_plane__is_a_map_of_one_channel() -> None:
-    plane = Plane(data=np.arange(6, dtype=np.float32).reshape(2, 3))
-    assert plane.shape == (1, 2, 3)
-    np.testing.assert_array_equal(plane.values(1, 2), [[[3, 4, 5]]])
 
 
 @pytest.mark.parametrize("kind", ["new", "scratch"])
